@@ -1,0 +1,233 @@
+/*
+ * region.h - the memory shared by the agent (in the target) and the collector
+ * (a process of ours), and the greeting by which a process gets it.
+ *
+ *   | header | processes | threads | owners | chunk 0 | chunk 1 | ...
+ *
+ * The region is a sparse memfd made by the collector. The agent trusts the
+ * header; the collector trusts nothing in here: whatever it reads it copies
+ * once, then checks. Every shared field says who writes it.
+ *
+ * Everything is little-endian and of fixed width. RQS_REGION_VERSION goes up
+ * with any change of layout or meaning; agent and collector of different
+ * versions refuse each other, and the agent stays off.
+ *
+ * Claiming. Processes, thread slots and chunks are claimed by one
+ * compare-and-swap of their owner word from 0, so that a killed claimer can't
+ * leak one: the owner word always tells whose it is. Only the collector sets
+ * an owner word back to 0, after the owner has died or sealed the chunk and
+ * all of it has been read.
+ *
+ * Counting. A request is *open* in exactly one request slot. The slot's own
+ * counters are the truth, and each change of them is one store, so that the
+ * sums balance wherever a kill lands:
+ *    opened                    requests that began here        -> started
+ *    committed records         naming slot and ordinal         -> finished
+ *    dropped, given_up         the other ends
+ *    opened > finished + dropped + given_up (by one)           -> open
+ * Between the commit of a record and the store of `finished` the slot still
+ * looks open: the collector, which remembers the ordinal of the last record it
+ * read for each slot, then counts the record and not the slot.
+ */
+#ifndef REQSCOPE_REGION_H
+#define REQSCOPE_REGION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define RQS_REGION_MAGIC 0x3152474552515352ull /* "RSQREGR1" */
+#define RQS_REGION_VERSION 1
+
+#define RQS_PROCESSES 4096u
+#define RQS_THREADS 32768u
+#define RQS_CHUNK_SIZE 16384u
+#define RQS_CHUNKS 8192u /* 128 MiB of address space, used from the low end */
+#define RQS_ROUTE_MAX 160u
+
+/* The environment variable that carries the session's token. */
+#define RQS_ENV_SESSION "REQSCOPE_SESSION"
+/* 128 random bits, in hexadecimal. */
+#define RQS_TOKEN_LENGTH 32
+/* The collector listens on the abstract AF_UNIX SOCK_SEQPACKET address "\0" RQS_SOCKET_PREFIX token. */
+#define RQS_SOCKET_PREFIX "reqscope-"
+
+enum rqs_clock {
+	RQS_CLOCK_TSC = 0,       /* ticks of the invariant time stamp counter */
+	RQS_CLOCK_MONOTONIC = 1, /* ns of CLOCK_MONOTONIC */
+};
+
+enum rqs_region_state {
+	RQS_RECORDING = 0,
+	RQS_STOPPED = 1, /* the collector has ended or detached: agents switch themselves off */
+};
+
+struct rqs_region_header {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t size_of_header; /* == sizeof(struct rqs_region_header) */
+	uint64_t region_size;
+	uint64_t processes_offset; /* struct rqs_process[RQS_PROCESSES] */
+	uint64_t threads_offset;   /* struct rqs_thread[RQS_THREADS] */
+	uint64_t owners_offset;    /* uint64_t[RQS_CHUNKS] */
+	uint64_t chunks_offset;    /* RQS_CHUNKS of RQS_CHUNK_SIZE bytes, page aligned */
+	uint32_t clock;            /* enum rqs_clock; set before the region is handed out */
+	uint32_t state;            /* enum rqs_region_state; written by the collector */
+	uint64_t reclaimed;        /* chunks freed so far; written by the collector; tells a starved agent to look again */
+	uint64_t ticks_per_second; /* first estimate; written by the collector before handing out */
+	uint64_t lost_processes;   /* processes that found no slot and stay off; atomic add by agents */
+	uint64_t next_generation;  /* fetch_add by agents: the generation of each process slot claimed */
+	uint64_t reserved[16];
+};
+_Static_assert(sizeof(struct rqs_region_header) == 224, "region layout");
+
+/*
+ * What the agent met and could not follow; counted per process, shown in the
+ * trace under these names. X(symbol, name)
+ */
+#define RQS_EVENTS(X)                                                        \
+	X(CHUNK_STARVED, "no_chunk")        /* no chunk was free for a record or slot */ \
+	X(THREAD_SLOTS, "no_thread_slot")   /* thread shares the process's fallback slot */ \
+	X(REENTERED, "reentered_in_signal") /* a call made by a signal handler inside a hook: not looked at */ \
+	X(LOCK_BUSY, "connection_contended") /* a connection's lock wasn't had in time: connection given up */ \
+	X(FD_BEYOND, "fd_beyond_table")     /* served connection with a descriptor above the table */ \
+	X(UNSUPPORTED, "unsupported_protocol") /* served connection that isn't HTTP/1 */ \
+	X(NO_COLLECTOR, "no_collector")     /* a session was wanted, but its collector can't be reached */
+
+enum rqs_event {
+#define RQS_EVENT_ID(symbol, name) RQS_EVENT_##symbol,
+	RQS_EVENTS(RQS_EVENT_ID)
+#undef RQS_EVENT_ID
+	RQS_EVENT_COUNT,
+};
+
+enum rqs_runtime {
+	RQS_RUNTIME_NATIVE = 0,
+	RQS_RUNTIME_PYTHON = 1,
+	RQS_RUNTIME_NODE = 2,
+	RQS_RUNTIME_GO = 3,
+};
+
+#define RQS_PROCESS_FOREIGN_PIDS 1u /* pid is of another pid namespace: it can't be watched */
+#define RQS_PROCESS_EXECED 2u       /* replaced by exec; the slot's counts are final */
+
+/* One image of one process: exec makes a new one, and so does fork. 256 bytes. */
+struct rqs_process {
+	uint64_t owner;        /* 0 free, else generation (high 32) and pid (low 32); CAS by the agent, cleared by the collector */
+	uint64_t ready;        /* 1 once the fields below up to `version` are set; release store by the agent */
+	uint32_t flags;        /* RQS_PROCESS_*; written by the agent */
+	uint32_t parent;       /* pid */
+	uint32_t runtime;      /* enum rqs_runtime; may change once, when the runtime is loaded late */
+	uint32_t reserved0;
+	uint64_t start_ticks;  /* when it was claimed */
+	char version[32];      /* of the runtime, NUL-terminated, "" unknown */
+	/* Written with atomic adds by any thread of the process. */
+	int64_t listeners;     /* open listening sockets */
+	int64_t connections;   /* open served connections */
+	int64_t connections_peak;
+	uint64_t accepted;     /* served connections so far */
+	uint64_t unslotted;    /* requests that found no request slot: started and dropped at once */
+	uint64_t last_activity; /* ticks of a late event; plain store, may lag */
+	uint64_t events[RQS_EVENT_COUNT];
+	uint64_t reserved[8];
+};
+_Static_assert(offsetof(struct rqs_process, version) == 40, "region layout");
+_Static_assert(offsetof(struct rqs_process, listeners) == 72, "region layout");
+
+/* Counters of one thread, written by that thread alone (plain stores of whole words). 64 bytes. */
+struct rqs_thread {
+	uint64_t owner; /* 0 free, else process slot + 1 (high 32) and tid (low 32); CAS by the agent, cleared by the collector */
+	uint64_t alloc_count;
+	uint64_t alloc_bytes;
+	uint64_t attributed_count; /* the part of the above that records carry */
+	uint64_t attributed_bytes;
+	uint64_t reserved[3];
+};
+_Static_assert(sizeof(struct rqs_thread) == 64, "region layout");
+
+enum rqs_chunk_kind {
+	RQS_CHUNK_NONE = 0,    /* claimed, not yet initialised */
+	RQS_CHUNK_RECORDS = 1, /* one thread appends records */
+	RQS_CHUNK_SLOTS = 2,   /* request slots of one process */
+};
+
+/*
+ * owners[i]: 0 free, else process slot + 1 (bits 32..63) and tid of the
+ * claimer (bits 0..31; of no meaning for a slots chunk).
+ */
+struct rqs_chunk_header {
+	uint32_t kind;    /* enum rqs_chunk_kind; release store by the claimer, after the rest is set */
+	uint32_t thread;  /* records: index of the claimer's rqs_thread, or RQS_THREADS when it has none */
+	uint32_t head;    /* records: bytes committed after this header; release store by the owner */
+	uint32_t sealed;  /* records: 1 when the owner is done with it; release store by the owner */
+	uint64_t bitmap;  /* slots: bit i set = slot i taken; atomic by the process's threads */
+	uint64_t reserved[5];
+};
+_Static_assert(sizeof(struct rqs_chunk_header) == 64, "region layout");
+
+/* One open request. 256 bytes; 63 a chunk. */
+struct rqs_slot {
+	/* The counters, as the head of this file says. Written by the thread that holds the connection's lock. */
+	uint64_t opened;
+	uint64_t finished;
+	uint64_t dropped;
+	uint64_t given_up;
+	/* The request, private to the agent. */
+	uint64_t state[28];
+};
+_Static_assert(sizeof(struct rqs_slot) == 256, "region layout");
+#define RQS_SLOTS_PER_CHUNK 63u
+_Static_assert(sizeof(struct rqs_chunk_header) + RQS_SLOTS_PER_CHUNK * sizeof(struct rqs_slot) <= RQS_CHUNK_SIZE,
+	       "region layout");
+
+enum rqs_record_type {
+	RQS_RECORD_REQUEST = 1,
+};
+
+#define RQS_RECORD_ABORTED 1u
+#define RQS_RECORD_HAS_QUEUE 2u   /* queue_ns is measured */
+#define RQS_RECORD_HAS_FIRST 4u   /* first_out is measured: a response byte was sent */
+#define RQS_RECORD_HAS_LAST 8u    /* last_out is measured: the response is complete */
+#define RQS_RECORD_HAS_ALLOC 16u  /* alloc_* are measured */
+
+/* One finished request, as committed to a records chunk. Records are 8-byte aligned. */
+struct rqs_record {
+	uint16_t size; /* bytes, a multiple of 8, this header and the template included */
+	uint8_t type;  /* enum rqs_record_type; a reader skips others by size */
+	uint8_t method; /* enum rqs_method or RQS_METHOD_OTHER */
+	uint16_t status;
+	uint16_t flags; /* RQS_RECORD_* */
+	uint32_t slot;  /* chunk * 64 + index in the chunk */
+	uint16_t route_length;
+	uint16_t reserved;
+	uint64_t ordinal; /* the slot's `opened` when the request began: 1, 2, ... */
+	uint64_t read;    /* ticks: the read that brought the first byte had returned */
+	uint64_t first_out; /* ticks: first response byte accepted by the kernel */
+	uint64_t last_out;  /* ticks: last response byte accepted */
+	uint64_t queue_ns;  /* kernel arrival -> read */
+	uint64_t request_bytes;
+	uint64_t response_bytes;
+	uint64_t alloc_count;
+	uint64_t alloc_bytes;
+	char route[]; /* route_length bytes of template, padded with zeroes */
+};
+_Static_assert(offsetof(struct rqs_record, route) == 88, "region layout");
+
+/*
+ * The greeting. The agent connects, sends one rqs_hello; the collector answers
+ * one rqs_welcome with the region's descriptor attached (SCM_RIGHTS) when
+ * status is 0. Both are version-checked; then the connection is closed.
+ */
+struct rqs_hello {
+	uint32_t version; /* RQS_REGION_VERSION */
+	uint32_t pid;     /* as the agent sees itself */
+};
+
+struct rqs_welcome {
+	uint32_t version;
+	uint32_t status; /* 0: region attached; else the agent stays off */
+	uint64_t region_size;
+	uint32_t foreign_pids; /* 1: the agent's pid isn't the one the collector sees */
+	uint32_t pid;          /* the agent's pid as the collector sees it */
+};
+
+#endif
