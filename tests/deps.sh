@@ -1,0 +1,124 @@
+#!/bin/sh
+# Installs what a level needs and this machine lacks; quick and silent when nothing is missing.
+#
+#   tests/deps.sh build   to build                  (default)
+#   tests/deps.sh demo    ... and to run `make demo`
+#   tests/deps.sh check   ... and to run `make check` and `make bench`
+#   tests/deps.sh go      ... and the Go test servers, when a new enough Go is there
+#   tests/deps.sh fuzz    ... and to fuzz and format with clang
+#
+# Debian packages come by apt when we are root; else the one command that installs them is printed. Pinned Python, Node and
+# Go packages go below build/.
+set -eu
+cd "$(dirname "$0")/.."
+
+level=${1:-build}
+servers=$PWD/tests/servers
+python=${PYTHON:-python3}
+
+# package:probe, a probe being a command or a header. A probe and not dpkg: a tool may have come another way.
+build='gcc:gcc make:make libc6-dev:stdio.h pkg-config:pkg-config libunwind-dev:libunwind.h libzstd-dev:zstd.h
+	libcjson-dev:cjson/cJSON.h libcmocka-dev:cmocka.h libelf-dev:libelf.h libxxhash-dev:xxhash.h
+	libnghttp2-dev:nghttp2/nghttp2.h'
+demo='python3:python3 wrk:wrk'
+check='python3-venv:ensurepip nghttp2-client:h2load nginx-light:nginx nodejs:node npm:npm'
+fuzz='clang:clang clang-format:clang-format'
+
+case $level in
+build) wanted=$build ;;
+demo) wanted="$build $demo" ;;
+check | go) wanted="$build $demo $check" ;;
+fuzz) wanted="$build $demo $check $fuzz" ;;
+*)
+	echo "deps.sh: no level '$level': build, demo, check, go, fuzz" >&2
+	exit 2
+	;;
+esac
+
+has() {
+	case $1 in
+	ensurepip) "$python" -c 'import ensurepip' 2>/dev/null ;;
+	*.h) [ -e "/usr/include/$1" ] || [ -e "/usr/include/$(uname -m)-linux-gnu/$1" ] || [ -e "/usr/local/include/$1" ] ;;
+	*) command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] ;;
+	esac
+}
+
+missing() {
+	for pair in $wanted; do
+		has "${pair#*:}" || printf '%s ' "${pair%%:*}"
+	done
+}
+
+# Debian starts a service when it installs it; policy-rc.d is its own way to forbid that. One that is there is left alone.
+apt_install() {
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e $policy ]; then
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod 755 $policy
+		trap 'rm -f $policy' EXIT
+	fi
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+packages=$(missing)
+if [ -n "$packages" ]; then
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		echo "deps: installing $packages"
+		apt_install $packages >/dev/null
+	else
+		echo "deps: missing. Please run:" >&2
+		echo "sudo apt-get update && sudo apt-get install --no-install-recommends -y $packages" >&2
+		exit 1
+	fi
+	packages=$(missing)
+	if [ -n "$packages" ]; then
+		echo "deps: still missing after the installation: $packages" >&2
+		exit 1
+	fi
+fi
+
+case $level in build | demo) exit 0 ;; esac
+
+# fresh STAMP FILE...: whether STAMP was made after every FILE changed.
+fresh() {
+	stamp=$1
+	shift
+	[ -e "$stamp" ] && [ -z "$(find "$@" -newer "$stamp")" ]
+}
+
+# Several makes may run at once in one tree: one installs, the others wait.
+mkdir -p build/deps
+exec 9>build/deps/lock
+flock 9
+
+if ! fresh build/deps/python "$servers/requirements.txt"; then
+	echo "deps: Python packages into build/venv"
+	rm -rf build/venv
+	"$python" -m venv build/venv
+	build/venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -r "$servers/requirements.txt"
+	touch build/deps/python
+fi
+
+if ! fresh build/deps/node "$servers/express/package-lock.json"; then
+	echo "deps: Node packages into build/node"
+	rm -rf build/node
+	mkdir -p build/node
+	cp "$servers/express/package.json" "$servers/express/package-lock.json" build/node/
+	npm ci --prefix build/node --no-audit --no-fund --loglevel=error >/dev/null
+	touch build/deps/node
+fi
+
+[ "$level" = go ] || exit 0
+
+# go.mod names the oldest Go that will do. Without one the Go servers are not available, which is no failure.
+go_wanted=$(sed -n 's/^go //p' "$servers/go/go.mod")
+go_found=$(go env GOVERSION 2>/dev/null | sed 's/^go//' || true)
+if [ "$(printf '%s\n' "$go_wanted" "$go_found" | sort -V | head -n 1)" != "$go_wanted" ]; then
+	echo "deps: no Go $go_wanted or later: the Go test servers are not available"
+elif ! fresh build/deps/go "$servers/go"; then
+	echo "deps: Go test servers into build/servers"
+	mkdir -p build/servers
+	(cd "$servers/go" && CGO_ENABLED=0 go build -o ../../../build/servers/ ./gin ./fiber ./echo ./nethttp)
+	touch build/deps/go
+fi

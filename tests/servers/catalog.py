@@ -1,0 +1,121 @@
+"""How each test server is started: one more server is one more entry here."""
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+HERE = Path(__file__).resolve().parent
+PYTHON = HERE / "python"
+BUILD = HERE.parents[1] / "build"
+VENV_PYTHON = BUILD / "venv/bin/python"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What one start of a server gets to know."""
+
+    port: int
+    workers: int
+    upstream: int
+    folder: Path  # a temporary folder of its own
+
+
+@dataclass(frozen=True)
+class Recipe:
+    command: Callable[[Place], list]  # with absolute paths: the working directory is the caller's
+    needs: Path | str  # a file, or a command on the PATH
+    workers: int = 1  # serving processes unless told otherwise; 1 where the server has no such choice
+    env: tuple = ()
+
+    def missing(self) -> str | None:
+        """What has to be installed before this server can start."""
+        if isinstance(self.needs, Path):
+            return None if self.needs.exists() else str(self.needs)
+        return None if find_program(self.needs) else self.needs
+
+
+def find_program(name: str) -> str | None:
+    return shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+
+
+def gunicorn(application: str, *options: str, workers: int = 2) -> Recipe:
+    def command(at: Place) -> list:
+        return [VENV_PYTHON, "-m", "gunicorn", "--bind", f"127.0.0.1:{at.port}", "--workers", at.workers,
+                "--pythonpath", PYTHON, "--worker-tmp-dir", at.folder, "--no-control-socket", "--backlog", 1024,
+                *options, application]  # fmt: skip
+
+    return Recipe(command, VENV_PYTHON, workers)
+
+
+def uvicorn(*options: str, workers: int = 1) -> Recipe:
+    def command(at: Place) -> list:
+        return [VENV_PYTHON, "-m", "uvicorn", "--host", "127.0.0.1", "--port", at.port, "--no-access-log",
+                "--app-dir", PYTHON, "--workers", at.workers, "--backlog", 1024, *options, "fastapi_app:app"]  # fmt: skip
+
+    return Recipe(command, VENV_PYTHON, workers)
+
+
+def express(script: str, workers: int) -> Recipe:
+    def command(at: Place) -> list:
+        return [find_program("node"), HERE / "express" / script, at.port, *([at.workers] if workers > 1 else [])]
+
+    env = (("NODE_PATH", str(BUILD / "node/node_modules")), ("NODE_ENV", "production"))
+    return Recipe(command, BUILD / "node/node_modules/express", workers, env)
+
+
+def flask_dev() -> Recipe:
+    def command(at: Place) -> list:
+        return [VENV_PYTHON, "-m", "flask", "--app", PYTHON / "flask_app.py", "run", "--host", "127.0.0.1", "--port", at.port,
+                "--no-reload", "--no-debugger"]  # fmt: skip
+
+    return Recipe(command, VENV_PYTHON)
+
+
+def stdlib(script: str) -> Recipe:
+    return Recipe(lambda at: [sys.executable, PYTHON / script, at.port], PYTHON / script)
+
+
+def nginx() -> Recipe:
+    def command(at: Place) -> list:
+        config = (HERE / "nginx/nginx.conf.in").read_text()
+        for name, value in {"WORKERS": at.workers, "PORT": at.port, "UPSTREAM": at.upstream or 9}.items():
+            config = config.replace(f"@{name}@", str(value))
+        (at.folder / "nginx.conf").write_text(config)
+        shutil.copytree(HERE / "nginx/files", at.folder / "files", dirs_exist_ok=True)
+        (at.folder / "tmp").mkdir(exist_ok=True)
+        at.folder.chmod(0o755)  # started by root, its workers run as another user
+        return [find_program("nginx"), "-p", at.folder, "-c", "nginx.conf", "-e", "stderr"]
+
+    return Recipe(command, "nginx", workers=2)
+
+
+def go(name: str) -> Recipe:
+    return Recipe(lambda at: [BUILD / "servers" / name, at.port], BUILD / "servers" / name)
+
+
+ASYNCIO = ("--loop", "asyncio", "--http", "h11")
+UVLOOP = ("--loop", "uvloop", "--http", "httptools")
+
+SERVERS = {
+    "threaded": stdlib("stdlib_threaded.py"),
+    "asyncio": stdlib("stdlib_asyncio.py"),
+    "fastapi-asyncio": uvicorn(*ASYNCIO),
+    "fastapi-uvloop": uvicorn(*UVLOOP),
+    "fastapi-workers": uvicorn(*UVLOOP, workers=2),
+    "fastapi-gunicorn": gunicorn("fastapi_app:app", "--worker-class", "uvicorn_worker.UvicornWorker"),
+    "flask-sync": gunicorn("flask_app:app"),
+    "flask-gthread": gunicorn("flask_app:app", "--threads", "4", "--keep-alive", "30"),
+    "flask-dev": flask_dev(),
+    "django-sync": gunicorn("django_app:application"),
+    "django-gthread": gunicorn("django_app:application", "--threads", "4", "--keep-alive", "30"),
+    "express": express("express_app.js", 1),
+    "express-cluster": express("express_cluster.js", 2),
+    "nginx": nginx(),
+    "gin": go("gin"),
+    "fiber": go("fiber"),
+    "echo": go("echo"),
+    "nethttp": go("nethttp"),
+}

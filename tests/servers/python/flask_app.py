@@ -1,0 +1,65 @@
+"""The Flask test server."""
+
+import itertools
+import os
+import time
+
+import requests
+from flask import Flask, Response, abort, jsonify, request
+
+from payload import allocate, user
+
+COUNT_PATH = "/__count"
+UPSTREAM = f"http://127.0.0.1:{os.environ.get('UPSTREAM', '9')}"
+
+app = Flask(__name__)
+served = itertools.count()  # next() is atomic, so threads need no lock
+
+
+@app.before_request
+def count_request():
+    if request.path != COUNT_PATH:
+        next(served)
+
+
+@app.get("/json")
+def json_():
+    return jsonify(message="Hello, World!")
+
+
+@app.get("/users/<int:user_id>")
+def users(user_id):
+    if user_id == 0:
+        abort(404)
+    return jsonify(user(user_id))
+
+
+@app.get("/alloc")
+def alloc():
+    return jsonify(allocate(request.args.get("kb", 1, int)))
+
+
+@app.get("/sleep")
+def sleep():
+    ms = request.args.get("ms", 0, int)
+    time.sleep(ms / 1000)
+    return jsonify(slept=ms)
+
+
+@app.get("/db")
+def db():
+    try:
+        row = requests.get(f"{UPSTREAM}/sleep", params={"ms": request.args.get("ms", 0, int)}, timeout=10)
+    except requests.RequestException:
+        abort(502)
+    return jsonify(row=row.json())
+
+
+@app.post("/echo")
+def echo():
+    return Response(request.get_data(), mimetype=request.mimetype or "application/octet-stream")
+
+
+@app.get(COUNT_PATH)
+def count():
+    return jsonify(count=served.__reduce__()[1][0])
