@@ -65,10 +65,11 @@ class Server:
     """A running server; also a context manager.
 
     wrap is a command to put before the server's, such as ["build/reqscope", "run", "-o", FILE, "--"]; env is added to
-    the environment of that. upstream=True starts the little server that /db asks, outside of wrap and env.
+    the environment of that, and cwd is where it runs. upstream=True starts the little server that /db asks, outside of
+    all that.
     """
 
-    def __init__(self, name, *, port=0, workers=None, wrap=(), env=None, upstream=False):
+    def __init__(self, name, *, port=0, workers=None, wrap=(), env=None, cwd=None, upstream=False):
         if name not in SERVERS:
             raise NotAvailable(f"no server '{name}': {', '.join(SERVERS)}")
         self.name = name
@@ -79,6 +80,7 @@ class Server:
         self.workers = workers or self.recipe.workers
         self.wrap = [str(word) for word in wrap]
         self.env = env or {}
+        self.cwd = cwd
         self.upstream = Server("asyncio") if upstream else None
         self.folder = None
         self.process = None
@@ -122,7 +124,8 @@ class Server:
         env.update(self.env)
         with open(self.folder / "output", "wb") as output:
             self.process = subprocess.Popen(
-                command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                command, cwd=self.cwd, env=env,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
 
     def _is_ready(self) -> bool:

@@ -1,0 +1,22 @@
+"""What all system tests share."""
+
+import pytest
+from recording import LIBRARY, MODES, REQSCOPE
+
+
+def pytest_configure(config):
+    for built in (REQSCOPE, LIBRARY):
+        if not built.exists():
+            raise pytest.UsageError(f"{built} is not built: make")
+
+
+@pytest.fixture
+def trace(tmp_path):
+    """Where a test's recording goes."""
+    return tmp_path / "trace.rqs"
+
+
+@pytest.fixture(params=MODES)
+def mode(request):
+    """By the launcher, and by LD_PRELOAD alone."""
+    return request.param

@@ -1,0 +1,78 @@
+"""Servers that are recorded while a test loads them, and what their traces say."""
+
+import json
+import os
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+import read_trace
+from serve import Server, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("BUILD", "build")
+REQSCOPE = BUILD / "reqscope"
+LIBRARY = BUILD / "libreqscope.so"
+
+MODES = ("run", "preload")
+
+
+def run_prefix(trace: Path, *options) -> list:
+    return [REQSCOPE, "run", "-o", trace, *options, "--"]
+
+
+def preload_env(trace: Path | None = None) -> dict:
+    """The environment that records without the launcher; without a trace, into the default file."""
+    return {"LD_PRELOAD": str(LIBRARY), **({"REQSCOPE_OUT": str(trace)} if trace else {})}
+
+
+@contextmanager
+def recorded(name: str, trace: Path, mode: str, **options):
+    """A test server recorded into trace, by the launcher or by LD_PRELOAD alone."""
+    how = {"wrap": run_prefix(trace)} if mode == "run" else {"env": preload_env(trace)}
+    with Server(name, **how, **options) as server:
+        yield server
+        if server.process.poll() is None:
+            server.stop()
+
+
+def ended_trace(path: Path) -> read_trace.Trace:
+    """The trace once its end frame is written: under LD_PRELOAD the collector outlives the server by a moment."""
+
+    def ended():
+        try:
+            trace = read_trace.read(path)
+        except (FileNotFoundError, read_trace.Damaged):
+            return None  # not there yet, or half a frame written
+        return trace if trace.ended else None
+
+    return wait_until(ended, 10, f"the end of {path.name}")
+
+
+def report(path: Path) -> dict:
+    """The one trace of `reqscope report --format json`."""
+    done = subprocess.run([REQSCOPE, "report", "--format", "json", path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    (trace,) = json.loads(done.stdout)["traces"]
+    return trace
+
+
+def assert_balanced(completeness: dict):
+    """Every request that was begun is accounted for, and none was lost."""
+    ends = ("finished", "dropped", "unfinished", "given_up")
+    assert completeness["started"] == sum(completeness[end] for end in ends), completeness
+    assert completeness["dropped"] == 0, completeness
+
+
+def status_counts(trace: dict) -> dict[int, int]:
+    """status -> requests, over all routes of a report."""
+    counts: dict[int, int] = {}
+    for route in trace["routes"]:
+        for status, count in route["status"].items():
+            counts[int(status)] = counts.get(int(status), 0) + count
+    return counts
+
+
+def route_counts(trace: dict) -> dict[tuple[str, str], int]:
+    """(method, route) -> requests, of a report."""
+    return {(route["method"], route["route"]): route["requests"] for route in trace["routes"]}
