@@ -37,7 +37,7 @@ endif
 
 # The core and the recognisers run where there may be no libc and no TLS. The compiler must not invent calls.
 FREESTANDING := -ffreestanding -fno-builtin -fno-stack-protector -fPIC -fvisibility=hidden \
-	-fno-tree-loop-distribute-patterns -fno-asynchronous-unwind-tables -fcf-protection=none -Iagent
+	-fno-tree-loop-distribute-patterns -fno-asynchronous-unwind-tables -fcf-protection=none -Iagent -DRQS_FREESTANDING
 # The rest of the agent may use libc with care; the host's TLS model is known, as ld.so loads us at the start.
 HOOK := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -fno-builtin-malloc -Iagent
 PROGRAM := -Iagent -Ianalyzer

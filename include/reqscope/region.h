@@ -42,7 +42,7 @@
 #define RQS_THREADS 32768u
 #define RQS_CHUNK_SIZE 16384u
 #define RQS_CHUNKS 8192u /* 128 MiB of address space, used from the low end */
-#define RQS_ROUTE_MAX 160u
+#define RQS_ROUTE_MAX 128u
 
 /* The environment variable that carries the session's token. */
 #define RQS_ENV_SESSION "REQSCOPE_SESSION"

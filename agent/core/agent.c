@@ -1,0 +1,142 @@
+/* agent.c - process, thread and chunk slots of the region; see agent.h. */
+#include "core/agent.h"
+
+static bool claim_process(struct rqs_agent *agent)
+{
+	uint64_t generation = rqs_add(&agent->region->next_generation, 1) + 1;
+	uint32_t pid = agent->env->pid();
+
+	for (uint32_t i = 0; i < RQS_PROCESSES; i++) {
+		struct rqs_process *process = &agent->processes[i];
+
+		if (rqs_load_relaxed(&process->owner) || !rqs_swap(&process->owner, 0, generation << 32 | pid))
+			continue;
+		process->flags = agent->foreign_pids ? RQS_PROCESS_FOREIGN_PIDS : 0;
+		process->parent = agent->env->parent_pid();
+		process->runtime = agent->runtime;
+		rqs_copy(process->version, agent->version, sizeof(process->version));
+		process->start_ticks = rqs_now(agent);
+		process->listeners = agent->listeners;
+		process->connections = agent->open_connections;
+		process->connections_peak = agent->open_connections;
+		rqs_store(&process->ready, 1);
+		agent->process = process;
+		agent->process_index = i;
+		return true;
+	}
+	rqs_add(&agent->region->lost_processes, 1);
+	return false;
+}
+
+bool rqs_agent_start(struct rqs_agent *agent, void *region, uint64_t size)
+{
+	struct rqs_region_header *header = region;
+	char *base = region;
+
+	if (size < sizeof(*header) || header->magic != RQS_REGION_MAGIC || header->version != RQS_REGION_VERSION ||
+	    header->size_of_header != sizeof(*header) || header->region_size != size)
+		return false;
+	agent->region = header;
+	agent->processes = (struct rqs_process *)(void *)(base + header->processes_offset);
+	agent->threads = (struct rqs_thread *)(void *)(base + header->threads_offset);
+	agent->owners = (uint64_t *)(void *)(base + header->owners_offset);
+	agent->chunks = base + header->chunks_offset;
+	agent->alloc_per_request = agent->runtime == RQS_RUNTIME_NATIVE;
+	if (!claim_process(agent))
+		return false;
+	agent->epoch = 1;
+	rqs_store(&agent->alive->epoch, agent->epoch);
+	return true;
+}
+
+bool rqs_agent_revive(struct rqs_agent *agent)
+{
+	uint64_t epoch = agent->epoch + 1;
+
+	if (!rqs_swap(&agent->alive->epoch, 0, RQS_ALIVE_BUSY))
+		return false; /* another thread is at it; this call goes unseen */
+	/* In a new pid namespace the parent can't be seen, and our own pid means nothing outside. */
+	if (agent->env->parent_pid() == 0)
+		agent->foreign_pids = true;
+	agent->epoch = epoch;
+	agent->forks = 0;
+	agent->slot_chunks = 0;
+	agent->slot_hint = 0;
+	rqs_zero(agent->slot_chunk, sizeof(agent->slot_chunk));
+	agent->process = NULL;
+	bool claimed = claim_process(agent);
+	rqs_store(&agent->alive->epoch, epoch);
+	return claimed;
+}
+
+void rqs_agent_exec(struct rqs_agent *agent, bool begins)
+{
+	if (!agent->process)
+		return;
+	if (begins)
+		__atomic_fetch_or(&agent->process->flags, RQS_PROCESS_EXECED, __ATOMIC_RELEASE);
+	else
+		__atomic_fetch_and(&agent->process->flags, ~RQS_PROCESS_EXECED, __ATOMIC_RELEASE);
+}
+
+void rqs_agent_forked(struct rqs_agent *agent)
+{
+	rqs_add(&agent->forks, 1);
+}
+
+static uint32_t claim_thread(struct rqs_agent *agent, uint32_t tid)
+{
+	uint64_t owner = (uint64_t)(agent->process_index + 1) << 32 | tid;
+	uint32_t start = rqs_load_relaxed(&agent->thread_hint);
+
+	for (uint32_t n = 0; n < RQS_THREADS; n++) {
+		uint32_t i = (start + n) % RQS_THREADS;
+
+		if (!rqs_load_relaxed(&agent->threads[i].owner) && rqs_swap(&agent->threads[i].owner, 0, owner)) {
+			rqs_store_relaxed(&agent->thread_hint, i + 1);
+			return i;
+		}
+	}
+	rqs_count(agent, RQS_EVENT_THREAD_SLOTS);
+	return RQS_THREADS;
+}
+
+void rqs_worker_start(struct rqs_agent *agent, struct rqs_worker *worker)
+{
+	bool event_loop = worker->event_loop;
+
+	rqs_zero(worker, sizeof(*worker));
+	worker->event_loop = event_loop;
+	worker->current = RQS_NO_SLOT;
+	worker->tid = agent->env->tid();
+	worker->thread = claim_thread(agent, worker->tid);
+	worker->counters = worker->thread < RQS_THREADS ? &agent->threads[worker->thread] : &agent->fallback;
+	worker->epoch = agent->epoch;
+}
+
+struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_worker *worker, enum rqs_chunk_kind kind,
+					 uint32_t *index)
+{
+	uint64_t owner = (uint64_t)(agent->process_index + 1) << 32 | worker->tid;
+	uint64_t reclaimed = rqs_load(&agent->region->reclaimed) + 1;
+
+	/* Where none was free and none came back since, don't search again. */
+	if (worker->starved_at == reclaimed)
+		return NULL;
+	for (uint32_t i = 0; i < RQS_CHUNKS; i++) {
+		if (rqs_load_relaxed(&agent->owners[i]) || !rqs_swap(&agent->owners[i], 0, owner))
+			continue;
+		struct rqs_chunk_header *chunk = rqs_chunk_at(agent, i);
+
+		chunk->thread = worker->thread;
+		chunk->head = 0;
+		chunk->sealed = 0;
+		chunk->bitmap = 0;
+		rqs_store(&chunk->kind, (uint32_t)kind);
+		*index = i;
+		return chunk;
+	}
+	worker->starved_at = reclaimed;
+	rqs_count(agent, RQS_EVENT_CHUNK_STARVED);
+	return NULL;
+}

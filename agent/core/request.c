@@ -1,0 +1,329 @@
+/* request.c - see request.h, and the head of region.h for the counting. */
+#include "core/request.h"
+
+#include "reqscope/trace_format.h"
+
+static const char unread_route[] = "(incomplete)";
+
+struct rqs_slot *rqs_slot_at(const struct rqs_agent *agent, uint32_t slot)
+{
+	struct rqs_chunk_header *chunk = rqs_chunk_at(agent, slot / 64);
+
+	return (struct rqs_slot *)(void *)(chunk + 1) + slot % 64;
+}
+
+/* ---- slots ---- */
+
+static uint32_t take_bit(const struct rqs_agent *agent, uint32_t chunk_index)
+{
+	const uint64_t all = (1ull << RQS_SLOTS_PER_CHUNK) - 1;
+	struct rqs_chunk_header *chunk = rqs_chunk_at(agent, chunk_index);
+	uint64_t bitmap = rqs_load_relaxed(&chunk->bitmap);
+
+	while ((bitmap & all) != all) {
+		unsigned bit = (unsigned)__builtin_ctzll(~bitmap);
+		if (__atomic_compare_exchange_n(&chunk->bitmap, &bitmap, bitmap | 1ull << bit, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_RELAXED))
+			return chunk_index * 64 + bit;
+	}
+	return RQS_NO_SLOT;
+}
+
+static uint32_t search_slots(struct rqs_agent *agent)
+{
+	uint32_t count = rqs_load(&agent->slot_chunks);
+	uint32_t hint = rqs_load_relaxed(&agent->slot_hint);
+
+	if (count > RQS_CHUNKS)
+		count = RQS_CHUNKS;
+	for (uint32_t n = 0; n < count; n++) {
+		uint32_t i = (hint + n) % count;
+		uint32_t chunk = rqs_load(&agent->slot_chunk[i]);
+		uint32_t slot = chunk ? take_bit(agent, chunk - 1) : RQS_NO_SLOT;
+
+		if (slot != RQS_NO_SLOT) {
+			if (n)
+				rqs_store_relaxed(&agent->slot_hint, i);
+			return slot;
+		}
+	}
+	return RQS_NO_SLOT;
+}
+
+static uint32_t claim_slot(const struct rqs_call *call)
+{
+	struct rqs_agent *agent = call->agent;
+	uint32_t slot = search_slots(agent);
+	uint32_t index;
+
+	if (slot != RQS_NO_SLOT)
+		return slot;
+	if (!rqs_chunk_claim(agent, call->worker, RQS_CHUNK_SLOTS, &index))
+		return RQS_NO_SLOT;
+	slot = take_bit(agent, index);
+	uint32_t entry = rqs_add(&agent->slot_chunks, 1);
+	if (entry < RQS_CHUNKS)
+		rqs_store(&agent->slot_chunk[entry], index + 1);
+	return slot;
+}
+
+static void release_slot(const struct rqs_call *call, uint32_t slot)
+{
+	struct rqs_chunk_header *chunk = rqs_chunk_at(call->agent, slot / 64);
+
+	__atomic_fetch_and(&chunk->bitmap, ~(1ull << slot % 64), __ATOMIC_RELEASE);
+}
+
+/* ---- opening ---- */
+
+static bool is_open(const struct rqs_slot *slot)
+{
+	return slot->opened != slot->finished + slot->dropped + slot->given_up;
+}
+
+/* A thread with two requests open at once can't say whose its allocations are. */
+static void note_sharing(const struct rqs_call *call, struct rqs_request *request)
+{
+	struct rqs_worker *worker = call->worker;
+
+	if (worker->current != RQS_NO_SLOT) {
+		struct rqs_slot *other = rqs_slot_at(call->agent, worker->current);
+
+		if (other->opened == worker->current_ordinal && is_open(other)) {
+			rqs_request_at(call->agent, worker->current)->shared = true;
+			request->shared = true;
+		}
+	}
+}
+
+static void append(const struct rqs_call *call, struct rqs_conn *conn, uint32_t slot)
+{
+	if (conn->first == RQS_NO_SLOT)
+		conn->first = slot;
+	else
+		rqs_request_at(call->agent, conn->last)->next = slot;
+	conn->last = slot;
+}
+
+/* No slot, or older requests without one (order must hold): started and dropped in one store. */
+static void open_blind(const struct rqs_call *call, struct rqs_conn *conn)
+{
+	rqs_add(&call->agent->process->unslotted, 1);
+	conn->blind++;
+	conn->reading = RQS_BLIND_SLOT;
+}
+
+void rqs_request_open(const struct rqs_call *call, struct rqs_conn *conn)
+{
+	struct rqs_agent *agent = call->agent;
+	struct rqs_worker *worker = call->worker;
+	uint32_t index = conn->blind ? RQS_NO_SLOT : claim_slot(call);
+
+	if (index == RQS_NO_SLOT) {
+		open_blind(call, conn);
+		return;
+	}
+	struct rqs_slot *slot = rqs_slot_at(agent, index);
+	struct rqs_request *request = rqs_request_at(agent, index);
+
+	request->read = call->ticks;
+	request->first_out = 0;
+	request->queue_ns = call->queue_ns;
+	request->has_queue = call->has_queue;
+	request->request_bytes = 0;
+	request->response_bytes = 0;
+	request->alloc_count = worker->counters->alloc_count;
+	request->alloc_bytes = worker->counters->alloc_bytes;
+	request->forks = rqs_load_relaxed(&agent->forks);
+	request->next = RQS_NO_SLOT;
+	request->thread = worker->thread;
+	request->status = 0;
+	request->method = RQS_METHOD_OTHER;
+	request->route_length = 0;
+	request->shared = !agent->alloc_per_request || worker->event_loop || worker->thread == RQS_THREADS;
+	note_sharing(call, request);
+	worker->current = index;
+	worker->current_ordinal = slot->opened + 1;
+	append(call, conn, index);
+	conn->reading = index;
+	rqs_store(&slot->opened, slot->opened + 1);
+}
+
+void rqs_request_named(const struct rqs_call *call, struct rqs_conn *conn, uint8_t method, const char *route,
+		       size_t length)
+{
+	if (conn->reading == RQS_BLIND_SLOT && conn->blind <= 64 && method == RQS_METHOD_HEAD)
+		conn->blind_heads |= 1ull << (conn->blind - 1);
+	if (!rqs_request_is_slot(conn->reading))
+		return;
+	struct rqs_request *request = rqs_request_at(call->agent, conn->reading);
+
+	request->method = method;
+	request->route_length = (uint8_t)length;
+	rqs_copy(request->route, route, length);
+}
+
+uint8_t rqs_request_method(const struct rqs_call *call, const struct rqs_conn *conn)
+{
+	if (conn->first != RQS_NO_SLOT)
+		return rqs_request_at(call->agent, conn->first)->method;
+	return conn->blind_heads & 1 ? RQS_METHOD_HEAD : RQS_METHOD_OTHER;
+}
+
+void rqs_request_answered(const struct rqs_call *call, struct rqs_conn *conn, uint64_t n, uint16_t status)
+{
+	if (conn->first == RQS_NO_SLOT)
+		return;
+	struct rqs_request *request = rqs_request_at(call->agent, conn->first);
+
+	/* Interim responses (1xx) aren't the answer, but for 101, which is the last word of HTTP. */
+	if (!request->first_out && (status >= 200 || status == 101))
+		request->first_out = call->ticks;
+	request->response_bytes += n;
+	request->status = status;
+	if (request->thread != call->worker->thread)
+		request->shared = true;
+}
+
+/* ---- ending ---- */
+
+static struct rqs_record *record_space(const struct rqs_call *call, size_t size)
+{
+	struct rqs_worker *worker = call->worker;
+	struct rqs_chunk_header *chunk = worker->chunk;
+	uint32_t index;
+
+	if (chunk && sizeof(*chunk) + worker->chunk_used + size > RQS_CHUNK_SIZE) {
+		rqs_store(&chunk->sealed, 1);
+		chunk = NULL;
+	}
+	if (!chunk) {
+		chunk = rqs_chunk_claim(call->agent, worker, RQS_CHUNK_RECORDS, &index);
+		worker->chunk = chunk;
+		worker->chunk_used = 0;
+	}
+	return chunk ? (struct rqs_record *)(void *)((char *)(chunk + 1) + worker->chunk_used) : NULL;
+}
+
+static uint16_t record_flags(const struct rqs_call *call, const struct rqs_request *request, enum rqs_ending ending)
+{
+	unsigned flags = ending == RQS_ENDING_ABORTED ? RQS_RECORD_ABORTED : RQS_RECORD_HAS_LAST;
+
+	if (request->has_queue)
+		flags |= RQS_RECORD_HAS_QUEUE;
+	if (request->first_out)
+		flags |= RQS_RECORD_HAS_FIRST;
+	if (!request->shared && request->thread == call->worker->thread && !call->worker->event_loop)
+		flags |= RQS_RECORD_HAS_ALLOC;
+	return (uint16_t)flags;
+}
+
+/* The part of the thread's allocations that was the request's. */
+static void record_alloc(const struct rqs_call *call, const struct rqs_request *request, struct rqs_record *record)
+{
+	struct rqs_thread *counters = call->worker->counters;
+
+	record->alloc_count = counters->alloc_count - request->alloc_count;
+	record->alloc_bytes = counters->alloc_bytes - request->alloc_bytes;
+	rqs_store_relaxed(&counters->attributed_count, counters->attributed_count + record->alloc_count);
+	rqs_store_relaxed(&counters->attributed_bytes, counters->attributed_bytes + record->alloc_bytes);
+}
+
+/* Commits the request as a record; false when there is no room. */
+static bool commit(const struct rqs_call *call, uint32_t index, enum rqs_ending ending)
+{
+	struct rqs_worker *worker = call->worker;
+	const struct rqs_slot *slot = rqs_slot_at(call->agent, index);
+	const struct rqs_request *request = rqs_request_at(call->agent, index);
+	const char *route = request->route_length ? request->route : unread_route;
+	size_t length = request->route_length ? request->route_length : sizeof(unread_route) - 1;
+	size_t size = (offsetof(struct rqs_record, route) + length + 7) & ~(size_t)7;
+	struct rqs_record *record = record_space(call, size);
+
+	if (!record)
+		return false;
+	record->size = (uint16_t)size;
+	record->type = RQS_RECORD_REQUEST;
+	record->method = request->method;
+	record->status = request->status;
+	record->flags = record_flags(call, request, ending);
+	record->slot = index;
+	record->route_length = (uint16_t)length;
+	record->reserved = 0;
+	record->ordinal = slot->opened;
+	record->read = request->read;
+	record->first_out = request->first_out;
+	record->last_out = call->ticks;
+	record->queue_ns = request->queue_ns;
+	record->request_bytes = request->request_bytes;
+	record->response_bytes = request->response_bytes;
+	record->alloc_count = 0;
+	record->alloc_bytes = 0;
+	if (record->flags & RQS_RECORD_HAS_ALLOC)
+		record_alloc(call, request, record);
+	rqs_copy(record->route, route, length);
+	worker->chunk_used += (uint32_t)size;
+	rqs_store(&worker->chunk->head, worker->chunk_used);
+	return true;
+}
+
+static void unlink_first(const struct rqs_call *call, struct rqs_conn *conn)
+{
+	uint32_t slot = conn->first;
+
+	conn->first = rqs_request_at(call->agent, slot)->next;
+	if (conn->first == RQS_NO_SLOT)
+		conn->last = RQS_NO_SLOT;
+	if (conn->reading == slot)
+		conn->reading = RQS_NO_SLOT;
+}
+
+static void close_slot(const struct rqs_call *call, uint32_t index, enum rqs_ending ending)
+{
+	struct rqs_slot *slot = rqs_slot_at(call->agent, index);
+	uint64_t *counter = ending == RQS_ENDING_GIVEN_UP ? &slot->given_up
+			    : commit(call, index, ending) ? &slot->finished
+							  : &slot->dropped;
+
+	rqs_store(counter, *counter + 1);
+	release_slot(call, index);
+}
+
+void rqs_request_end(const struct rqs_call *call, struct rqs_conn *conn, enum rqs_ending ending)
+{
+	uint32_t slot = conn->first;
+
+	if (slot == RQS_NO_SLOT) {
+		if (conn->blind) {
+			conn->blind--;
+			conn->blind_heads >>= 1;
+			if (!conn->blind && conn->reading == RQS_BLIND_SLOT)
+				conn->reading = RQS_NO_SLOT;
+		}
+		return;
+	}
+	unlink_first(call, conn);
+	close_slot(call, slot, ending);
+}
+
+void rqs_request_give_up_reading(const struct rqs_call *call, struct rqs_conn *conn)
+{
+	uint32_t slot = conn->reading;
+
+	conn->reading = RQS_NO_SLOT;
+	if (slot == RQS_BLIND_SLOT)
+		conn->blind--;
+	if (!rqs_request_is_slot(slot))
+		return;
+	if (conn->first == slot) {
+		unlink_first(call, conn);
+	} else {
+		uint32_t before = conn->first;
+
+		while (rqs_request_at(call->agent, before)->next != slot)
+			before = rqs_request_at(call->agent, before)->next;
+		rqs_request_at(call->agent, before)->next = RQS_NO_SLOT;
+		conn->last = before;
+	}
+	close_slot(call, slot, RQS_ENDING_GIVEN_UP);
+}

@@ -1,0 +1,183 @@
+/*
+ * activate.c - turns the agent on, once a process and only where it serves;
+ * and the door through which every hook enters the core.
+ */
+#include "hook/hook.h"
+#include "hook/session.h"
+#include "hook/sys.h"
+#include "runtime/runtime.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <time.h>
+
+struct rqs_agent rqs_agent;
+_Thread_local struct rqs_worker rqs_self;
+_Thread_local bool rqs_in_vfork;
+
+/* ---- the core's outside world ---- */
+
+static uint64_t monotonic(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now); /* the vDSO; can't fail */
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint32_t pid(void)
+{
+	return (uint32_t)rqs_sys0(SYS_getpid);
+}
+
+static uint32_t tid(void)
+{
+	return (uint32_t)rqs_sys0(SYS_gettid);
+}
+
+static uint32_t parent_pid(void)
+{
+	return (uint32_t)rqs_sys0(SYS_getppid);
+}
+
+static bool is_stream_socket(int fd)
+{
+	int type = 0, listening = 0;
+	unsigned size = sizeof(int);
+
+	return rqs_sys5(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM &&
+	       rqs_sys5(SYS_getsockopt, fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && !listening;
+}
+
+static const struct rqs_env env = {
+	.monotonic = monotonic,
+	.pid = pid,
+	.tid = tid,
+	.parent_pid = parent_pid,
+	.is_stream_socket = is_stream_socket,
+};
+
+/* ---- activation ---- */
+
+enum state { ASLEEP, BUSY, ON, OFF };
+static uint32_t state;
+
+static void *map_private(size_t size)
+{
+	long p = rqs_sys6(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+			  0);
+
+	return p < 0 && p > -4096 ? NULL : (void *)p;
+}
+
+/* Address space only: pages come with the descriptors in use. Less where the host limits its address space. */
+static bool map_connections(void)
+{
+	for (uint32_t n = RQS_DESCRIPTORS; n >= 1024; n /= 8) {
+		size_t size = n * sizeof(struct rqs_conn);
+		void *table = map_private(size);
+
+		if (!table)
+			continue;
+		/* A huge page would take 2 MiB for one connection. */
+		rqs_sys3(SYS_madvise, table, size, MADV_NOHUGEPAGE);
+		rqs_sys3(SYS_madvise, table, size, MADV_DONTDUMP);
+		rqs_agent.connections = table;
+		rqs_agent.connection_limit = n;
+		return true;
+	}
+	return false;
+}
+
+static bool map_alive(void)
+{
+	rqs_agent.alive = map_private(4096);
+	/* Without WIPEONFORK (before Linux 4.14) the fork hook alone tells a child. */
+	if (rqs_agent.alive)
+		rqs_sys3(SYS_madvise, rqs_agent.alive, 4096, MADV_WIPEONFORK);
+	return rqs_agent.alive != NULL;
+}
+
+#define ADDRESS(symbol) &rqs_runtime_##symbol,
+static const struct rqs_runtime_ops *const runtimes[] = { RQS_RUNTIME_LIST(ADDRESS) };
+#undef ADDRESS
+
+static void detect_runtime(void)
+{
+	for (size_t i = 0; i < sizeof(runtimes) / sizeof(runtimes[0]); i++) {
+		if (runtimes[i]->detect(rqs_agent.version, sizeof(rqs_agent.version))) {
+			rqs_agent.runtime = runtimes[i]->id;
+			return;
+		}
+	}
+}
+
+static bool start(void)
+{
+	void *region;
+	uint64_t size;
+	int error = rqs_session_join(&region, &size, &rqs_agent.foreign_pids);
+
+	if (error == -ECONNREFUSED && rqs_session.on_demand) {
+		error = rqs_session_start_collector();
+		if (!error)
+			error = rqs_session_join(&region, &size, &rqs_agent.foreign_pids);
+	}
+	if (error)
+		return false;
+	rqs_agent.env = &env;
+	detect_runtime();
+	if (map_connections() && map_alive() && rqs_agent_start(&rqs_agent, region, size))
+		return true;
+	rqs_sys2(SYS_munmap, region, size);
+	return false;
+}
+
+void rqs_activate(void)
+{
+	uint32_t asleep = ASLEEP;
+	int saved = errno;
+
+	if (!rqs_session.wanted || rqs_in_vfork || rqs_load_relaxed(&state) != ASLEEP)
+		return;
+	if (!__atomic_compare_exchange_n(&state, &asleep, BUSY, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return;
+	bool on = start();
+	rqs_store(&state, (uint32_t)(on ? ON : OFF));
+	errno = saved;
+}
+
+/* ---- entering the core ---- */
+
+bool rqs_enter(struct rqs_call *call)
+{
+	struct rqs_worker *worker = &rqs_self;
+	struct rqs_agent *agent = &rqs_agent;
+
+	if (rqs_unlikely(rqs_in_vfork))
+		return false;
+	if (rqs_unlikely(!rqs_agent_on(agent)))
+		return false;
+	if (rqs_unlikely(worker->busy)) {
+		rqs_count(agent, RQS_EVENT_REENTERED);
+		return false;
+	}
+	uint64_t epoch = rqs_load_relaxed(&agent->alive->epoch);
+	if (rqs_unlikely(epoch == 0)) {
+		if (!rqs_agent_revive(agent))
+			return false;
+		epoch = agent->epoch;
+	}
+	if (rqs_unlikely(epoch == RQS_ALIVE_BUSY))
+		return false;
+	if (rqs_unlikely(worker->epoch != epoch))
+		rqs_worker_start(agent, worker);
+	worker->busy = true;
+	__asm__ volatile("" ::: "memory");
+	call->agent = agent;
+	call->worker = worker;
+	call->ticks = rqs_now(agent);
+	call->queue_ns = 0;
+	call->has_queue = false;
+	return true;
+}

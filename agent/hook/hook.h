@@ -1,0 +1,107 @@
+/*
+ * hook.h - what the interposers of one process share.
+ *
+ * They run inside the target: whatever the host calls, in whatever thread or
+ * signal handler, before our constructor and after its destructors. They call
+ * the real function with the host's own arguments, then tell the core; they
+ * print nothing, allocate nothing, keep errno, and hold nothing across the
+ * real call.
+ */
+#ifndef REQSCOPE_HOOK_H
+#define REQSCOPE_HOOK_H
+
+#include "core/agent.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#define RQS_EXPORT __attribute__((visibility("default")))
+
+/* X(result, name, parameters): the real functions behind our symbols, found by dlsym(RTLD_NEXT). */
+#define RQS_REAL_LIST(X)                                                                        \
+	X(ssize_t, read, (int, void *, size_t))                                                 \
+	X(ssize_t, readv, (int, const struct iovec *, int))                                     \
+	X(ssize_t, recv, (int, void *, size_t, int))                                            \
+	X(ssize_t, recvfrom, (int, void *, size_t, int, struct sockaddr *, socklen_t *))        \
+	X(ssize_t, recvmsg, (int, struct msghdr *, int))                                        \
+	X(ssize_t, write, (int, const void *, size_t))                                          \
+	X(ssize_t, writev, (int, const struct iovec *, int))                                    \
+	X(ssize_t, send, (int, const void *, size_t, int))                                      \
+	X(ssize_t, sendto, (int, const void *, size_t, int, const struct sockaddr *, socklen_t)) \
+	X(ssize_t, sendmsg, (int, const struct msghdr *, int))                                  \
+	X(ssize_t, sendfile, (int, int, off_t *, size_t))                                       \
+	X(int, accept, (int, struct sockaddr *, socklen_t *))                                   \
+	X(int, accept4, (int, struct sockaddr *, socklen_t *, int))                             \
+	X(int, listen, (int, int))                                                              \
+	X(int, connect, (int, const struct sockaddr *, socklen_t))                              \
+	X(int, shutdown, (int, int))                                                            \
+	X(int, close, (int))                                                                    \
+	X(int, dup, (int))                                                                      \
+	X(int, dup2, (int, int))                                                                \
+	X(int, dup3, (int, int, int))                                                           \
+	X(pid_t, fork, (void))                                                                  \
+	X(int, execve, (const char *, char *const *, char *const *))                            \
+	X(int, execvpe, (const char *, char *const *, char *const *))                           \
+	X(int, fexecve, (int, char *const *, char *const *))                                    \
+	X(void, _exit, (int))                                                                   \
+	X(int, epoll_wait, (int, struct epoll_event *, int, int))                               \
+	X(int, epoll_pwait, (int, struct epoll_event *, int, int, const sigset_t *))            \
+	X(int, poll, (struct pollfd *, nfds_t, int))                                            \
+	X(int, ppoll, (struct pollfd *, nfds_t, const struct timespec *, const sigset_t *))     \
+	X(int, select, (int, fd_set *, fd_set *, fd_set *, struct timeval *))                   \
+	X(int, pselect, (int, fd_set *, fd_set *, fd_set *, const struct timespec *, const sigset_t *))
+
+struct rqs_real {
+#define RQS_REAL_FIELD(result, name, parameters) result(*name) parameters;
+	RQS_REAL_LIST(RQS_REAL_FIELD)
+#undef RQS_REAL_FIELD
+};
+
+extern struct rqs_real rqs_real;
+void rqs_real_find(void);
+
+/* The real function; ours may be called before our constructor, by other libraries' ones. */
+#define RQS_REAL(name) (rqs_likely(rqs_real.name != NULL) ? rqs_real.name : (rqs_real_find(), rqs_real.name))
+
+extern struct rqs_agent rqs_agent;
+extern _Thread_local struct rqs_worker rqs_self;
+/* Set between a vfork and its child's end: the child runs on the parent's memory and must leave no trace in it. */
+extern _Thread_local bool rqs_in_vfork;
+
+/* Joins or starts a session, once a process; called where it turns out to be a server. May take some ms, once. */
+void rqs_activate(void);
+
+static inline bool rqs_active(void)
+{
+	return rqs_agent.process != NULL;
+}
+
+/*
+ * Opens the core to this thread: fills call and marks the thread busy. False
+ * when the call has to pass unseen: agent off, a vfork child, or a signal
+ * handler inside the core. rqs_leave() must follow a true.
+ */
+bool rqs_enter(struct rqs_call *call);
+
+static inline void rqs_leave(void)
+{
+	__asm__ volatile("" ::: "memory");
+	rqs_self.busy = false;
+}
+
+/* The kind of a descriptor, RQS_CONN_OTHER where it is out of the table or the agent is off. */
+static inline uint8_t rqs_kind(int fd)
+{
+	if (!rqs_active() || (unsigned)fd >= rqs_agent.connection_limit)
+		return RQS_CONN_OTHER;
+	return rqs_load_relaxed(&rqs_agent.connections[fd].kind);
+}
+
+#endif

@@ -1,0 +1,285 @@
+/*
+ * io.c - interposers of the calls that move a connection's bytes.
+ *
+ * When a byte counts as accepted. A call that has to wait for room in the
+ * socket buffer accepts its last byte when it returns. One that hasn't to wait
+ * accepts all of them at once, but it may return much later: the receiver may
+ * already run in our place. So a response's first 16 KiB, which the kernel
+ * always has room for (the smallest initial send buffer), count from before the
+ * call, and what exceeds that from after it.
+ */
+#include "hook/hook.h"
+
+#include <sys/sendfile.h>
+
+#define NEVER_WAITS 16384u
+
+/* ---- what a read brought ---- */
+
+/* A process that isn't recorded yet turns out to be a server: it reads a request from a socket it was given. */
+static void maybe_activate(const void *p, size_t n)
+{
+	static const char methods[][5] = { "GET ", "POST", "HEAD", "PUT ", "DELE", "OPTI", "PATC" };
+	const char *s = p;
+
+	if (n < 4)
+		return;
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		if (s[0] == methods[i][0] && s[1] == methods[i][1] && s[2] == methods[i][2] && s[3] == methods[i][3]) {
+			rqs_activate();
+			return;
+		}
+	}
+}
+
+static void input_slow(int fd, const void *p, size_t n)
+{
+	struct rqs_call call;
+
+	if (!rqs_enter(&call))
+		return;
+	rqs_conn_input(&call, fd, p, n);
+	rqs_leave();
+}
+
+static inline void input(int fd, const void *p, ssize_t n)
+{
+	if (n <= 0)
+		return;
+	if (rqs_unlikely(!rqs_active()))
+		maybe_activate(p, (size_t)n);
+	if (rqs_conn_matters(rqs_kind(fd)))
+		input_slow(fd, p, (size_t)n);
+}
+
+static void input_vector(int fd, const struct iovec *v, size_t count, ssize_t n)
+{
+	for (size_t i = 0; i < count && n > 0; i++) {
+		ssize_t part = (size_t)n < v[i].iov_len ? n : (ssize_t)v[i].iov_len;
+
+		input(fd, v[i].iov_base, part);
+		n -= part;
+	}
+}
+
+/* ---- what a write took ---- */
+
+struct output {
+	bool matters;
+	uint64_t before; /* ticks */
+};
+
+static inline struct output output_begin(int fd)
+{
+	struct output out = { .matters = rqs_conn_matters(rqs_kind(fd)) };
+
+	if (out.matters)
+		out.before = rqs_now(&rqs_agent);
+	return out;
+}
+
+static inline bool output_enter(const struct output *out, ssize_t n, struct rqs_call *call)
+{
+	if (n <= 0 || !rqs_enter(call))
+		return false;
+	if (n <= (ssize_t)NEVER_WAITS)
+		call->ticks = out->before;
+	return true;
+}
+
+static void output_slow(const struct output *out, int fd, const void *p, ssize_t n)
+{
+	struct rqs_call call;
+
+	if (!output_enter(out, n, &call))
+		return;
+	rqs_conn_output(&call, fd, p, (size_t)n);
+	rqs_leave();
+}
+
+static inline void output_end(const struct output *out, int fd, const void *p, ssize_t n)
+{
+	if (out->matters)
+		output_slow(out, fd, p, n);
+}
+
+static void output_vector(const struct output *out, int fd, const struct iovec *v, size_t count, ssize_t n)
+{
+	struct rqs_call call;
+
+	if (!out->matters || !output_enter(out, n, &call))
+		return;
+	for (size_t i = 0; i < count && n > 0; i++) {
+		size_t part = (size_t)n < v[i].iov_len ? (size_t)n : v[i].iov_len;
+
+		if (part)
+			rqs_conn_output(&call, fd, v[i].iov_base, part);
+		n -= (ssize_t)part;
+	}
+	rqs_leave();
+}
+
+static void output_unseen(const struct output *out, int fd, ssize_t n)
+{
+	struct rqs_call call;
+
+	if (!out->matters || !output_enter(out, n, &call))
+		return;
+	rqs_conn_output_unseen(&call, fd, (uint64_t)n);
+	rqs_leave();
+}
+
+/* ---- reads ---- */
+
+RQS_EXPORT ssize_t read(int fd, void *buffer, size_t size)
+{
+	ssize_t n = RQS_REAL(read)(fd, buffer, size);
+
+	input(fd, buffer, n);
+	return n;
+}
+
+RQS_EXPORT ssize_t readv(int fd, const struct iovec *v, int count)
+{
+	ssize_t n = RQS_REAL(readv)(fd, v, count);
+
+	input_vector(fd, v, (size_t)count, n);
+	return n;
+}
+
+RQS_EXPORT ssize_t recv(int fd, void *buffer, size_t size, int flags)
+{
+	ssize_t n = RQS_REAL(recv)(fd, buffer, size, flags);
+
+	if (!(flags & MSG_PEEK))
+		input(fd, buffer, n);
+	return n;
+}
+
+RQS_EXPORT ssize_t recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *address, socklen_t *length)
+{
+	ssize_t n = RQS_REAL(recvfrom)(fd, buffer, size, flags, address, length);
+
+	if (!(flags & MSG_PEEK))
+		input(fd, buffer, n);
+	return n;
+}
+
+/* Descriptors that come by SCM_RIGHTS begin unknown, whatever had their numbers before. */
+static void received_descriptors(const struct msghdr *message)
+{
+	struct rqs_call call;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR((struct msghdr *)message, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || !rqs_enter(&call))
+			continue;
+		const int *fd = (const int *)(const void *)CMSG_DATA(c);
+		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		for (size_t i = 0; i < count; i++)
+			rqs_conn_forget(&call, fd[i]);
+		rqs_leave();
+	}
+}
+
+RQS_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+	ssize_t n = RQS_REAL(recvmsg)(fd, message, flags);
+
+	if (n < 0)
+		return n;
+	if (message->msg_controllen && rqs_active())
+		received_descriptors(message);
+	if (!(flags & MSG_PEEK))
+		input_vector(fd, message->msg_iov, message->msg_iovlen, n);
+	return n;
+}
+
+/* ---- writes ---- */
+
+RQS_EXPORT ssize_t write(int fd, const void *buffer, size_t size)
+{
+	struct output out = output_begin(fd);
+	ssize_t n = RQS_REAL(write)(fd, buffer, size);
+
+	output_end(&out, fd, buffer, n);
+	return n;
+}
+
+RQS_EXPORT ssize_t writev(int fd, const struct iovec *v, int count)
+{
+	struct output out = output_begin(fd);
+	ssize_t n = RQS_REAL(writev)(fd, v, count);
+
+	output_vector(&out, fd, v, (size_t)count, n);
+	return n;
+}
+
+RQS_EXPORT ssize_t send(int fd, const void *buffer, size_t size, int flags)
+{
+	struct output out = output_begin(fd);
+	ssize_t n = RQS_REAL(send)(fd, buffer, size, flags);
+
+	output_end(&out, fd, buffer, n);
+	return n;
+}
+
+RQS_EXPORT ssize_t sendto(int fd, const void *buffer, size_t size, int flags, const struct sockaddr *address,
+			  socklen_t length)
+{
+	struct output out = output_begin(fd);
+	ssize_t n = RQS_REAL(sendto)(fd, buffer, size, flags, address, length);
+
+	output_end(&out, fd, buffer, n);
+	return n;
+}
+
+RQS_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	struct output out = output_begin(fd);
+	ssize_t n = RQS_REAL(sendmsg)(fd, message, flags);
+
+	output_vector(&out, fd, message->msg_iov, message->msg_iovlen, n);
+	return n;
+}
+
+RQS_EXPORT ssize_t sendfile(int to, int from, off_t *offset, size_t size)
+{
+	struct output out = output_begin(to);
+	ssize_t n = RQS_REAL(sendfile)(to, from, offset, size);
+
+	output_unseen(&out, to, n);
+	return n;
+}
+
+/* ---- the same under other names: off_t has 64 bits here, and the checks have passed when the real one runs ---- */
+
+RQS_EXPORT ssize_t sendfile64(int to, int from, off_t *offset, size_t size) __attribute__((alias("sendfile")));
+
+ssize_t __read_chk(int fd, void *buffer, size_t size, size_t room);
+ssize_t __recv_chk(int fd, void *buffer, size_t size, size_t room, int flags);
+ssize_t __recvfrom_chk(int fd, void *buffer, size_t size, size_t room, int flags, struct sockaddr *address,
+		       socklen_t *length);
+void __chk_fail(void) __attribute__((noreturn));
+
+RQS_EXPORT ssize_t __read_chk(int fd, void *buffer, size_t size, size_t room)
+{
+	if (size > room)
+		__chk_fail();
+	return read(fd, buffer, size);
+}
+
+RQS_EXPORT ssize_t __recv_chk(int fd, void *buffer, size_t size, size_t room, int flags)
+{
+	if (size > room)
+		__chk_fail();
+	return recv(fd, buffer, size, flags);
+}
+
+RQS_EXPORT ssize_t __recvfrom_chk(int fd, void *buffer, size_t size, size_t room, int flags, struct sockaddr *address,
+				  socklen_t *length)
+{
+	if (size > room)
+		__chk_fail();
+	return recvfrom(fd, buffer, size, flags, address, length);
+}

@@ -1,0 +1,188 @@
+/*
+ * memory.c - interposers of the malloc family: each call is counted for its
+ * thread, with the bytes it asked for, and passed on to the next allocator
+ * (libc's, or jemalloc's and the like where they are preloaded behind us).
+ *
+ * The dynamic linker may allocate while we look for that allocator. What it
+ * gets then comes from a small arena of ours, which is never given back.
+ */
+#include "hook/hook.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* X(result, name, parameters) */
+#define ALLOCATORS(X)                                        \
+	X(void *, malloc, (size_t))                          \
+	X(void *, calloc, (size_t, size_t))                  \
+	X(void *, realloc, (void *, size_t))                 \
+	X(void *, reallocarray, (void *, size_t, size_t))    \
+	X(void, free, (void *))                              \
+	X(int, posix_memalign, (void **, size_t, size_t))    \
+	X(void *, aligned_alloc, (size_t, size_t))           \
+	X(void *, memalign, (size_t, size_t))                \
+	X(void *, valloc, (size_t))                          \
+	X(void *, pvalloc, (size_t))
+
+static struct {
+#define FIELD(result, name, parameters) result(*name) parameters;
+	ALLOCATORS(FIELD)
+#undef FIELD
+} next;
+
+static char arena[16384] __attribute__((aligned(16)));
+static size_t arena_used;
+static bool found;
+static _Thread_local bool finding;
+
+static void find(void)
+{
+	finding = true;
+#define FIND(result, name, parameters) \
+	rqs_store((void **)(void *)&next.name, dlsym(RTLD_NEXT, #name));
+	ALLOCATORS(FIND)
+#undef FIND
+	finding = false;
+	rqs_store(&found, true);
+}
+
+static bool in_arena(const void *p)
+{
+	return (const char *)p >= arena && (const char *)p < arena + sizeof(arena);
+}
+
+static void *arena_take(size_t size)
+{
+	size_t at = rqs_add(&arena_used, (size + 15) & ~(size_t)15);
+
+	return at + size <= sizeof(arena) ? arena + at : NULL;
+}
+
+/* Is the next allocator known? While it is being looked for, no. */
+static inline bool ready(void)
+{
+	if (rqs_likely(rqs_load(&found)))
+		return true;
+	if (finding)
+		return false;
+	find();
+	return true;
+}
+
+static void __attribute__((noinline)) count_first(size_t bytes)
+{
+	struct rqs_call call;
+
+	/* The thread's first call since the recording began in this process. */
+	if (rqs_active() && rqs_enter(&call)) {
+		rqs_leave();
+		rqs_worker_allocated(&rqs_self, bytes);
+	}
+}
+
+static inline void count(size_t bytes)
+{
+	struct rqs_worker *worker = &rqs_self;
+
+	if (rqs_likely(rqs_worker_ready(&rqs_agent, worker)))
+		rqs_worker_allocated(worker, bytes);
+	else if (rqs_active())
+		count_first(bytes);
+}
+
+RQS_EXPORT void *malloc(size_t size)
+{
+	if (rqs_unlikely(!ready()))
+		return arena_take(size);
+	count(size);
+	return next.malloc(size);
+}
+
+RQS_EXPORT void *calloc(size_t n, size_t size)
+{
+	if (rqs_unlikely(!ready()))
+		return arena_take(n * size); /* the linker's own small sizes; the arena is zero */
+	count(n * size);
+	return next.calloc(n, size);
+}
+
+static void *leave_arena(void *p, size_t size)
+{
+	size_t had = (size_t)(arena + sizeof(arena) - (char *)p);
+	void *moved = ready() ? next.malloc(size) : arena_take(size);
+
+	if (moved)
+		memcpy(moved, p, had < size ? had : size);
+	return moved;
+}
+
+RQS_EXPORT void *realloc(void *p, size_t size)
+{
+	if (rqs_unlikely(in_arena(p)))
+		return leave_arena(p, size);
+	if (rqs_unlikely(!ready()))
+		return arena_take(size);
+	count(size);
+	return next.realloc(p, size);
+}
+
+RQS_EXPORT void *reallocarray(void *p, size_t n, size_t size)
+{
+	size_t total;
+
+	if (__builtin_mul_overflow(n, size, &total)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(p, total);
+}
+
+RQS_EXPORT void free(void *p)
+{
+	if (rqs_unlikely(in_arena(p)) || rqs_unlikely(!ready()))
+		return;
+	next.free(p);
+}
+
+RQS_EXPORT int posix_memalign(void **p, size_t alignment, size_t size)
+{
+	if (rqs_unlikely(!ready()))
+		return ENOMEM;
+	count(size);
+	return next.posix_memalign(p, alignment, size);
+}
+
+RQS_EXPORT void *aligned_alloc(size_t alignment, size_t size)
+{
+	if (rqs_unlikely(!ready()))
+		return NULL;
+	count(size);
+	return next.aligned_alloc(alignment, size);
+}
+
+RQS_EXPORT void *memalign(size_t alignment, size_t size)
+{
+	if (rqs_unlikely(!ready()))
+		return NULL;
+	count(size);
+	return next.memalign(alignment, size);
+}
+
+RQS_EXPORT void *valloc(size_t size)
+{
+	if (rqs_unlikely(!ready()))
+		return NULL;
+	count(size);
+	return next.valloc(size);
+}
+
+RQS_EXPORT void *pvalloc(size_t size)
+{
+	if (rqs_unlikely(!ready()))
+		return NULL;
+	count(size);
+	return next.pvalloc(size);
+}

@@ -1,0 +1,251 @@
+/*
+ * process.c - interposers of the calls that begin, replace and end processes.
+ *
+ * A vfork child runs on its parent's memory and stack while the parent's
+ * thread waits: the hooks let it pass unseen, and the exec hook writes only to
+ * its own stack. Other threads of the parent go on as ever.
+ */
+#include "hook/hook.h"
+#include "hook/session.h"
+#include "hook/sys.h"
+
+#include <alloca.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- fork ---- */
+
+RQS_EXPORT pid_t fork(void)
+{
+	if (rqs_active() && !rqs_in_vfork)
+		rqs_agent_forked(&rqs_agent);
+	pid_t pid = RQS_REAL(fork)();
+	if (pid == 0 && rqs_active()) {
+		struct rqs_call call;
+
+		/* Where the page wasn't wiped; else it is 0 already. */
+		rqs_agent.alive->epoch = 0;
+		rqs_in_vfork = false;
+		rqs_self.busy = false;
+		if (rqs_enter(&call))
+			rqs_leave();
+	}
+	return pid;
+}
+
+void rqs_vfork_begins(void);
+void rqs_vfork_ends(void);
+
+/* Called by the assembly below, on the way in and, in the parent, on the way out. */
+__attribute__((used)) void rqs_vfork_begins(void)
+{
+	rqs_in_vfork = true;
+}
+
+__attribute__((used)) void rqs_vfork_ends(void)
+{
+	rqs_in_vfork = false;
+}
+
+/*
+ * vfork returns twice on one stack: what the child pushes over the return
+ * address would be the parent's undoing, so it is kept in a register that the
+ * kernel leaves alone. The system call is made here: a call of the real function would
+ * have the same trouble with our own frame.
+ */
+__asm__(".text\n"
+	".globl vfork\n"
+	".type vfork, @function\n"
+	"vfork:\n"
+	"	.cfi_startproc\n"
+	"	endbr64\n"
+	"	subq $8, %rsp\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	call rqs_vfork_begins\n"
+	"	addq $8, %rsp\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	popq %rdi\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	.cfi_register rip, rdi\n"
+	"	movl $58, %eax\n"
+	"	syscall\n" /* keeps rdi */
+	"	pushq %rdi\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	.cfi_offset rip, -8\n"
+	"	testl %eax, %eax\n"
+	"	je 1f\n"
+	"	pushq %rax\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	call rqs_vfork_ends\n"
+	"	popq %rax\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	cmpl $-4096, %eax\n"
+	"	ja 2f\n"
+	"1:	ret\n"
+	"2:	negl %eax\n"
+	"	pushq %rax\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	call __errno_location@PLT\n"
+	"	popq %rdx\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	movl %edx, (%rax)\n"
+	"	movl $-1, %eax\n"
+	"	ret\n"
+	"	.cfi_endproc\n"
+	".size vfork, .-vfork\n");
+
+/* ---- exec ---- */
+
+/* Room on the stack for the completed environment; beyond it (1 MiB of pointers) the child isn't recorded. */
+#define ENVIRONMENT_MAX 131072u
+
+static void exec_begins(void)
+{
+	if (!rqs_in_vfork && rqs_active())
+		rqs_agent_exec(&rqs_agent, true);
+}
+
+static void exec_failed(void)
+{
+	if (!rqs_in_vfork && rqs_active())
+		rqs_agent_exec(&rqs_agent, false);
+}
+
+static bool complete(char *const *envp)
+{
+	return !rqs_session.wanted || !envp || rqs_session_in_environment(envp) ||
+	       rqs_session_environment_size(envp) > ENVIRONMENT_MAX;
+}
+
+/* An expression for the environment to pass on; alloca forbids a function of its own. */
+#define WITH_SESSION(envp, to)                                                                  \
+	do {                                                                                    \
+		if (!complete(envp)) {                                                          \
+			to = alloca(rqs_session_environment_size(envp) * sizeof(char *));       \
+			rqs_session_environment(envp, to, alloca(rqs_session_preload_size(envp))); \
+		} else {                                                                        \
+			to = (char **)(envp);                                                   \
+		}                                                                               \
+	} while (0)
+
+RQS_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+	char **environment;
+
+	WITH_SESSION(envp, environment);
+	exec_begins();
+	int result = RQS_REAL(execve)(path, argv, environment);
+	exec_failed();
+	return result;
+}
+
+RQS_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	char **environment;
+
+	WITH_SESSION(envp, environment);
+	exec_begins();
+	int result = RQS_REAL(execvpe)(file, argv, environment);
+	exec_failed();
+	return result;
+}
+
+RQS_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
+{
+	char **environment;
+
+	WITH_SESSION(envp, environment);
+	exec_begins();
+	int result = RQS_REAL(fexecve)(fd, argv, environment);
+	exec_failed();
+	return result;
+}
+
+RQS_EXPORT int execv(const char *path, char *const argv[])
+{
+	return execve(path, argv, environ);
+}
+
+RQS_EXPORT int execvp(const char *file, char *const argv[])
+{
+	return execvpe(file, argv, environ);
+}
+
+/* The arguments of an execl, from its second on, as a vector on the caller's stack. */
+#define COLLECT(first, list, argv)                                       \
+	do {                                                             \
+		va_list counting;                                        \
+		size_t n = 1;                                            \
+		va_copy(counting, list);                                 \
+		while (va_arg(counting, char *))                         \
+			n++;                                             \
+		va_end(counting);                                        \
+		argv = alloca((n + 1) * sizeof(char *));                 \
+		argv[0] = (char *)(first);                               \
+		for (size_t i = 1; i <= n; i++)                          \
+			argv[i] = va_arg(list, char *);                  \
+	} while (0)
+
+RQS_EXPORT int execl(const char *path, const char *first, ...)
+{
+	va_list list;
+	char **argv;
+
+	va_start(list, first);
+	COLLECT(first, list, argv);
+	va_end(list);
+	return execve(path, argv, environ);
+}
+
+RQS_EXPORT int execlp(const char *file, const char *first, ...)
+{
+	va_list list;
+	char **argv;
+
+	va_start(list, first);
+	COLLECT(first, list, argv);
+	va_end(list);
+	return execvpe(file, argv, environ);
+}
+
+RQS_EXPORT int execle(const char *path, const char *first, ...)
+{
+	va_list list;
+	char **argv;
+
+	va_start(list, first);
+	COLLECT(first, list, argv);
+	char *const *envp = va_arg(list, char *const *);
+	va_end(list);
+	return execve(path, argv, envp);
+}
+
+/* ---- exit ---- */
+
+static void ending(void)
+{
+	struct rqs_call call;
+
+	if (rqs_active() && rqs_enter(&call)) {
+		/* Ends only what lasts until its connection's end; everything else the collector sees by itself. */
+		rqs_agent_exit(&rqs_agent, call.worker);
+		rqs_leave();
+	}
+}
+
+/* exit() and the end of main run it among the host's own handlers; nothing of ours is freed. */
+static void __attribute__((destructor)) at_exit(void)
+{
+	ending();
+}
+
+RQS_EXPORT void _exit(int status)
+{
+	ending();
+	RQS_REAL(_exit)(status);
+	__builtin_unreachable();
+}
+
+RQS_EXPORT void _Exit(int status) __attribute__((alias("_exit")));

@@ -1,0 +1,308 @@
+/*
+ * session.c - what a process needs to know to be recorded, learnt in the
+ * constructor; joining the session's collector, or starting it, later, when
+ * the process turns out to be a server.
+ *
+ * Under `reqscope run` the token comes in the environment. Under plain
+ * LD_PRELOAD the first process makes one, marked ".p": whichever of its
+ * family serves first starts the collector (two that race: the abstract
+ * address is exclusive), and the others join it. `sh` and `ls` leave no trace.
+ */
+#include "hook/session.h"
+
+#include "hook/hook.h"
+#include "hook/sys.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define ON_DEMAND_MARK ".p"
+#define READY_TIMEOUT_MS 3000
+
+struct rqs_session rqs_session;
+
+/* ---- constructor ---- */
+
+static bool join_path(char *to, size_t size, const char *directory, const char *name)
+{
+	size_t d = name[0] == '/' ? 0 : strlen(directory), n = strlen(name);
+
+	if (d + 1 + n + 1 > size)
+		return false;
+	memcpy(to, directory, d);
+	if (d)
+		to[d++] = '/';
+	memcpy(to + d, name, n + 1);
+	return true;
+}
+
+static bool make_token(void)
+{
+	static const char digits[] = "0123456789abcdef";
+	uint8_t bytes[RQS_TOKEN_LENGTH / 2];
+
+	if (rqs_sys3(SYS_getrandom, bytes, sizeof(bytes), GRND_NONBLOCK) != (long)sizeof(bytes))
+		return false;
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		rqs_session.token[2 * i] = digits[bytes[i] >> 4];
+		rqs_session.token[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	return true;
+}
+
+static bool read_token(const char *value)
+{
+	size_t n = strspn(value, "0123456789abcdef");
+
+	if (n != RQS_TOKEN_LENGTH)
+		return false;
+	memcpy(rqs_session.token, value, n);
+	rqs_session.on_demand = !strcmp(value + n, ON_DEMAND_MARK);
+	return rqs_session.on_demand || !value[n];
+}
+
+/*
+ * The token goes into the environment that children inherit, without the
+ * host's heap: the block of pointers is copied to memory of ours.
+ */
+static void publish_token(void)
+{
+	size_t n = rqs_session_environment_size(environ);
+	char **copy = mmap(NULL, n * sizeof(char *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (copy == MAP_FAILED)
+		return;
+	*copy = rqs_session.environment;
+	memcpy(copy + 1, environ, (n - 2) * sizeof(char *));
+	environ = copy;
+}
+
+static bool find_library(void)
+{
+	Dl_info info;
+
+	return dladdr(&rqs_session, &info) && info.dli_fname &&
+	       join_path(rqs_session.library, sizeof(rqs_session.library), rqs_session.directory, info.dli_fname);
+}
+
+static void __attribute__((constructor)) learn(void)
+{
+	int saved = errno;
+	const char *out = getenv(RQS_ENV_OUT);
+	const char *token = getenv(RQS_ENV_SESSION);
+
+	rqs_real_find();
+	if (getauxval(AT_SECURE) || !getcwd(rqs_session.directory, sizeof(rqs_session.directory)) || !find_library())
+		goto end;
+	if (out && *out && !join_path(rqs_session.out, sizeof(rqs_session.out), rqs_session.directory, out))
+		goto end;
+	bool known = token && read_token(token);
+	if (!known) {
+		if (!make_token())
+			goto end;
+		rqs_session.on_demand = true;
+	}
+	strcpy(rqs_session.environment, RQS_ENV_SESSION "=");
+	strcat(rqs_session.environment, rqs_session.token);
+	if (rqs_session.on_demand)
+		strcat(rqs_session.environment, ON_DEMAND_MARK);
+	strcpy(rqs_session.preload, "LD_PRELOAD=");
+	strcat(rqs_session.preload, rqs_session.library);
+	if (!known)
+		publish_token();
+	rqs_session.wanted = true;
+end:
+	errno = saved;
+}
+
+/* ---- joining ---- */
+
+static long connect_collector(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	size_t n = sizeof(RQS_SOCKET_PREFIX) - 1;
+	long fd = rqs_sys3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return fd;
+	memcpy(address.sun_path + 1, RQS_SOCKET_PREFIX, n);
+	memcpy(address.sun_path + 1 + n, rqs_session.token, RQS_TOKEN_LENGTH);
+	long error = rqs_sys3(SYS_connect, fd, &address,
+			      offsetof(struct sockaddr_un, sun_path) + 1 + n + RQS_TOKEN_LENGTH);
+	if (error < 0) {
+		rqs_sys1(SYS_close, fd);
+		return error;
+	}
+	return fd;
+}
+
+/* Waits for fd to be readable, at most READY_TIMEOUT_MS. */
+static bool readable(long fd)
+{
+	struct pollfd p = { .fd = (int)fd, .events = POLLIN };
+	struct timespec timeout = { .tv_sec = READY_TIMEOUT_MS / 1000 };
+
+	return rqs_sys5(SYS_ppoll, &p, 1, &timeout, NULL, 0) == 1;
+}
+
+static int receive_region(long fd, struct rqs_welcome *welcome)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .room = { 0 } };
+	struct iovec v = { .iov_base = welcome, .iov_len = sizeof(*welcome) };
+	struct msghdr message = {
+		.msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
+
+	if (!readable(fd))
+		return -ETIMEDOUT;
+	long n = rqs_sys3(SYS_recvmsg, fd, &message, MSG_CMSG_CLOEXEC);
+	if (n != (long)sizeof(*welcome) || welcome->version != RQS_REGION_VERSION || welcome->status)
+		return n < 0 ? (int)n : -EPROTO;
+	if (message.msg_controllen < CMSG_LEN(sizeof(int)) || control.header.cmsg_type != SCM_RIGHTS)
+		return -EPROTO;
+	int memory;
+	memcpy(&memory, CMSG_DATA(&control.header), sizeof(memory));
+	return memory;
+}
+
+int rqs_session_join(void **region, uint64_t *size, bool *foreign_pids)
+{
+	struct rqs_hello hello = { .version = RQS_REGION_VERSION, .pid = (uint32_t)rqs_sys0(SYS_getpid) };
+	struct rqs_welcome welcome;
+	long fd = connect_collector();
+
+	if (fd < 0)
+		return (int)fd;
+	int memory = -EPROTO;
+	if (rqs_sys6(SYS_sendto, fd, &hello, sizeof(hello), MSG_NOSIGNAL, NULL, 0) == (long)sizeof(hello))
+		memory = receive_region(fd, &welcome);
+	rqs_sys1(SYS_close, fd);
+	if (memory < 0)
+		return memory;
+	long map = rqs_sys6(SYS_mmap, NULL, welcome.region_size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+	rqs_sys1(SYS_close, memory);
+	if (map < 0 && map > -4096)
+		return (int)map;
+	rqs_sys3(SYS_madvise, map, welcome.region_size, MADV_DONTDUMP);
+	*region = (void *)map;
+	*size = welcome.region_size;
+	*foreign_pids = welcome.foreign_pids;
+	return 0;
+}
+
+/* ---- starting a collector ---- */
+
+/* The program beside the library: in the build folder, or PREFIX/bin beside PREFIX/lib/reqscope. */
+static bool find_program(char *to, size_t size)
+{
+	static const char *const places[] = { "reqscope", "../../bin/reqscope" };
+	char directory[PATH_MAX];
+
+	strcpy(directory, rqs_session.library);
+	char *slash = strrchr(directory, '/');
+	if (!slash)
+		return false;
+	*slash = 0;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		if (join_path(to, size, directory, places[i]) && rqs_sys2(SYS_access, to, X_OK) == 0)
+			return true;
+	return false;
+}
+
+static char *decimal(char *end, unsigned long value)
+{
+	*--end = 0;
+	do
+		*--end = (char)('0' + value % 10);
+	while (value /= 10);
+	return end;
+}
+
+struct collector {
+	char program[PATH_MAX];
+	char out[PATH_MAX + 32];
+	char pid[24], ready[24];
+	char *argv[16];
+	char **envp;
+};
+
+static bool prepare(struct collector *c, int ready_fd)
+{
+	char *pid = decimal(c->pid + sizeof(c->pid), (unsigned long)rqs_sys0(SYS_getpid));
+	char *fd = decimal(c->ready + sizeof(c->ready), (unsigned long)ready_fd);
+	size_t n = 0;
+
+	if (!find_program(c->program, sizeof(c->program)))
+		return false;
+	if (rqs_session.out[0]) {
+		strcpy(c->out, rqs_session.out);
+	} else {
+		char name[64] = "reqscope.";
+
+		strcat(strcat(name, pid), ".rqs");
+		if (!join_path(c->out, sizeof(c->out), rqs_session.directory, name))
+			return false;
+	}
+	char *const argv[] = { c->program, "collect", "--detach", "--mode",	 "preload", "--token", rqs_session.token,
+			       "--pid",	   pid,	      "--out",	  c->out,	 "--ready-fd", fd,     NULL };
+	for (n = 0; n < sizeof(argv) / sizeof(argv[0]); n++)
+		c->argv[n] = argv[n];
+	/* The host's environment as it is: the collector itself takes our variables out of its own. */
+	c->envp = environ;
+	return true;
+}
+
+/*
+ * In a forked child: a second fork, so that the collector is nobody's child
+ * here and the host never learns of it by wait or SIGCHLD. Only system calls.
+ */
+static void __attribute__((noreturn)) child(struct collector *c)
+{
+	long all_blocked[2] = { 0, 0 };
+
+	if (rqs_sys5(SYS_clone, 0, 0, 0, 0, 0) == 0) {
+		rqs_sys4(SYS_rt_sigprocmask, SIG_SETMASK, all_blocked, NULL, 8);
+		rqs_sys3(SYS_execve, c->program, c->argv, c->envp);
+	}
+	for (;;)
+		rqs_sys1(SYS_exit_group, 0);
+}
+
+int rqs_session_start_collector(void)
+{
+	/* Static, as a thread's stack may be small; activation runs once a process. */
+	static struct collector collector;
+	int ready[2];
+	char answer;
+
+	if (rqs_sys2(SYS_pipe2, ready, 0) < 0)
+		return -EMFILE;
+	int error = prepare(&collector, ready[1]) ? 0 : -ENOENT;
+	if (!error) {
+		/* No exit signal: the host sees nothing of this child either. */
+		long pid = rqs_sys5(SYS_clone, 0, 0, 0, 0, 0);
+
+		if (pid == 0)
+			child(&collector);
+		if (pid > 0)
+			rqs_sys4(SYS_wait4, pid, NULL, __WALL, NULL);
+		error = pid < 0 ? (int)pid : 0;
+	}
+	rqs_sys1(SYS_close, ready[1]);
+	if (!error && (!readable(ready[0]) || rqs_sys3(SYS_read, ready[0], &answer, 1) != 1))
+		error = -ECHILD;
+	rqs_sys1(SYS_close, ready[0]);
+	return error;
+}

@@ -1,0 +1,44 @@
+/* session.h - the session that a process belongs to, and its environment. Used by the hooks alone. */
+#ifndef REQSCOPE_HOOK_SESSION_H
+#define REQSCOPE_HOOK_SESSION_H
+
+#include "reqscope/region.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RQS_ENV_OUT "REQSCOPE_OUT"
+
+/* What the constructor learnt; all strings NUL-terminated, all in our own memory. */
+struct rqs_session {
+	bool wanted;    /* there is a token: this process and its children belong to a session */
+	bool on_demand; /* plain LD_PRELOAD: the first server of the session starts the collector */
+	char token[RQS_TOKEN_LENGTH + 1];
+	char environment[sizeof(RQS_ENV_SESSION) + RQS_TOKEN_LENGTH + 4]; /* "REQSCOPE_SESSION=token[.p]" */
+	char library[PATH_MAX];       /* our own file */
+	char preload[PATH_MAX + 16];  /* "LD_PRELOAD=" library */
+	char out[PATH_MAX];           /* REQSCOPE_OUT made absolute, or "" */
+	char directory[PATH_MAX];     /* the working directory at the start */
+};
+extern struct rqs_session rqs_session;
+
+/* Maps the region of the session's collector. 0, or -errno: -ECONNREFUSED when there is no collector. */
+int rqs_session_join(void **region, uint64_t *size, bool *foreign_pids);
+
+/* Starts `reqscope collect` for the session, outside of this process's family. 0 or -errno; waits until it is ready. */
+int rqs_session_start_collector(void);
+
+/* True when envp holds what a child needs to join: our library in LD_PRELOAD, and the token. */
+bool rqs_session_in_environment(char *const *envp);
+/* How many pointers rqs_session_environment() may write: the count of envp, and the closing NULL, and two. */
+size_t rqs_session_environment_size(char *const *envp);
+/*
+ * Copies envp to `to`, completed by what is missing; `preload` is room for a
+ * new LD_PRELOAD of at least rqs_session_preload_size(envp) bytes.
+ */
+size_t rqs_session_preload_size(char *const *envp);
+void rqs_session_environment(char *const *envp, char **to, char *preload);
+
+#endif

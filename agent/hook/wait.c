@@ -1,0 +1,65 @@
+/*
+ * wait.c - interposers of the calls that wait for several descriptors.
+ *
+ * They tell one thing: this thread may serve many requests at a time, so that
+ * its allocations can't be told apart by thread (until its runtime's own way
+ * of telling is known).
+ */
+#include "hook/hook.h"
+
+static void several(size_t descriptors)
+{
+	if (descriptors > 1 && !rqs_in_vfork)
+		rqs_self.event_loop = true;
+}
+
+static size_t count_set(int n, const fd_set *set)
+{
+	size_t count = 0;
+
+	for (int fd = 0; set && fd < n && fd < FD_SETSIZE; fd++)
+		count += FD_ISSET(fd, set) != 0;
+	return count;
+}
+
+static void several_sets(int n, const fd_set *a, const fd_set *b, const fd_set *c)
+{
+	if (!rqs_self.event_loop)
+		several(count_set(n, a) + count_set(n, b) + count_set(n, c));
+}
+
+RQS_EXPORT int epoll_wait(int epoll, struct epoll_event *events, int room, int timeout)
+{
+	several(SIZE_MAX);
+	return RQS_REAL(epoll_wait)(epoll, events, room, timeout);
+}
+
+RQS_EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int room, int timeout, const sigset_t *mask)
+{
+	several(SIZE_MAX);
+	return RQS_REAL(epoll_pwait)(epoll, events, room, timeout, mask);
+}
+
+RQS_EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+	several(count);
+	return RQS_REAL(poll)(fds, count, timeout);
+}
+
+RQS_EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
+{
+	several(count);
+	return RQS_REAL(ppoll)(fds, count, timeout, mask);
+}
+
+RQS_EXPORT int select(int n, fd_set *a, fd_set *b, fd_set *c, struct timeval *timeout)
+{
+	several_sets(n, a, b, c);
+	return RQS_REAL(select)(n, a, b, c, timeout);
+}
+
+RQS_EXPORT int pselect(int n, fd_set *a, fd_set *b, fd_set *c, const struct timespec *timeout, const sigset_t *mask)
+{
+	several_sets(n, a, b, c);
+	return RQS_REAL(pselect)(n, a, b, c, timeout, mask);
+}

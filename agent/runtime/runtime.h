@@ -1,0 +1,33 @@
+/*
+ * runtime.h - the language runtimes that the agent knows, and the list of them.
+ *
+ * One more runtime is one more file and one line in RQS_RUNTIME_LIST.
+ */
+#ifndef REQSCOPE_RUNTIME_H
+#define REQSCOPE_RUNTIME_H
+
+#include "reqscope/region.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct rqs_runtime_ops {
+	enum rqs_runtime id;
+	/*
+	 * Is this the runtime of the process? Asked once, on activation; may use
+	 * dlsym. Writes the version when that is cheaply known, else leaves it empty.
+	 */
+	bool (*detect)(char *version, size_t size);
+};
+
+/* X(symbol): extern const struct rqs_runtime_ops rqs_runtime_<symbol>. The first that fits wins; the last always does. */
+#define RQS_RUNTIME_LIST(X) \
+	X(python)           \
+	X(node)             \
+	X(native)
+
+#define RQS_DECLARE_RUNTIME(symbol) extern const struct rqs_runtime_ops rqs_runtime_##symbol;
+RQS_RUNTIME_LIST(RQS_DECLARE_RUNTIME)
+#undef RQS_DECLARE_RUNTIME
+
+#endif
