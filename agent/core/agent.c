@@ -126,7 +126,7 @@ struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_wor
 	for (uint32_t i = 0; i < RQS_CHUNKS; i++) {
 		if (rqs_load_relaxed(&agent->owners[i]) || !rqs_swap(&agent->owners[i], 0, owner))
 			continue;
-		struct rqs_chunk_header *chunk = rqs_chunk_at(agent, i);
+		struct rqs_chunk_header *chunk = rqs_chunk_of(agent, i);
 
 		chunk->thread = worker->thread;
 		chunk->head = 0;

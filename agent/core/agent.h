@@ -133,7 +133,7 @@ static inline void rqs_worker_allocated(struct rqs_worker *worker, uint64_t byte
 struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_worker *worker, enum rqs_chunk_kind kind,
 					 uint32_t *index);
 
-static inline struct rqs_chunk_header *rqs_chunk_at(const struct rqs_agent *agent, uint32_t index)
+static inline struct rqs_chunk_header *rqs_chunk_of(const struct rqs_agent *agent, uint32_t index)
 {
 	return (struct rqs_chunk_header *)(void *)(agent->chunks + (size_t)index * RQS_CHUNK_SIZE);
 }

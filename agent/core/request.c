@@ -7,7 +7,7 @@ static const char unread_route[] = "(incomplete)";
 
 struct rqs_slot *rqs_slot_at(const struct rqs_agent *agent, uint32_t slot)
 {
-	struct rqs_chunk_header *chunk = rqs_chunk_at(agent, slot / 64);
+	struct rqs_chunk_header *chunk = rqs_chunk_of(agent, slot / 64);
 
 	return (struct rqs_slot *)(void *)(chunk + 1) + slot % 64;
 }
@@ -17,7 +17,7 @@ struct rqs_slot *rqs_slot_at(const struct rqs_agent *agent, uint32_t slot)
 static uint32_t take_bit(const struct rqs_agent *agent, uint32_t chunk_index)
 {
 	const uint64_t all = (1ull << RQS_SLOTS_PER_CHUNK) - 1;
-	struct rqs_chunk_header *chunk = rqs_chunk_at(agent, chunk_index);
+	struct rqs_chunk_header *chunk = rqs_chunk_of(agent, chunk_index);
 	uint64_t bitmap = rqs_load_relaxed(&chunk->bitmap);
 
 	while ((bitmap & all) != all) {
@@ -69,7 +69,7 @@ static uint32_t claim_slot(const struct rqs_call *call)
 
 static void release_slot(const struct rqs_call *call, uint32_t slot)
 {
-	struct rqs_chunk_header *chunk = rqs_chunk_at(call->agent, slot / 64);
+	struct rqs_chunk_header *chunk = rqs_chunk_of(call->agent, slot / 64);
 
 	__atomic_fetch_and(&chunk->bitmap, ~(1ull << slot % 64), __ATOMIC_RELEASE);
 }
