@@ -88,9 +88,88 @@ $(BUILD)/libreqscope.so: $(core_obj) $(hook_obj) agent/hook/exports.map
 	$(call say,LINK,$@)
 	$(Q)$(agent_link)
 
--include Makefile.local
+# Baselines: hooks that are never switched on; all but the malloc family.
+nop_obj := $(BUILD)/obj/agent/hook/nop/nop.o
+$(nop_obj): KIND = $(HOOK)
+$(BUILD)/bench/libreqscope-nop.so: $(core_obj) $(nop_obj) agent/hook/exports.map \
+		$(filter-out %/activate.o %/membership.o,$(hook_obj))
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(agent_link)
+
+$(BUILD)/bench/libreqscope-sockets.so: $(core_obj) $(filter-out %/memory.o,$(hook_obj)) agent/hook/exports.map
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(agent_link)
+
+baselines: $(BUILD)/bench/libreqscope-nop.so $(BUILD)/bench/libreqscope-sockets.so
+
+# ---- tests ----
+
+$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(library_obj) $(test_core_obj)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+unit: $(unit_bin) ## build and run the unit tests alone
+	$(Q)tests/run.sh unit $(BUILD)
+
+deps: ## install what is missing from Debian, and the pinned test packages
+	$(Q)tests/deps.sh check
+
+check: ## all tests
+	$(Q)tests/deps.sh check
+	$(Q)$(MAKE) --no-print-directory all baselines $(unit_bin)
+	$(Q)tests/run.sh all $(BUILD)
+
+demo: ## record two small servers under load and compare them
+	$(Q)tests/deps.sh demo
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/demo.sh
+
+bench: ## measure what recording costs, in alternated pairs
+	$(Q)tests/deps.sh check
+	$(Q)$(MAKE) --no-print-directory all baselines $(BUILD)/bench/gen_trace
+	$(Q)$(BUILD)/venv/bin/python tests/bench/bench.py
+
+$(BUILD)/bench/gen_trace: $(BUILD)/obj/tests/bench/gen_trace.o $(library_obj)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# ---- fuzzing ----
+
+FUZZ_SECONDS ?= 600
+fuzz_names := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+fuzz: ## fuzz every target for FUZZ_SECONDS with libFuzzer, ASan and UBSan
+	$(Q)tests/deps.sh fuzz
+	$(Q)for name in $(fuzz_names); do tests/fuzz/run.sh $$name $(FUZZ_SECONDS) || exit 1; done
+
+# ---- the rest ----
+
+format: ## clang-format all C files
+	$(Q)clang-format -i $$(git ls-files '*.c' '*.h')
+
+install: all ## install below PREFIX (DESTDIR in front)
+	install -D -m 755 $(BUILD)/reqscope $(DESTDIR)$(PREFIX)/bin/reqscope
+	install -D -m 755 $(BUILD)/libreqscope.so $(DESTDIR)$(PREFIX)/lib/reqscope/libreqscope.so
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/reqscope $(DESTDIR)$(PREFIX)/lib/reqscope/libreqscope.so
+	-rmdir $(DESTDIR)$(PREFIX)/lib/reqscope
+
+dist: ## a source archive of the last commit
+	$(Q)mkdir -p $(BUILD)
+	git archive --prefix=reqscope-$(VERSION)/ -o $(BUILD)/reqscope-$(VERSION).tar.gz HEAD
 
 clean: ## remove the build folders
 	rm -rf build build-*
 
-.PHONY: all clean
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@echo '  SAN=address|undefined|thread, COVERAGE=1: kinds of build, each in a folder of its own; V=1: show commands'
+
+.PHONY: all unit deps check demo bench baselines fuzz format install uninstall dist clean help
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -3,7 +3,7 @@
  * and the door through which every hook enters the core.
  */
 #include "hook/hook.h"
-#include "hook/session.h"
+#include "hook/membership.h"
 #include "hook/sys.h"
 #include "runtime/runtime.h"
 

@@ -3,7 +3,7 @@
  * the token and our library in their environment, and nothing else touched.
  * Works on the caller's memory, as it also runs in vfork children.
  */
-#include "hook/session.h"
+#include "hook/membership.h"
 
 static const char preload_name[] = "LD_PRELOAD=";
 

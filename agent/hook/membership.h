@@ -1,6 +1,6 @@
-/* session.h - the session that a process belongs to, and its environment. Used by the hooks alone. */
-#ifndef REQSCOPE_HOOK_SESSION_H
-#define REQSCOPE_HOOK_SESSION_H
+/* membership.h - the session that a process belongs to, and its environment. Used by the hooks alone. */
+#ifndef REQSCOPE_MEMBERSHIP_H
+#define REQSCOPE_MEMBERSHIP_H
 
 #include "reqscope/region.h"
 

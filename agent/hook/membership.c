@@ -1,5 +1,5 @@
 /*
- * session.c - what a process needs to know to be recorded, learnt in the
+ * membership.c - what a process needs to know to be recorded, learnt in the
  * constructor; joining the session's collector, or starting it, later, when
  * the process turns out to be a server.
  *
@@ -8,7 +8,7 @@
  * family serves first starts the collector (two that race: the abstract
  * address is exclusive), and the others join it. `sh` and `ls` leave no trace.
  */
-#include "hook/session.h"
+#include "hook/membership.h"
 
 #include "hook/hook.h"
 #include "hook/sys.h"

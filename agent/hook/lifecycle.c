@@ -1,12 +1,12 @@
 /*
- * process.c - interposers of the calls that begin, replace and end processes.
+ * lifecycle.c - interposers of the calls that begin, replace and end processes.
  *
  * A vfork child runs on its parent's memory and stack while the parent's
  * thread waits: the hooks let it pass unseen, and the exec hook writes only to
  * its own stack. Other threads of the parent go on as ever.
  */
 #include "hook/hook.h"
-#include "hook/session.h"
+#include "hook/membership.h"
 #include "hook/sys.h"
 
 #include <alloca.h>

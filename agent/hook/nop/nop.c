@@ -1,0 +1,21 @@
+/*
+ * nop.c - an agent that does nothing: the same interposers, never switched
+ * on. The baseline of every overhead figure (make bench).
+ */
+#include "hook/hook.h"
+#include "hook/membership.h"
+
+struct rqs_agent rqs_agent;
+struct rqs_session rqs_session;
+_Thread_local struct rqs_worker rqs_self;
+_Thread_local bool rqs_in_vfork;
+
+void rqs_activate(void)
+{
+}
+
+bool rqs_enter(struct rqs_call *call)
+{
+	(void)call;
+	return false;
+}

@@ -1,0 +1,84 @@
+"""The rules that the source tree and the built objects keep."""
+
+import pathlib
+import re
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+
+# Which folder may include what, by the first part of the path in quotes (README, "Layout").
+MAY_INCLUDE = {
+    "include/reqscope": {"reqscope"},
+    "agent/core": {"core", "proto", "reqscope"},
+    "agent/proto": {"core", "proto", "reqscope"},
+    "agent/hook": {"hook", "core", "runtime", "reqscope"},
+    "agent/runtime": {"runtime", "reqscope"},
+    "agent/collect": {"collect", "reqscope"},
+    "analyzer/cmd": {"cmd", "collect", "read", "model", "stats", "report", "render", "reqscope"},
+    "analyzer/read": {"read", "reqscope"},
+    "analyzer/model": {"model", "read", "stats", "reqscope"},
+    "analyzer/stats": {"stats", "reqscope"},
+    "analyzer/report": {"report", "model", "stats", "render", "read", "reqscope"},
+    "analyzer/render": {"render", "reqscope"},
+}
+
+
+def sources():
+    listed = subprocess.run(
+        ["git", "ls-files", "*.c", "*.h"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    return [pathlib.PurePosixPath(name) for name in listed]
+
+
+def run(*command):
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def core_objects():
+    return [str(p) for part in ("core", "proto") for p in sorted((BUILD / "obj/agent" / part).glob("*.o"))]
+
+
+def test_core_needs_nothing_from_outside(tmp_path):
+    """No libc, no helper of the compiler's: linked together, the core has no undefined symbol."""
+    whole = tmp_path / "core.o"
+    run("ld", "-r", "-o", str(whole), *core_objects())
+    undefined = set(run("nm", "-u", str(whole)).split()) - {"U"}
+    assert undefined <= {"_GLOBAL_OFFSET_TABLE_"}  # the linker makes it
+
+
+def test_core_has_no_thread_local_storage():
+    for path in core_objects():
+        assert "TPOFF" not in run("readelf", "-rW", path)
+        assert not re.search(r"\.t(data|bss)", run("readelf", "-SW", path))
+
+
+def test_library_shows_only_what_it_interposes():
+    listed = set(re.findall(r"^\t(\w+);", (ROOT / "agent/hook/exports.map").read_text(), re.M))
+    shown = {line.split()[-1] for line in run("nm", "-D", "--defined-only", "build/libreqscope.so").splitlines()}
+    assert shown == listed
+    assert not any(name.startswith("rqs_") for name in shown)
+
+
+def test_library_links_no_third_party_code():
+    """A library of ours that the host also uses, in another version, would clash."""
+    needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", "build/libreqscope.so"))
+    assert set(needed) <= {"libc.so.6"}
+
+
+def test_folders_include_only_what_they_may():
+    wrong = []
+    for path in sources():
+        folder = str(path.parent)
+        allowed = next((v for k, v in MAY_INCLUDE.items() if folder == k or folder.startswith(k + "/")), None)
+        if allowed is None:
+            continue
+        for name in re.findall(r'^\s*#\s*include "([^"]+)"', (ROOT / path).read_text(), re.M):
+            if name.split("/")[0] not in allowed:
+                wrong.append(f"{path}: {name}")
+    assert wrong == []
+
+
+def test_file_names_are_unique():
+    names = [path.name for path in sources() if not str(path).startswith("tests/")]
+    assert sorted(n for n in set(names) if names.count(n) > 1) == []
