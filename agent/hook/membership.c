@@ -238,6 +238,20 @@ struct collector {
 	char **envp;
 };
 
+/* The collector listens too: recorded itself, it would wait for itself. */
+static char **environment_without_us(void)
+{
+	size_t size = rqs_session_environment_size(environ) * sizeof(char *), n = 0;
+	char **copy = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (copy == MAP_FAILED)
+		return NULL;
+	for (char **e = environ; *e; e++)
+		if (strncmp(*e, "LD_PRELOAD=", 11) && strncmp(*e, "REQSCOPE_", 9))
+			copy[n++] = *e;
+	return copy;
+}
+
 static bool prepare(struct collector *c, int ready_fd)
 {
 	char *pid = decimal(c->pid + sizeof(c->pid), (unsigned long)rqs_sys0(SYS_getpid));
@@ -259,9 +273,8 @@ static bool prepare(struct collector *c, int ready_fd)
 			       "--pid",	   pid,	      "--out",	  c->out,	 "--ready-fd", fd,     NULL };
 	for (n = 0; n < sizeof(argv) / sizeof(argv[0]); n++)
 		c->argv[n] = argv[n];
-	/* The host's environment as it is: the collector itself takes our variables out of its own. */
-	c->envp = environ;
-	return true;
+	c->envp = environment_without_us();
+	return c->envp != NULL;
 }
 
 /*
