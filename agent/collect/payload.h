@@ -1,0 +1,55 @@
+/*
+ * payload.h - the JSON payloads of run, process, totals and end frames, as
+ * trace_format.md has them. The texts are for the caller to free; NULL without
+ * memory.
+ */
+#ifndef COLLECT_PAYLOAD_H
+#define COLLECT_PAYLOAD_H
+
+#include "collect/process.h"
+
+struct rqs_run_facts {
+	const char *mode;
+	const char *label; /* NULL none */
+	/* The command line: either arguments, or (command NULL) text with arguments separated by NUL. */
+	char *const *command;
+	int command_count;
+	const char *command_text;
+	size_t command_length;
+	uint64_t start_monotonic_ns;
+	uint64_t start_realtime_ns;
+	enum rqs_clock clock;
+	uint64_t duration_ns; /* 0: no limit asked for */
+};
+
+struct rqs_completeness {
+	uint64_t started;
+	uint64_t finished;
+	uint64_t dropped;
+	uint64_t unfinished;
+	uint64_t given_up;
+};
+
+/* What, besides the counts, a reader should know. */
+struct rqs_troubles {
+	uint64_t lost_processes;
+	uint64_t malformed_records;
+	uint64_t broken_chunks;
+	uint64_t rows_lost; /* that couldn't be written */
+	int write_error;    /* errno */
+};
+
+/* The counts of one process, after a survey: live and ended alike. started is the sum of the others. */
+struct rqs_completeness rqs_completeness_of(const struct rqs_watched *watched);
+
+/* The sum over all noted processes. */
+struct rqs_completeness rqs_completeness_sum(const struct rqs_processes *processes);
+
+char *rqs_payload_run(const struct rqs_run_facts *facts);
+char *rqs_payload_process(const struct rqs_watched *watched);
+
+/* Totals; with a reason, those of the end frame. */
+char *rqs_payload_totals(const struct rqs_processes *processes, const struct rqs_troubles *troubles, uint64_t now_ns,
+			 const char *reason);
+
+#endif

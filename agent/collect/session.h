@@ -1,0 +1,47 @@
+/*
+ * session.h - the life of a collector: from the first process of a session to
+ * the end frame of its trace.
+ */
+#ifndef COLLECT_SESSION_H
+#define COLLECT_SESSION_H
+
+#include "collect/payload.h"
+
+#include <limits.h>
+
+struct rqs_session_options {
+	const char *token;
+	const char *out; /* NULL: reqscope.PID.rqs */
+	bool force;      /* replace an existing file */
+	const char *label;
+	bool preload;  /* started by the library in a target, not by `reqscope run` */
+	bool detach;   /* leave the starting process's family */
+	pid_t pid;     /* the main target: the session lasts as long as it does, at least */
+	int ready_fd;  /* -1 none. Gets one zero byte when processes may greet, else a text that says what is wrong */
+	int report_fd; /* -1 none. Gets one struct rqs_session_report at the end */
+	uint64_t duration_ns; /* 0 no limit */
+	char *const *command; /* NULL: that of `pid` */
+	int command_count;
+};
+
+/* What came of it; written whole to the report descriptor, to be read by the same program. */
+struct rqs_session_report {
+	struct rqs_completeness completeness;
+	struct rqs_troubles troubles;
+	uint64_t registered; /* processes that joined */
+	uint64_t serving;    /* of these, noted in the trace */
+	uint64_t refused;    /* processes turned away */
+	uint64_t bytes;      /* of the trace */
+	uint64_t cpu_ns;     /* the collector's own */
+	bool ended;          /* the end frame was written */
+	char reason[16];
+	char file[PATH_MAX];
+};
+
+/* Seconds, with a fraction, to ns. False for what isn't a positive number of at most 10 years. */
+bool rqs_parse_duration(const char *text, uint64_t *ns);
+
+/* Runs a session to its end. The exit status of the process. */
+int rqs_session_run(const struct rqs_session_options *options);
+
+#endif
