@@ -63,6 +63,29 @@ static void close_between(int first, int last)
 		close(fd);
 }
 
+/* A target may start us with 0, 1 or 2 closed (Node does): no descriptor of ours may become one of them. */
+static void fill_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd < 3);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* A target may run without standard streams; then our own descriptors would take their numbers. */
+static void fill_standard_fds(void)
+{
+	int fd;
+
+	while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd < 3)
+		;
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Out of the way of 0, 1 and 2. */
 static void move_up(int *fd)
 {
@@ -105,8 +128,10 @@ void rqs_go_to_background(bool detach, int *keep1, int *keep2)
 	else
 		setsid();
 	ignore_signals();
+	fill_standard();
 	move_up(keep1);
 	move_up(keep2);
+	fill_standard_fds();
 	close_others(*keep1, *keep2);
 	raise_limit(RLIMIT_NOFILE);
 	raise_limit(RLIMIT_AS);

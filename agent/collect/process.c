@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define NS_PER_S 1000000000ull
+#define FDS_KEPT 32
 /* A child between fork and exec holds its parent's listeners for a moment, and isn't a server for that. */
 #define SETTLED_NS 100000000ull
 /* A claim isn't ready for microseconds; after this, and with no such pid, its maker was killed in between. */
@@ -37,7 +38,7 @@ int rqs_processes_init(struct rqs_processes *processes, struct rqs_region *regio
 static void close_fds(struct rqs_watched *watched)
 {
 	if (watched->pidfd >= 0)
-		close(watched->pidfd);
+		close(watched->pidfd); /* which takes it out of the epoll, too */
 	if (watched->procdir >= 0)
 		close(watched->procdir);
 	watched->pidfd = watched->procdir = -1;
@@ -105,6 +106,12 @@ static bool pid_was_reused(const struct rqs_processes *processes, const struct r
 	       stat.start > watched->start_ns + processes->boot_ns + REUSE_NS;
 }
 
+/* Descriptors are kept for greetings and for the trace; processes beyond do without. */
+static bool is_spare(int fd)
+{
+	return fd >= 0 && fd < sysconf(_SC_OPEN_MAX) - FDS_KEPT;
+}
+
 /* Gets hold of the process itself, by descriptors that no reuse of the pid can mislead. */
 static void take_hold(struct rqs_processes *processes, struct rqs_watched *watched)
 {
@@ -113,17 +120,17 @@ static void take_hold(struct rqs_processes *processes, struct rqs_watched *watch
 	if (is_foreign(watched))
 		return;
 	watched->procdir = rqs_procfs_open(watched->pid);
-	if (watched->procdir < 0)
-		watched->procdir = -1;
 	watched->pidfd = (int)syscall(SYS_pidfd_open, watched->pid, 0);
 	if (watched->pidfd < 0)
 		watched->dying = errno == ESRCH || errno == EINVAL;
-	else if (processes->epoll >= 0)
-		epoll_ctl(processes->epoll, EPOLL_CTL_ADD, watched->pidfd, &event);
 	if (pid_was_reused(processes, watched))
 		watched->dying = true;
 	if (!watched->dying)
 		watched->command = rqs_procfs_command(watched->procdir, &watched->command_length);
+	if (!is_spare(watched->procdir) || !is_spare(watched->pidfd))
+		close_fds(watched);
+	if (processes->epoll >= 0 && watched->pidfd >= 0)
+		epoll_ctl(processes->epoll, EPOLL_CTL_ADD, watched->pidfd, &event);
 }
 
 /* A newer image of the same pid means that the older one is gone by exec, whether it said so or not. */
@@ -282,8 +289,6 @@ void rqs_processes_check(struct rqs_processes *processes)
 
 void rqs_processes_end(struct rqs_processes *processes, struct rqs_watched *watched)
 {
-	if (processes->epoll >= 0 && watched->pidfd >= 0)
-		epoll_ctl(processes->epoll, EPOLL_CTL_DEL, watched->pidfd, NULL);
 	close_fds(watched);
 	processes->by_slot[watched->slot] = NULL;
 	processes->live--;
