@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""`make bench`: what the agent costs a request, layer by layer, and what a trace costs to keep and to read.
+
+    bench.py [--servers nginx,express] [--rounds N] [--turns N]
+
+A round starts one fresh server for every layer and loads them in turn, many times and each time briefly: a shared
+machine's speed wanders by tens of percent within seconds, and neighbours in time see the same of it. Each load is compared
+with that of the server without an agent in the same turn. Shown are the median of all those ratios, and in brackets
+the lowest and highest median of a single round. CPU a request is the servers' own; `control` is no agent against no
+agent: differences of its size are noise. Instructions would be steadier; machines without performance counters (`perf
+stat -e instructions true` tells) can't count them.
+
+Prints a table for the README and writes it, with all rounds, to build/bench/bench.{md,json}.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+
+from sides import BUILD, LAYERS, OUT, Side
+
+REQSCOPE = BUILD / "reqscope"
+CLIENTS = 16
+BASE = "none"
+
+
+@dataclass(frozen=True)
+class Work:
+    path: str
+    requests: int  # of one load: about a tenth of a second
+    warm_up: int  # requests; Node compiles for a while
+
+
+WORK = {
+    "nginx": Work("/users/7", 4_000, 20_000),
+    "fastapi-uvloop": Work("/users/7", 500, 2_000),
+    "express": Work("/users/7", 600, 10_000),
+    "flask-gthread": Work("/users/7", 250, 1_000),
+}
+DEFAULT_SERVERS = "nginx,fastapi-uvloop,express"
+
+
+def one_round(name: str, number: int, turns: int, folder: Path) -> dict:
+    """layer -> result."""
+    work = WORK[name]
+    layers = [layer for layer, library in LAYERS.items() if library is None or library.exists()]
+    with ExitStack() as stack:
+        sides = {}
+        for layer in layers:
+            sides[layer] = stack.enter_context(Side(name, layer, folder / f"{name}-{layer}-{number}.rqs"))
+            sides[layer].warm_up(work.warm_up, work.path, CLIENTS)
+        for turn in range(turns):
+            # Each turn begins with another side and every other goes backwards, so that no side is always first.
+            start = (number + turn) % len(layers)
+            order = layers[start:] + layers[:start]
+            for layer in order if turn % 2 else reversed(order):
+                sides[layer].measure(work.requests, work.path, CLIENTS)
+        return {layer: side.result() for layer, side in sides.items()}
+
+
+def changes(rounds: list[dict], layer: str, metric: str) -> dict:
+    """The layer's metric against the base's of the same turn, less 1."""
+    by_round = [
+        [side[metric] / base[metric] - 1 for side, base in zip(one[layer]["loads"], one[BASE]["loads"])] for one in rounds
+    ]
+    medians = [median(one) for one in by_round]
+    return {"median": median(sum(by_round, [])), "min": min(medians), "max": max(medians)}
+
+
+def summarise(rounds: list[dict]) -> dict:
+    """layer -> its figures."""
+
+    def typical(layer, metric):
+        return median(load[metric] for one in rounds for load in one[layer]["loads"])
+
+    def added(layer, metric):
+        return median(one[layer][metric] - one[BASE][metric] for one in rounds)
+
+    return {
+        layer: {
+            "cpu_us": typical(layer, "cpu_us"),
+            "cpu_change": changes(rounds, layer, "cpu_us"),
+            "throughput_change": changes(rounds, layer, "per_second"),
+            "rss_added": added(layer, "rss"),
+            "pss_added": added(layer, "pss"),
+            "collector_us": mean(load["collector_us"] for one in rounds for load in one[layer]["loads"]),
+        }
+        for layer in rounds[0]
+    }
+
+
+def figures_of_traces(folder: Path) -> tuple[dict, dict]:
+    """server -> bytes a request; and how fast `report` reads, over the longest trace, many times."""
+    sizes, longest = {}, (0, None)
+    for name in WORK:
+        for trace in folder.glob(f"{name}-full-*.rqs"):
+            requests = requests_of(trace)
+            sizes.setdefault(name, []).append(trace.stat().st_size / requests)
+            longest = max(longest, (requests, trace))
+    return {name: median(values) for name, values in sizes.items()}, report_speed(*longest) if longest[1] else {}
+
+
+def requests_of(trace: Path) -> int:
+    return read_json("report", "--format", "json", trace)["traces"][0]["requests"]
+
+
+def read_json(*words) -> dict:
+    return json.loads(subprocess.run([REQSCOPE, *words], capture_output=True, check=True, timeout=120).stdout)
+
+
+def report_speed(requests: int, trace: Path, files=20, times=5) -> dict:
+    """Requests a second that one `report` of many files reads, the start of the program included."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        subprocess.run([REQSCOPE, "report", *[trace] * files], stdout=subprocess.DEVNULL, check=True, timeout=120)
+        taken.append(time.perf_counter() - start)
+    return {"requests": requests * files, "per_second": requests * files / median(taken)}
+
+
+def percent(change: dict) -> str:
+    return f"{change['median']:+.1%} ({change['min']:+.1%} .. {change['max']:+.1%})".replace("%", " %")
+
+
+def table(servers: dict, sizes: dict) -> str:
+    lines = [
+        "| server | agent | CPU a request | change | throughput | memory added (RSS / PSS) | collector's CPU | trace |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, server in servers.items():
+        for layer, row in server["summary"].items():
+            cells = [name, layer, f"{row['cpu_us']:.1f} µs"]
+            if layer != BASE:
+                cells += [percent(row["cpu_change"]), percent(row["throughput_change"])]
+                cells.append(f"{row['rss_added'] / 2**20:.1f} / {row['pss_added'] / 2**20:.1f} MiB")
+            cells.append(f"{row['collector_us']:.2f} µs" if row["collector_us"] else "")
+            cells.append(f"{sizes[name]:.1f} B a request" if layer == "full" and name in sizes else "")
+            lines.append("| " + " | ".join(cells[:3] + [""] * (8 - len(cells)) + cells[3:]) + " |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--servers", default=DEFAULT_SERVERS, help=f"of {', '.join(WORK)}; default {DEFAULT_SERVERS}")
+    parser.add_argument("--rounds", type=int, default=6, help="fresh servers this many times (default 6)")
+    parser.add_argument("--turns", type=int, default=24, help="loads of each side in a round (default 24)")
+    options = parser.parse_args()
+
+    OUT.mkdir(parents=True, exist_ok=True)
+    beside = OUT / "reqscope"  # an agent looks for its collector beside itself
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(REQSCOPE.resolve())
+    folder = Path(tempfile.mkdtemp(prefix="reqscope-bench-"))
+    try:
+        servers = {}
+        for name in options.servers.split(","):
+            rounds = []
+            for number in range(options.rounds):
+                print(f"bench: {name}, round {number + 1} of {options.rounds}", file=sys.stderr)
+                rounds.append(one_round(name, number, options.turns, folder))
+            servers[name] = {"summary": summarise(rounds), "rounds": rounds}
+        sizes, reading = figures_of_traces(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    text = table(servers, sizes)
+    if reading:
+        text += f"\n\n`report` reads {reading['per_second'] / 1e6:.1f} M requests/s (nginx's traces, one core)."
+    (OUT / "bench.md").write_text(text + "\n")
+    result = {"servers": servers, "bytes_per_request": sizes, "report": reading}
+    (OUT / "bench.json").write_text(json.dumps(result, indent=1))
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
