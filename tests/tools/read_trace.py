@@ -152,7 +152,8 @@ def _rows(content: bytes, first: int) -> tuple[list[dict], list]:
             columns[name] = _column(body, encoding, rows, nullable)
     if at != len(content):
         raise Damaged("bytes after the last column")
-    columns["time"] = [first + us * 1000 for us in columns["time"]]
+    # A column that is missing is 0 in every row.
+    columns["time"] = [first + us * 1000 for us in columns.get("time", [0] * rows)]
     return [dict(zip(columns, values)) for values in zip(*columns.values())], routes
 
 
