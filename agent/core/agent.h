@@ -58,6 +58,7 @@ struct rqs_agent {
 	uint32_t process_index;
 	uint32_t runtime;
 	bool foreign_pids;
+	bool stamping; /* arrival times may be asked for */
 	bool alloc_per_request; /* a thread's allocator calls are its request's */
 	char version[32];       /* of the runtime */
 	int64_t listeners;      /* of this process, forks' inheritance included */

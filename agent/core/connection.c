@@ -27,7 +27,7 @@ static struct rqs_conn *entry(const struct rqs_agent *agent, int fd)
 	return &agent->connections[fd];
 }
 
-static struct rqs_conn *resolve(const struct rqs_agent *agent, int fd)
+struct rqs_conn *rqs_conn_of(const struct rqs_agent *agent, int fd)
 {
 	struct rqs_conn *conn = entry(agent, fd);
 
@@ -51,6 +51,7 @@ static void reset(struct rqs_conn *conn, enum rqs_conn_kind kind)
 {
 	conn->served = false;
 	conn->input_ended = false;
+	conn->stamped = false;
 	conn->aliases = 0;
 	conn->first = RQS_NO_SLOT;
 	conn->last = RQS_NO_SLOT;
@@ -193,7 +194,7 @@ static bool adopt(const struct rqs_call *call, struct rqs_conn *conn, int fd, co
 
 void rqs_conn_input(const struct rqs_call *call, int fd, const void *p, size_t n)
 {
-	struct rqs_conn *conn = resolve(call->agent, fd);
+	struct rqs_conn *conn = rqs_conn_of(call->agent, fd);
 
 	if (!conn || !lock(call, conn))
 		return;
@@ -206,7 +207,7 @@ void rqs_conn_input(const struct rqs_call *call, int fd, const void *p, size_t n
 
 void rqs_conn_output(const struct rqs_call *call, int fd, const void *p, size_t n)
 {
-	struct rqs_conn *conn = resolve(call->agent, fd);
+	struct rqs_conn *conn = rqs_conn_of(call->agent, fd);
 
 	if (!conn || !lock(call, conn))
 		return;
@@ -219,7 +220,7 @@ void rqs_conn_output(const struct rqs_call *call, int fd, const void *p, size_t 
 
 void rqs_conn_output_unseen(const struct rqs_call *call, int fd, uint64_t n)
 {
-	struct rqs_conn *conn = resolve(call->agent, fd);
+	struct rqs_conn *conn = rqs_conn_of(call->agent, fd);
 
 	if (!conn || !lock(call, conn))
 		return;
@@ -330,6 +331,7 @@ void rqs_conn_closing(const struct rqs_call *call, int fd)
 		closed(call->agent, conn);
 	}
 	conn->served = false;
+	conn->stamped = false;
 	conn->aliases = 0;
 	rqs_store_relaxed(&conn->kind, (uint8_t)RQS_CONN_UNKNOWN);
 	unlock(conn);
@@ -337,7 +339,7 @@ void rqs_conn_closing(const struct rqs_call *call, int fd)
 
 void rqs_conn_output_ended(const struct rqs_call *call, int fd)
 {
-	struct rqs_conn *conn = resolve(call->agent, fd);
+	struct rqs_conn *conn = rqs_conn_of(call->agent, fd);
 
 	if (!conn || conn->kind != RQS_CONN_SERVED || !lock(call, conn))
 		return;

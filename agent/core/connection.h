@@ -11,6 +11,7 @@
 #include "core/core_deps.h"
 #include "proto/http1.h"
 
+struct rqs_agent;
 struct rqs_call;
 struct rqs_protocol;
 
@@ -32,6 +33,7 @@ struct rqs_conn {
 	uint8_t kind;   /* enum rqs_conn_kind; may be read without the lock as a first guess */
 	bool served;    /* counted as an open connection */
 	bool input_ended; /* what arrives is no longer looked at; interest is lost with the last open request */
+	bool stamped;     /* its reads bring the kernel's arrival time: the hooks asked for it (hook/arrival.h) */
 	uint32_t target;  /* ALIAS: descriptor of the entry that holds the state */
 	uint32_t aliases; /* how many entries point here */
 	/* Open requests in their order: slots chained by `next`, then those that found no slot. */
@@ -60,6 +62,9 @@ static inline bool rqs_conn_matters(uint8_t kind)
 {
 	return kind == RQS_CONN_SERVED || kind == RQS_CONN_UNKNOWN || kind == RQS_CONN_ALIAS;
 }
+
+/* The entry that holds fd's state, or NULL. */
+struct rqs_conn *rqs_conn_of(const struct rqs_agent *agent, int fd);
 
 /* Data read from or written to fd, after the call; n > 0. */
 void rqs_conn_input(const struct rqs_call *call, int fd, const void *p, size_t n);

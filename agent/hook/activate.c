@@ -2,6 +2,7 @@
  * activate.c - turns the agent on, once a process and only where it serves;
  * and the door through which every hook enters the core.
  */
+#include "hook/arrival.h"
 #include "hook/hook.h"
 #include "hook/membership.h"
 #include "hook/sys.h"
@@ -126,6 +127,7 @@ static bool start(void)
 	if (error)
 		return false;
 	rqs_agent.env = &env;
+	rqs_arrival_start();
 	detect_runtime();
 	if (map_connections() && map_alive() && rqs_agent_start(&rqs_agent, region, size))
 		return true;

@@ -1,4 +1,5 @@
 /* descriptor.c - interposers of the calls that begin and end connections. */
+#include "hook/arrival.h"
 #include "hook/hook.h"
 
 #include <unistd.h>
@@ -29,9 +30,12 @@ static void accepted(int listener, int fd)
 	if (!rqs_active())
 		return;
 	/* A listener that came by exec or from another process. */
-	if (rqs_kind(listener) == RQS_CONN_UNKNOWN)
+	if (rqs_kind(listener) == RQS_CONN_UNKNOWN) {
 		tell(rqs_conn_listening, listener);
+		rqs_arrival_listening(listener);
+	}
 	tell(rqs_conn_accepted, fd);
+	rqs_arrival_accepted(listener, fd);
 }
 
 RQS_EXPORT int accept(int fd, struct sockaddr *address, socklen_t *length)
@@ -57,8 +61,10 @@ RQS_EXPORT int listen(int fd, int backlog)
 	if (result == 0) {
 		if (!rqs_active())
 			rqs_activate();
-		if (rqs_active())
+		if (rqs_active()) {
 			tell(rqs_conn_listening, fd);
+			rqs_arrival_listening(fd);
+		}
 	}
 	return result;
 }

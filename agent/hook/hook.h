@@ -41,6 +41,8 @@
 	X(int, accept4, (int, struct sockaddr *, socklen_t *, int))                             \
 	X(int, listen, (int, int))                                                              \
 	X(int, connect, (int, const struct sockaddr *, socklen_t))                              \
+	X(int, setsockopt, (int, int, int, const void *, socklen_t))                            \
+	X(int, getsockopt, (int, int, int, void *, socklen_t *))                                \
 	X(int, shutdown, (int, int))                                                            \
 	X(int, close, (int))                                                                    \
 	X(int, dup, (int))                                                                      \

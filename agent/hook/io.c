@@ -8,8 +8,10 @@
  * always has room for (the smallest initial send buffer), count from before the
  * call, and what exceeds that from after it.
  */
+#include "hook/arrival.h"
 #include "hook/hook.h"
 
+#include <limits.h>
 #include <sys/sendfile.h>
 
 #define NEVER_WAITS 16384u
@@ -32,34 +34,34 @@ static void maybe_activate(const void *p, size_t n)
 	}
 }
 
-static void input_slow(int fd, const void *p, size_t n)
+static void input_slow(int fd, const struct iovec *v, size_t count, size_t n, uint64_t stamp)
 {
+	bool unknown = rqs_kind(fd) == RQS_CONN_UNKNOWN;
 	struct rqs_call call;
 
 	if (!rqs_enter(&call))
 		return;
-	rqs_conn_input(&call, fd, p, n);
+	rqs_arrival_queue(&call, stamp);
+	for (size_t i = 0; i < count && n > 0; i++) {
+		size_t part = n < v[i].iov_len ? n : v[i].iov_len;
+
+		if (part)
+			rqs_conn_input(&call, fd, v[i].iov_base, part);
+		n -= part;
+	}
 	rqs_leave();
+	if (rqs_unlikely(unknown) && rqs_kind(fd) == RQS_CONN_SERVED)
+		rqs_arrival_adopted(fd);
 }
 
-static inline void input(int fd, const void *p, ssize_t n)
+static inline void input(int fd, const struct iovec *v, size_t count, ssize_t n, uint64_t stamp)
 {
 	if (n <= 0)
 		return;
-	if (rqs_unlikely(!rqs_active()))
-		maybe_activate(p, (size_t)n);
+	if (rqs_unlikely(!rqs_active()) && count)
+		maybe_activate(v->iov_base, (size_t)n < v->iov_len ? (size_t)n : v->iov_len);
 	if (rqs_conn_matters(rqs_kind(fd)))
-		input_slow(fd, p, (size_t)n);
-}
-
-static void input_vector(int fd, const struct iovec *v, size_t count, ssize_t n)
-{
-	for (size_t i = 0; i < count && n > 0; i++) {
-		ssize_t part = (size_t)n < v[i].iov_len ? n : (ssize_t)v[i].iov_len;
-
-		input(fd, v[i].iov_base, part);
-		n -= part;
-	}
+		input_slow(fd, v, count, (size_t)n, stamp);
 }
 
 /* ---- what a write took ---- */
@@ -131,37 +133,58 @@ static void output_unseen(const struct output *out, int fd, ssize_t n)
 
 /* ---- reads ---- */
 
+/* A read of nothing asks something else, and the application's own limits are the original call's to check. */
+static inline bool read_arrival(int fd, struct iovec *v, size_t count, int flags, ssize_t *n, uint64_t *stamp)
+{
+	return rqs_arrival_stamped(fd) && rqs_arrival_read(fd, v, count, flags, n, stamp);
+}
+
 RQS_EXPORT ssize_t read(int fd, void *buffer, size_t size)
 {
-	ssize_t n = RQS_REAL(read)(fd, buffer, size);
+	struct iovec v = { .iov_base = buffer, .iov_len = size };
+	uint64_t stamp = 0;
+	ssize_t n;
 
-	input(fd, buffer, n);
+	if (!size || !read_arrival(fd, &v, 1, 0, &n, &stamp))
+		n = RQS_REAL(read)(fd, buffer, size);
+	input(fd, &v, 1, n, stamp);
 	return n;
 }
 
 RQS_EXPORT ssize_t readv(int fd, const struct iovec *v, int count)
 {
-	ssize_t n = RQS_REAL(readv)(fd, v, count);
+	uint64_t stamp = 0;
+	ssize_t n;
 
-	input_vector(fd, v, (size_t)count, n);
+	if (count < 1 || count > IOV_MAX || !read_arrival(fd, (struct iovec *)v, (size_t)count, 0, &n, &stamp))
+		n = RQS_REAL(readv)(fd, v, count);
+	input(fd, v, (size_t)count, n, stamp);
 	return n;
 }
 
 RQS_EXPORT ssize_t recv(int fd, void *buffer, size_t size, int flags)
 {
-	ssize_t n = RQS_REAL(recv)(fd, buffer, size, flags);
+	struct iovec v = { .iov_base = buffer, .iov_len = size };
+	uint64_t stamp = 0;
+	ssize_t n;
 
+	if (!size || !read_arrival(fd, &v, 1, flags, &n, &stamp))
+		n = RQS_REAL(recv)(fd, buffer, size, flags);
 	if (!(flags & MSG_PEEK))
-		input(fd, buffer, n);
+		input(fd, &v, 1, n, stamp);
 	return n;
 }
 
 RQS_EXPORT ssize_t recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *address, socklen_t *length)
 {
-	ssize_t n = RQS_REAL(recvfrom)(fd, buffer, size, flags, address, length);
+	struct iovec v = { .iov_base = buffer, .iov_len = size };
+	uint64_t stamp = 0;
+	ssize_t n;
 
+	if (!size || address || !read_arrival(fd, &v, 1, flags, &n, &stamp))
+		n = RQS_REAL(recvfrom)(fd, buffer, size, flags, address, length);
 	if (!(flags & MSG_PEEK))
-		input(fd, buffer, n);
+		input(fd, &v, 1, n, stamp);
 	return n;
 }
 
@@ -184,14 +207,17 @@ static void received_descriptors(const struct msghdr *message)
 
 RQS_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-	ssize_t n = RQS_REAL(recvmsg)(fd, message, flags);
+	uint64_t stamp = 0;
+	ssize_t n;
 
+	if (!rqs_arrival_stamped(fd) || !rqs_arrival_recvmsg(fd, message, flags, &n, &stamp))
+		n = RQS_REAL(recvmsg)(fd, message, flags);
 	if (n < 0)
 		return n;
 	if (message->msg_controllen && rqs_active())
 		received_descriptors(message);
 	if (!(flags & MSG_PEEK))
-		input_vector(fd, message->msg_iov, message->msg_iovlen, n);
+		input(fd, message->msg_iov, message->msg_iovlen, n, stamp);
 	return n;
 }
 

@@ -4,7 +4,7 @@
  */
 #include "unit.h"
 
-#include "collect/region.h"
+#include "collect/"
 #include "core/agent.h"
 #include "core/request.h"
 #include "reqscope/trace_format.h"

@@ -1,0 +1,55 @@
+/*
+ * arrival.h - when a request's first bytes arrived in the kernel.
+ *
+ * SO_TIMESTAMPNS, set on a listener, is inherited by what it accepts, so that
+ * data is stamped even before accept. A recvmsg with room for control data, in
+ * place of the server's own read or recv, brings the stamp along: CLOCK_REALTIME
+ * of the newest segment that the data came in, hence a lower bound of the
+ * wait. AF_UNIX has no stamps.
+ *
+ * The application must not see any of this: what it gets back (result, errno,
+ * flags, control data, getsockopt) is what it would have got without us. Where
+ * that would need more than is done here, the socket loses its stamps.
+ */
+#ifndef REQSCOPE_ARRIVAL_H
+#define REQSCOPE_ARRIVAL_H
+
+#include "hook/hook.h"
+
+/* After activation: finds out whether stamps may be asked for at all. */
+void rqs_arrival_start(void);
+
+/* fd listens now, or turned out to. */
+void rqs_arrival_listening(int fd);
+/* fd was accepted from listener. */
+void rqs_arrival_accepted(int listener, int fd);
+/* fd came from another process, and was found to be served. */
+void rqs_arrival_adopted(int fd);
+
+static inline bool rqs_arrival_stamped(int fd)
+{
+	uint8_t kind = rqs_kind(fd);
+
+	if (kind == RQS_CONN_OTHER || kind == RQS_CONN_UNKNOWN || rqs_in_vfork || !rqs_agent.stamping)
+		return false;
+	const struct rqs_conn *conn = rqs_conn_of(&rqs_agent, fd);
+	return conn && conn->stamped;
+}
+
+/*
+ * Reads a stamped connection as recv does. False: the original call has to be
+ * made (nothing was read). Else *n is its result, errno set, and *stamp the
+ * arrival in ns of CLOCK_REALTIME, or 0.
+ */
+bool rqs_arrival_read(int fd, struct iovec *v, size_t count, int flags, ssize_t *n, uint64_t *stamp);
+
+/* The host's own recvmsg on a stamped connection. As above. */
+bool rqs_arrival_recvmsg(int fd, struct msghdr *message, int flags, ssize_t *n, uint64_t *stamp);
+
+/* Fills call's queue from a stamp; leaves it unmeasured when that can't be true. */
+void rqs_arrival_queue(struct rqs_call *call, uint64_t stamp);
+
+/* No more calls but the host's own: it is about to restrict its system calls. */
+void rqs_arrival_stop(void);
+
+#endif
