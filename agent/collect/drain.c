@@ -311,27 +311,22 @@ static void dead_thread_chunks(struct rqs_drain *drain)
 }
 
 /*
- * Calls visit for each taken thread slot. Slots are taken from the low end,
- * so that a look somewhat beyond the highest one seen finds new ones, and the
- * rest of the array stays untouched.
+ * Calls visit for each taken thread slot. A process claims slots upwards from
+ * the lowest, so that a look somewhat beyond the highest one ever seen finds
+ * new ones, and the rest of the array stays untouched.
  */
 static void each_thread(struct rqs_drain *drain,
 			void (*visit)(struct rqs_drain *, uint32_t thread, struct rqs_watched *, uint64_t owner))
 {
-	uint32_t used = 0;
-
 	for (uint32_t i = 0; i < RQS_THREADS && i < drain->threads_used + THREADS_AHEAD; i++) {
 		uint64_t owner = __atomic_load_n(&drain->region->threads[i].owner, __ATOMIC_ACQUIRE);
 		struct rqs_watched *watched = owner_of(drain, owner);
 
 		if (owner && i >= drain->threads_used)
 			drain->threads_used = i + 1;
-		if (owner)
-			used = i + 1;
 		if (watched)
 			visit(drain, i, watched, owner);
 	}
-	drain->threads_used = used;
 }
 
 static void visit_dead_thread(struct rqs_drain *drain, uint32_t thread, struct rqs_watched *watched, uint64_t owner)

@@ -10,7 +10,7 @@
 #define COLLECT_PROCESS_H
 
 #include "collect/clock.h"
-#include "collect/region.h"
+#include "collect/mapping.h"
 
 #include <stdbool.h>
 #include <sys/types.h>

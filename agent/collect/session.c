@@ -8,6 +8,7 @@
 #include "collect/background.h"
 #include "collect/drain.h"
 #include "collect/greet.h"
+#include "collect/kin.h"
 #include "collect/node_version.h"
 #include "collect/procfs.h"
 #include "collect/sample.h"
@@ -34,8 +35,8 @@
 #define BUSY_RECORDS 1000
 /* After the last sign of serving: a daemon's child may be about to join. */
 #define GRACE_NS (300 * MS)
-/* The same when nobody has served yet: a server that went to the background before it listens. */
-#define STARTUP_GRACE_NS (5000 * MS)
+/* The most when nobody has served yet, but somebody may: a server that went to the background before it listens. */
+#define STARTUP_GRACE_NS (10000 * MS)
 /* From telling the agents to stop until what they were about to commit is there. */
 #define SETTLE_NS (30 * MS)
 #define SCAN_AGAIN_NS (1000 * MS)
@@ -63,6 +64,7 @@ struct session {
 	uint64_t main_gone_ns;
 	uint64_t quiet_ns; /* since when nobody serves; 0: somebody does */
 	uint64_t welcomed; /* greetings seen when that began */
+	uint64_t next_kin_ns;
 	uint64_t generation, scan_until_ns, next_scan_ns;
 	uint64_t next_check_ns, next_flush_ns, next_totals_ns;
 	uint32_t versions; /* noted processes whose version was looked for */
@@ -432,6 +434,17 @@ static void wait_until(struct session *s, uint64_t due_ns)
 		handle(s, events[i].data.u64);
 }
 
+/* Whether somebody, though CMD has gone and nobody has served, may be about to. Looked into now and then. */
+static bool may_still_start(struct session *s, uint64_t now_ns)
+{
+	if (s->processes.served || now_ns - s->main_gone_ns > STARTUP_GRACE_NS)
+		return false;
+	if (now_ns < s->next_kin_ns)
+		return true;
+	s->next_kin_ns = now_ns + GRACE_NS;
+	return rqs_kin_alive(s->options->token);
+}
+
 /* Whether nobody of the session can get requests any more, and that for long enough. */
 static bool is_over(struct session *s, uint64_t now_ns)
 {
@@ -441,13 +454,13 @@ static bool is_over(struct session *s, uint64_t now_ns)
 		s->quiet_ns = 0;
 		return false;
 	}
+	if (may_still_start(s, now_ns))
+		return false;
 	if (!s->quiet_ns || s->welcomed != s->greeting.welcomed) {
 		s->quiet_ns = now_ns;
 		s->welcomed = s->greeting.welcomed;
 	}
-	if (!s->processes.served && s->processes.live && now_ns - s->main_gone_ns < STARTUP_GRACE_NS)
-		return false;
-	return now_ns - s->quiet_ns >= GRACE_NS;
+	return !s->greeting.welcomed || now_ns - s->quiet_ns >= GRACE_NS;
 }
 
 /* Until the end of the session; returns why it ended. */

@@ -479,14 +479,12 @@ static void print_nothing_recorded(const struct run *run)
 {
 	const char *obstacle = rqs_program_obstacle(run->kind);
 
-	if (run->result.registered && run->result.serving)
+	if (run->result.registered)
 		rqs_complain("nothing recorded: no request was seen");
-	else if (run->result.registered)
-		rqs_complain("nothing recorded: no process of %s listened or served a connection", run->command[0]);
 	else if (obstacle)
 		rqs_complain("nothing recorded: %s %s", run->command[0], obstacle);
 	else
-		rqs_complain("nothing recorded: the agent didn't come up in %s", run->command[0]);
+		rqs_complain("nothing recorded: no process of %s listened or served a connection", run->command[0]);
 	if (run->result.refused)
 		rqs_complain("%" PRIu64 " processes were turned away", run->result.refused);
 }

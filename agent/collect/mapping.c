@@ -1,5 +1,5 @@
-/* region.c - makes the memfd that agent and collector share, and frees parts of it. */
-#include "collect/region.h"
+/* mapping.c - makes the memfd that agent and collector share, and frees parts of it. */
+#include "collect/mapping.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,10 +1,10 @@
 /*
- * region.h - the collector's side of the shared region: it makes the memfd,
+ * mapping.h - the collector's side of the shared region: it makes the memfd,
  * lays it out and hands out pieces of the mapping. The layout itself is the
  * contract in include/reqscope/region.h.
  */
-#ifndef COLLECT_REGION_H
-#define COLLECT_REGION_H
+#ifndef COLLECT_MAPPING_H
+#define COLLECT_MAPPING_H
 
 #include "reqscope/region.h"
 
