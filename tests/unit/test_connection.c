@@ -4,7 +4,7 @@
  */
 #include "unit.h"
 
-#include "collect/"
+#include "collect/mapping.h"
 #include "core/agent.h"
 #include "core/request.h"
 #include "reqscope/trace_format.h"
