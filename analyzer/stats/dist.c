@@ -1,0 +1,100 @@
+/* dist.c - falling from exact values to buckets, merging, and quantiles. */
+#include "stats/dist.h"
+#include "base/alloc.h"
+
+#include <string.h>
+
+static struct rqs_histogram *new_histogram(void)
+{
+	return rqs_zalloc(1, sizeof(struct rqs_histogram));
+}
+
+void rqs_dist_start(struct rqs_dist *d, int exact)
+{
+	if (exact)
+		d->tally = rqs_tally_new();
+	else
+		d->histogram = new_histogram();
+}
+
+static void fall_to_histogram(struct rqs_dist *d)
+{
+	d->histogram = new_histogram();
+	for (uint32_t i = 0; i <= d->tally->mask; i++)
+		if (d->tally->slot[i].count)
+			rqs_histogram_add(d->histogram, d->tally->slot[i].value, d->tally->slot[i].count);
+	rqs_tally_free(d->tally);
+	d->tally = NULL;
+}
+
+void rqs_dist_add_tallied(struct rqs_dist *d, uint64_t v, uint64_t times)
+{
+	if (d->tally) {
+		if (rqs_tally_add(d->tally, v, times))
+			return;
+		fall_to_histogram(d);
+	}
+	rqs_histogram_add(d->histogram, v, times);
+}
+
+void rqs_dist_merge(struct rqs_dist *into, const struct rqs_dist *from)
+{
+	if (!from->count)
+		return;
+	if (!into->count) {
+		rqs_dist_start(into, !!from->tally);
+		into->min = from->min;
+		into->max = from->max;
+	}
+	into->count += from->count;
+	into->sum += from->sum;
+	if (from->min < into->min)
+		into->min = from->min;
+	if (from->max > into->max)
+		into->max = from->max;
+	if (from->histogram) {
+		if (into->tally)
+			fall_to_histogram(into);
+		rqs_histogram_merge(into->histogram, from->histogram);
+		return;
+	}
+	for (uint32_t i = 0; i <= from->tally->mask; i++)
+		if (from->tally->slot[i].count)
+			rqs_dist_add_tallied(into, from->tally->slot[i].value, from->tally->slot[i].count);
+}
+
+void rqs_dist_free(struct rqs_dist *d)
+{
+	rqs_tally_free(d->tally);
+	rqs_histogram_free(d->histogram);
+	memset(d, 0, sizeof(*d));
+}
+
+double rqs_dist_quantile(const struct rqs_dist *d, uint32_t q)
+{
+	uint64_t rank = (uint64_t)(((unsigned __int128)d->count * q + 99999) / 100000);
+
+	if (!rank)
+		rank = 1;
+	if (d->tally)
+		return (double)rqs_tally_rank(d->tally, rank);
+	double v = rqs_histogram_rank(d->histogram, rank);
+	if (v < (double)d->min)
+		return (double)d->min;
+	return v > (double)d->max ? (double)d->max : v;
+}
+
+struct rqs_summary rqs_dist_summary(const struct rqs_dist *d)
+{
+	struct rqs_summary s = {.count = d->count};
+
+	if (!d->count)
+		return s;
+	s.mean = (double)d->sum / (double)d->count;
+	s.min = (double)d->min;
+	s.max = (double)d->max;
+#define FILL(name, q) s.name = rqs_dist_quantile(d, q);
+	RQS_QUANTILES(FILL)
+#undef FILL
+	return s;
+}

@@ -1,0 +1,64 @@
+/*
+ * dist.h - the distribution of one metric: integer count, sum, least and
+ * greatest, and either a histogram (times) or, while its distinct values are
+ * few, the exact values (bytes, counts).
+ *
+ * A zeroed struct is an empty distribution. What it reports depends on the
+ * multiset of values alone, never on their order or on how parts were merged.
+ */
+#ifndef REQSCOPE_DIST_H
+#define REQSCOPE_DIST_H
+
+#include "stats/histogram.h"
+#include "stats/tally.h"
+
+/* X(name, q in 1/100,000): the quantiles that reports have. */
+#define RQS_QUANTILES(X)                                                                                               \
+	X(p50, 50000)                                                                                                  \
+	X(p90, 90000)                                                                                                  \
+	X(p99, 99000)                                                                                                  \
+	X(p999, 99900)
+
+struct rqs_dist {
+	uint64_t count;
+	uint64_t min, max;     /* of the values; undefined while count is 0 */
+	unsigned __int128 sum; /* 2^64 values of 2^64 each fit */
+	struct rqs_histogram *histogram;
+	struct rqs_tally *tally;
+};
+
+struct rqs_summary {
+	uint64_t count;
+	double mean, min, max;
+#define RQS_QUANTILE_FIELD(name, q) double name;
+	RQS_QUANTILES(RQS_QUANTILE_FIELD)
+#undef RQS_QUANTILE_FIELD
+};
+
+void rqs_dist_start(struct rqs_dist *d, int exact); /* called by the first add */
+void rqs_dist_add_tallied(struct rqs_dist *d, uint64_t v, uint64_t times);
+void rqs_dist_merge(struct rqs_dist *into, const struct rqs_dist *from);
+void rqs_dist_free(struct rqs_dist *d);
+/* q in 1/100,000; the ceil(q n)-th smallest. The distribution isn't empty. */
+double rqs_dist_quantile(const struct rqs_dist *d, uint32_t q);
+struct rqs_summary rqs_dist_summary(const struct rqs_dist *d);
+
+/* exact: keep exact values while they are few. The same for all adds to one distribution. */
+static inline void rqs_dist_add(struct rqs_dist *d, uint64_t v, int exact)
+{
+	if (__builtin_expect(!d->count++, 0)) {
+		rqs_dist_start(d, exact);
+		d->min = d->max = v;
+	}
+	d->sum += v;
+	if (v < d->min)
+		d->min = v;
+	if (v > d->max)
+		d->max = v;
+	if (d->histogram)
+		rqs_histogram_add(d->histogram, v, 1);
+	else
+		rqs_dist_add_tallied(d, v, 1);
+}
+
+#endif
