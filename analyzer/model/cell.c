@@ -1,0 +1,24 @@
+/* cell.c - merging of cells. */
+#include "model/cell.h"
+
+#include <string.h>
+
+void rqs_cell_merge(struct rqs_cell *into, const struct rqs_cell *from)
+{
+	into->requests += from->requests;
+	into->aborted += from->aborted;
+	into->errors += from->errors;
+	into->from_kernel += from->from_kernel;
+	into->from_read += from->from_read;
+	for (unsigned s = 0; s < RQS_STATUS_LIMIT; s++)
+		into->status[s] += from->status[s];
+	for (unsigned m = 0; m < RQS_METRIC_COUNT; m++)
+		rqs_dist_merge(&into->metric[m], &from->metric[m]);
+}
+
+void rqs_cell_free(struct rqs_cell *c)
+{
+	for (unsigned m = 0; m < RQS_METRIC_COUNT; m++)
+		rqs_dist_free(&c->metric[m]);
+	memset(c, 0, sizeof(*c));
+}

@@ -1,0 +1,26 @@
+/*
+ * cell.h - what is added up for one route of one trace, or for a whole trace.
+ * A zeroed cell is empty. Merging is exact.
+ */
+#ifndef REQSCOPE_CELL_H
+#define REQSCOPE_CELL_H
+
+#include "model/metrics.h"
+#include "stats/dist.h"
+
+#define RQS_STATUS_LIMIT 1000 /* statuses stay below; 0: no response head was seen */
+
+struct rqs_cell {
+	uint64_t requests;
+	uint64_t aborted;
+	uint64_t errors;      /* status 5xx, and aborted ones */
+	uint64_t from_kernel; /* latencies that begin with the arrival in the kernel */
+	uint64_t from_read;   /* ... with the read, because queue is null */
+	uint64_t status[RQS_STATUS_LIMIT];
+	struct rqs_dist metric[RQS_METRIC_COUNT];
+};
+
+void rqs_cell_merge(struct rqs_cell *into, const struct rqs_cell *from);
+void rqs_cell_free(struct rqs_cell *c); /* the contents, not the struct */
+
+#endif

@@ -1,0 +1,124 @@
+/* result.c - notes, merging runs, and derived figures. */
+#include "model/result.h"
+#include "base/alloc.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void rqs_result_note(struct rqs_result *r, const char *what, const char *why)
+{
+	for (unsigned i = 0; i < r->notes; i++)
+		if (!strcmp(r->note[i].what, what) && !strcmp(r->note[i].why, why))
+			return;
+	r->note = rqs_grow(r->note, r->notes + 1, sizeof(*r->note));
+	r->note[r->notes].what = rqs_strndup(what, strlen(what));
+	r->note[r->notes].why = rqs_strndup(why, strlen(why));
+	r->notes++;
+}
+
+struct rqs_cell *rqs_result_cell(struct rqs_result *r, unsigned row)
+{
+	if (row >= r->cells) {
+		r->cell = rqs_grow(r->cell, row + 1, sizeof(struct rqs_cell *));
+		memset(r->cell + r->cells, 0, (row + 1 - r->cells) * sizeof(struct rqs_cell *));
+		r->cells = row + 1;
+	}
+	if (!r->cell[row])
+		r->cell[row] = rqs_zalloc(1, sizeof(struct rqs_cell));
+	return r->cell[row];
+}
+
+void rqs_result_sum(struct rqs_result *r)
+{
+	for (unsigned i = 0; i < r->cells; i++)
+		if (r->cell[i])
+			rqs_cell_merge(&r->all, r->cell[i]);
+}
+
+static void merge_alloc(struct rqs_alloc *into, const struct rqs_alloc *from)
+{
+	into->known |= from->known;
+	into->bytes += from->bytes;
+	into->count += from->count;
+}
+
+static void merge_usage(struct rqs_result *into, const struct rqs_result *from)
+{
+	/* CPU and memory of a side are known when they are of each of its runs. */
+	into->cpu_known = (into->cpu_known || !into->runs) && from->cpu_known;
+	into->cpu_user += from->cpu_user;
+	into->cpu_system += from->cpu_system;
+	into->rss_known = (into->rss_known || !into->runs) && from->rss_known;
+	into->rss_mean = (into->rss_mean * into->runs + from->rss_mean * from->runs) / (into->runs + from->runs);
+	into->rss_peak = fmax(into->rss_peak, from->rss_peak);
+}
+
+void rqs_result_merge(struct rqs_result *into, const struct rqs_result *from)
+{
+	merge_usage(into, from);
+	into->processes += from->processes;
+	into->recorded += from->recorded;
+	into->truncated |= from->truncated;
+	into->damaged |= from->damaged;
+	into->windowed |= from->windowed;
+	into->duration += from->duration;
+	for (unsigned i = 0; i < from->cells; i++)
+		if (from->cell[i])
+			rqs_cell_merge(rqs_result_cell(into, i), from->cell[i]);
+	rqs_cell_merge(&into->all, &from->all);
+
+	into->completeness.known = (into->completeness.known || !into->runs) && from->completeness.known;
+#define ADD(name) into->completeness.name += from->completeness.name;
+	RQS_COMPLETENESS(ADD)
+#undef ADD
+	into->connections_known = (into->connections_known || !into->runs) && from->connections_known;
+	into->accepted += from->accepted;
+	into->peak = from->peak > into->peak ? from->peak : into->peak;
+#define MERGE(name) merge_alloc(&into->name, &from->name);
+	RQS_ALLOCS(MERGE)
+#undef MERGE
+	for (unsigned i = 0; i < from->notes; i++)
+		rqs_result_note(into, from->note[i].what, from->note[i].why);
+	into->runs += from->runs;
+}
+
+void rqs_result_free(struct rqs_result *r)
+{
+	for (unsigned i = 0; i < r->cells; i++) {
+		if (r->cell[i])
+			rqs_cell_free(r->cell[i]);
+		free(r->cell[i]);
+	}
+	free(r->cell);
+	rqs_cell_free(&r->all);
+	for (unsigned i = 0; i < r->notes; i++) {
+		free(r->note[i].what);
+		free(r->note[i].why);
+	}
+	free(r->note);
+	memset(r, 0, sizeof(*r));
+}
+
+double rqs_throughput(const struct rqs_result *r, const struct rqs_cell *c)
+{
+	if (!c->requests)
+		return 0;
+	return r->duration > 0 ? (double)c->requests / r->duration : NAN;
+}
+
+double rqs_in_flight_mean(const struct rqs_result *r)
+{
+	const struct rqs_dist *latency = &r->all.metric[RQS_METRIC_LATENCY];
+
+	if (!latency->count || !(r->duration > 0))
+		return NAN;
+	return (double)latency->sum / 1e9 / r->duration;
+}
+
+double rqs_cpu_per_request(const struct rqs_result *r)
+{
+	if (!r->cpu_known || !r->all.requests)
+		return NAN;
+	return (r->cpu_user + r->cpu_system) / (double)r->all.requests;
+}

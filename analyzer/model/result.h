@@ -1,0 +1,76 @@
+/*
+ * result.h - the numbers of one trace, or of several runs united into one
+ * side of a comparison. What is not known says so; nothing is guessed.
+ */
+#ifndef REQSCOPE_RESULT_H
+#define REQSCOPE_RESULT_H
+
+#include "model/cell.h"
+
+#include <stdbool.h>
+
+/* X(name): as in the trace's totals and the report. */
+#define RQS_COMPLETENESS(X) X(started) X(finished) X(dropped) X(unfinished) X(given_up)
+
+struct rqs_completeness {
+	bool known; /* false: no totals frame; only finished is filled in, with what was read */
+#define RQS_COMPLETENESS_FIELD(name) uint64_t name;
+	RQS_COMPLETENESS(RQS_COMPLETENESS_FIELD)
+#undef RQS_COMPLETENESS_FIELD
+};
+
+/* X(name): allocation that isn't part of a request's. */
+#define RQS_ALLOCS(X) X(process_alloc) X(unattributed) X(after_response)
+
+struct rqs_alloc {
+	bool known;
+	uint64_t bytes, count;
+};
+
+struct rqs_note {
+	char *what, *why;
+};
+
+struct rqs_result {
+	unsigned runs;
+	uint64_t processes;
+	uint64_t recorded; /* requests in the trace, inside the window or not */
+	bool truncated;    /* no end frame, or damage */
+	bool damaged;
+	bool windowed; /* requests outside of a window were left out */
+
+	struct rqs_cell all; /* the sum of the cells below */
+	unsigned cells;
+	struct rqs_cell **cell; /* by route row; NULL where there was no request */
+
+	double duration; /* s, summed over runs */
+	bool cpu_known;
+	double cpu_user, cpu_system; /* s, in the window */
+	bool rss_known;
+	double rss_mean, rss_peak; /* B; of several runs the mean of the means, the greatest of the peaks */
+
+	struct rqs_completeness completeness;
+	bool connections_known;
+	uint64_t accepted, peak;
+#define RQS_ALLOC_FIELD(name) struct rqs_alloc name;
+	RQS_ALLOCS(RQS_ALLOC_FIELD)
+#undef RQS_ALLOC_FIELD
+
+	unsigned notes;
+	struct rqs_note *note; /* what was not measured, without repetitions */
+};
+
+void rqs_result_note(struct rqs_result *r, const char *what, const char *why);
+/* The cell of a row, made when there is none. */
+struct rqs_cell *rqs_result_cell(struct rqs_result *r, unsigned row);
+/* Fills in `all` from the cells. */
+void rqs_result_sum(struct rqs_result *r);
+void rqs_result_merge(struct rqs_result *into, const struct rqs_result *from);
+void rqs_result_free(struct rqs_result *r);
+
+/* Derived figures; NAN where they aren't known. */
+double rqs_throughput(const struct rqs_result *r, const struct rqs_cell *c); /* 1/s */
+double rqs_in_flight_mean(const struct rqs_result *r);
+double rqs_cpu_per_request(const struct rqs_result *r); /* s */
+
+#endif

@@ -1,0 +1,136 @@
+/* totals.c - completeness, connections, allocation and notes of the totals. */
+#include "model/totals.h"
+#include "base/alloc.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void add_alloc(struct rqs_alloc *to, const cJSON *process, const char *key)
+{
+	const cJSON *alloc = cJSON_GetObjectItemCaseSensitive(process, key);
+
+	if (!cJSON_IsObject(alloc))
+		return;
+	to->known = true;
+	to->bytes += rqs_json_u64(alloc, "alloc_bytes");
+	to->count += rqs_json_u64(alloc, "alloc_count");
+}
+
+static void add_connections(struct rqs_result *r, const cJSON *process)
+{
+	const cJSON *connections = cJSON_GetObjectItemCaseSensitive(process, "connections");
+
+	if (!cJSON_IsObject(connections))
+		return;
+	r->connections_known = true;
+	r->accepted += rqs_json_u64(connections, "accepted");
+	r->peak += rqs_json_u64(connections, "peak");
+}
+
+static void note_events(struct rqs_result *r, const cJSON *process)
+{
+	const cJSON *event;
+
+	cJSON_ArrayForEach(event, cJSON_GetObjectItemCaseSensitive(process, "events"))
+	{
+		if (!event->string || !cJSON_IsNumber(event) || event->valuedouble <= 0)
+			continue;
+		char *what = rqs_format("event %s", event->string);
+		rqs_result_note(r, what, "the agent met it and could not follow");
+		free(what);
+	}
+}
+
+static void apply_processes(struct rqs_trace *t)
+{
+	struct rqs_result *r = &t->result;
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(t->totals, "processes"), *process;
+	int processes = 0;
+	uint64_t peak = 0;
+
+	cJSON_ArrayForEach(process, list)
+	{
+		processes++;
+		peak = rqs_json_u64(process, "rss_peak");
+		add_connections(r, process);
+#define ADD(name) add_alloc(&r->name, process, #name);
+		RQS_ALLOCS(ADD)
+#undef ADD
+		note_events(r, process);
+	}
+	/* A single process's own high-water mark sees what falls between two samples. */
+	if (processes == 1 && t->result.processes <= 1 && peak) {
+		r->rss_peak = r->rss_known && r->rss_peak > (double)peak ? r->rss_peak : (double)peak;
+		if (!r->rss_known)
+			r->rss_mean = NAN;
+		r->rss_known = true;
+	}
+}
+
+static void apply_notes(struct rqs_trace *t)
+{
+	const cJSON *note;
+
+	cJSON_ArrayForEach(note, cJSON_GetObjectItemCaseSensitive(t->totals, "notes"))
+	{
+		const char *what = rqs_json_string(note, "what"), *why = rqs_json_string(note, "why");
+
+		if (what)
+			rqs_result_note(&t->result, what, why ? why : "");
+	}
+}
+
+static bool noted(const struct rqs_result *r, const char *what)
+{
+	for (unsigned i = 0; i < r->notes; i++)
+		if (!strcmp(r->note[i].what, what))
+			return true;
+	return false;
+}
+
+static void note_unless_noted(struct rqs_result *r, const char *what, const char *why)
+{
+	if (!noted(r, what))
+		rqs_result_note(r, what, why);
+}
+
+/* What the analyzer itself sees missing. The agent's own reasons are better and stand. */
+static void note_missing(struct rqs_trace *t)
+{
+	struct rqs_result *r = &t->result;
+
+	if (!r->completeness.known)
+		note_unless_noted(r, "completeness", "the trace has no totals: recording ended before the first ones");
+	if (!r->cpu_known)
+		note_unless_noted(r, "cpu", "the trace has no CPU samples");
+	if (!r->rss_known)
+		note_unless_noted(r, "memory", "the trace has no memory samples");
+	if (!r->all.requests)
+		return;
+	if (r->all.metric[RQS_METRIC_LATENCY].count && !r->all.from_kernel)
+		note_unless_noted(r, "queue",
+				  "no request has an arrival time of the kernel; latency counts from the read");
+	if (!r->all.metric[RQS_METRIC_ALLOC_BYTES].count)
+		note_unless_noted(r, "alloc_bytes, alloc_count", "no request has its allocations attributed to it");
+}
+
+void rqs_totals_apply(struct rqs_trace *t)
+{
+	struct rqs_result *r = &t->result;
+	const cJSON *completeness = cJSON_GetObjectItemCaseSensitive(t->totals, "completeness");
+
+	if (cJSON_IsObject(completeness)) {
+		r->completeness.known = true;
+#define TAKE(name) r->completeness.name = rqs_json_u64(completeness, #name);
+		RQS_COMPLETENESS(TAKE)
+#undef TAKE
+	} else {
+		r->completeness.finished = r->recorded;
+	}
+	if (t->totals) {
+		apply_processes(t);
+		apply_notes(t);
+	}
+	note_missing(t);
+}
