@@ -1,0 +1,74 @@
+/*
+ * doc.h - a report as a small document of lines and tables, which the text,
+ * markdown and HTML renderers show each in its own way.
+ *
+ * Texts may come from a trace and hold any bytes: escaping is the renderers'
+ * task, and theirs alone.
+ */
+#ifndef REQSCOPE_DOC_H
+#define REQSCOPE_DOC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum rqs_tone {
+	RQS_TONE_PLAIN,
+	RQS_TONE_STRONG,
+	RQS_TONE_DIM,
+	RQS_TONE_GOOD,
+	RQS_TONE_BAD,
+};
+
+enum rqs_item_kind {
+	RQS_ITEM_HEADING,
+	RQS_ITEM_TEXT,
+	RQS_ITEM_WARNING,
+	RQS_ITEM_FACT, /* key and value; adjoining facts are aligned */
+	RQS_ITEM_TABLE,
+};
+
+struct rqs_table_cell {
+	char *text;
+	enum rqs_tone tone;
+};
+
+struct rqs_table {
+	unsigned columns, rows, allocated;
+	bool *right; /* by column: numbers are aligned on the right */
+	bool *group; /* by row: a group of rows begins here */
+	struct rqs_table_cell *head;
+	struct rqs_table_cell *cell; /* rows * columns */
+	unsigned filled;             /* cells of the last row */
+};
+
+struct rqs_item {
+	enum rqs_item_kind kind;
+	enum rqs_tone tone;
+	char *key, *text;
+	struct rqs_table *table;
+};
+
+struct rqs_doc {
+	char *title;
+	unsigned items;
+	struct rqs_item *item;
+};
+
+struct rqs_doc *rqs_doc_new(const char *title);
+void rqs_doc_free(struct rqs_doc *d);
+
+void rqs_doc_heading(struct rqs_doc *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void rqs_doc_text(struct rqs_doc *d, enum rqs_tone tone, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void rqs_doc_warning(struct rqs_doc *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void rqs_doc_fact(struct rqs_doc *d, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* A table is filled cell by cell: first all columns, then the rows. A row that isn't filled up is empty at its end. */
+struct rqs_table *rqs_doc_table(struct rqs_doc *d);
+void rqs_table_column(struct rqs_table *t, bool right, const char *head);
+void rqs_table_row(struct rqs_table *t, bool group);
+/* Takes over the text, which was allocated; NULL is empty. */
+void rqs_table_cell(struct rqs_table *t, enum rqs_tone tone, char *text);
+void rqs_table_format(struct rqs_table *t, enum rqs_tone tone, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

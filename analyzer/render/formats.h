@@ -1,0 +1,37 @@
+/*
+ * formats.h - the forms in which a report is written. One more is one file
+ * and one line in RQS_FORMAT_LIST.
+ */
+#ifndef REQSCOPE_FORMATS_H
+#define REQSCOPE_FORMATS_H
+
+#include "render/doc.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+
+/* What is written, in both shapes: a renderer takes the one it needs. */
+struct rqs_rendering {
+	const struct rqs_doc *doc;
+	const cJSON *json;
+	bool color; /* for a terminal */
+};
+
+struct rqs_format {
+	const char *name;
+	void (*render)(FILE *out, const struct rqs_rendering *what);
+};
+
+/* X(symbol), in the order that messages name them. */
+#define RQS_FORMAT_LIST(X) X(text) X(json) X(md) X(html)
+
+#define RQS_DECLARE_FORMAT(symbol) extern const struct rqs_format rqs_format_##symbol;
+RQS_FORMAT_LIST(RQS_DECLARE_FORMAT)
+#undef RQS_DECLARE_FORMAT
+
+/* NULL when there is none of the name. */
+const struct rqs_format *rqs_format_find(const char *name);
+/* "text, json, ..." */
+const char *rqs_format_names(void);
+
+#endif

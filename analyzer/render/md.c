@@ -1,0 +1,79 @@
+/* md.c - GitHub-flavoured markdown, for pull requests and notes. */
+#include "render/escape.h"
+#include "render/formats.h"
+
+#include <stdlib.h>
+
+static void put_clean(FILE *out, const char *text)
+{
+	char *clean = rqs_clean_markdown(text ? text : "");
+
+	fputs(clean, out);
+	free(clean);
+}
+
+static void put_cells(FILE *out, const struct rqs_table *t, const struct rqs_table_cell *row)
+{
+	fputc('|', out);
+	for (unsigned i = 0; i < t->columns; i++) {
+		bool strong = row[i].tone == RQS_TONE_STRONG && row[i].text && *row[i].text && row != t->head;
+
+		fputs(strong ? " **" : " ", out);
+		put_clean(out, row[i].text);
+		fputs(strong ? "** |" : " |", out);
+	}
+	fputc('\n', out);
+}
+
+static void put_table(FILE *out, const struct rqs_table *t)
+{
+	put_cells(out, t, t->head);
+	fputc('|', out);
+	for (unsigned i = 0; i < t->columns; i++)
+		fputs(t->right[i] ? " ---: |" : " --- |", out);
+	fputc('\n', out);
+	for (unsigned r = 0; r < t->rows; r++)
+		put_cells(out, t, &t->cell[(size_t)r * t->columns]);
+}
+
+static void put_item(FILE *out, const struct rqs_item *item)
+{
+	switch (item->kind) {
+	case RQS_ITEM_HEADING:
+		fputs("## ", out);
+		put_clean(out, item->text);
+		break;
+	case RQS_ITEM_TEXT:
+		put_clean(out, item->text);
+		break;
+	case RQS_ITEM_WARNING:
+		fputs("> **Warning:** ", out);
+		put_clean(out, item->text);
+		break;
+	case RQS_ITEM_FACT:
+		fputs("- **", out);
+		put_clean(out, item->key);
+		fputs("**: ", out);
+		put_clean(out, item->text);
+		break;
+	case RQS_ITEM_TABLE:
+		put_table(out, item->table);
+		return;
+	}
+	fputc('\n', out);
+}
+
+static void render_md(FILE *out, const struct rqs_rendering *what)
+{
+	const struct rqs_doc *d = what->doc;
+
+	for (unsigned i = 0; i < d->items; i++) {
+		bool list = i && d->item[i].kind == RQS_ITEM_FACT && d->item[i - 1].kind == RQS_ITEM_FACT;
+
+		if (i && !list)
+			fputc('\n', out);
+		put_item(out, &d->item[i]);
+	}
+}
+
+const struct rqs_format rqs_format_md = {"md", render_md};

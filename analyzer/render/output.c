@@ -1,0 +1,94 @@
+/* output.c - standard output, or a temporary name that is renamed. */
+#include "render/output.h"
+#include "base/alloc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool want_color(void)
+{
+	const char *no_color = getenv("NO_COLOR"), *terminal = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && !(no_color && *no_color) && !(terminal && !strcmp(terminal, "dumb"));
+}
+
+static char *to_stdout(const struct rqs_format *format, struct rqs_rendering *what)
+{
+	what->color = want_color();
+	format->render(stdout, what);
+	/* EPIPE is the reader's choice: `reqscope report x | head`. */
+	if (fflush(stdout) && errno != EPIPE)
+		return rqs_format("standard output: %s", strerror(errno));
+	return NULL;
+}
+
+char *rqs_output_check(const char *path, bool force)
+{
+	struct stat st;
+
+	if (!path || lstat(path, &st))
+		return NULL;
+	if (S_ISDIR(st.st_mode))
+		return rqs_format("%s is a directory; give a file name with -o", path);
+	return force ? NULL : rqs_format("%s exists; -f replaces it", path);
+}
+
+/* Publishes the finished file. Without force a file that came in the meantime is left alone. */
+static int publish(const char *temporary, const char *path, bool force)
+{
+	if (force)
+		return rename(temporary, path) ? -errno : 0;
+	if (!renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE))
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (link(temporary, path)) /* a file system without RENAME_NOREPLACE */
+		return -errno;
+	unlink(temporary);
+	return 0;
+}
+
+static int write_file(const struct rqs_format *format, const struct rqs_rendering *what, int fd)
+{
+	FILE *out = fdopen(fd, "w");
+	int error = 0;
+
+	if (!out) {
+		error = -errno;
+		close(fd);
+		return error;
+	}
+	format->render(out, what);
+	if (fflush(out) || ferror(out))
+		error = errno ? -errno : -EIO;
+	if (fclose(out) && !error)
+		error = -errno;
+	return error;
+}
+
+char *rqs_output(const struct rqs_format *format, struct rqs_rendering what, const char *path, bool force)
+{
+	char *problem;
+
+	if (!path)
+		return to_stdout(format, &what);
+	problem = rqs_output_check(path, force);
+	if (problem)
+		return problem;
+	char *temporary = rqs_format("%s.XXXXXX", path);
+	int fd = mkostemp(temporary, O_CLOEXEC);
+	int error = fd < 0 ? -errno : write_file(format, &what, fd);
+	if (!error)
+		error = publish(temporary, path, force);
+	if (error) {
+		problem = rqs_format("%s: %s", path, strerror(-error));
+		if (fd >= 0)
+			unlink(temporary);
+	}
+	free(temporary);
+	return problem;
+}
