@@ -1,0 +1,124 @@
+/* figures.c - the figures' values and how they are told. */
+#include "report/figures.h"
+#include "base/alloc.h"
+#include "render/units.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define SAME 0.005 /* what differs by less is called the same */
+
+const struct rqs_figure_info rqs_figures[RQS_FIGURE_COUNT_OF] = {
+#define FIGURE(symbol, name, title, unit, better, per_route, greater, smaller)                                         \
+	{#name, title, RQS_FIGURE_##unit, RQS_BETTER_##better, per_route, greater, smaller},
+    RQS_FIGURES(FIGURE)
+#undef FIGURE
+};
+
+static double mean(const struct rqs_cell *c, enum rqs_metric m)
+{
+	return c->metric[m].count ? (double)c->metric[m].sum / (double)c->metric[m].count : NAN;
+}
+
+static double latency(const struct rqs_cell *c, uint32_t q)
+{
+	const struct rqs_dist *d = &c->metric[RQS_METRIC_LATENCY];
+
+	return d->count ? rqs_dist_quantile(d, q) / 1e9 : NAN;
+}
+
+static double error_rate(const struct rqs_cell *c)
+{
+	return c->requests ? (double)c->errors / (double)c->requests : NAN;
+}
+
+double rqs_figure_value(enum rqs_figure figure, const struct rqs_result *r, const struct rqs_cell *c)
+{
+	const struct rqs_dist *d = &c->metric[RQS_METRIC_LATENCY];
+
+	switch (figure) {
+	case RQS_FIGURE_THROUGHPUT:
+		return rqs_throughput(r, c);
+	case RQS_FIGURE_MEAN:
+		return mean(c, RQS_METRIC_LATENCY) / 1e9;
+	case RQS_FIGURE_P50:
+		return latency(c, 50000);
+	case RQS_FIGURE_P90:
+		return latency(c, 90000);
+	case RQS_FIGURE_P99:
+		return latency(c, 99000);
+	case RQS_FIGURE_P999:
+		return latency(c, 99900);
+	case RQS_FIGURE_MAX:
+		return d->count ? (double)d->max / 1e9 : NAN;
+	case RQS_FIGURE_ERROR_RATE:
+		return error_rate(c);
+	case RQS_FIGURE_CPU:
+		return rqs_cpu_per_request(r);
+	case RQS_FIGURE_RSS_MEAN:
+		return r->rss_known ? r->rss_mean : NAN;
+	case RQS_FIGURE_RSS_PEAK:
+		return r->rss_known ? r->rss_peak : NAN;
+	case RQS_FIGURE_ALLOC_BYTES:
+		return mean(c, RQS_METRIC_ALLOC_BYTES);
+	case RQS_FIGURE_ALLOC_COUNT:
+		return mean(c, RQS_METRIC_ALLOC_COUNT);
+	case RQS_FIGURE_REQUEST_BYTES:
+		return mean(c, RQS_METRIC_REQUEST_BYTES);
+	case RQS_FIGURE_RESPONSE_BYTES:
+		return mean(c, RQS_METRIC_RESPONSE_BYTES);
+	case RQS_FIGURE_COUNT_OF:
+		break;
+	}
+	return NAN;
+}
+
+char *rqs_figure_text(enum rqs_figure figure, double value)
+{
+	switch (rqs_figures[figure].unit) {
+	case RQS_FIGURE_RATE:
+		return rqs_human_rate(value);
+	case RQS_FIGURE_SECONDS:
+		return rqs_human_time(value);
+	case RQS_FIGURE_BYTES:
+		return rqs_human_bytes(value);
+	case RQS_FIGURE_PART:
+		return rqs_human_percent(value);
+	case RQS_FIGURE_COUNT:
+		break;
+	}
+	return rqs_human_count(value);
+}
+
+double rqs_figure_ratio(double base, double new)
+{
+	if (base == 0)
+		return new == 0 ? 1 : NAN;
+	return new / base;
+}
+
+char *rqs_figure_factor(enum rqs_figure figure, double base, double new)
+{
+	const struct rqs_figure_info *f = &rqs_figures[figure];
+	double ratio = rqs_figure_ratio(base, new);
+
+	if (isnan(ratio))
+		return rqs_format("%s", "");
+	if (fabs(ratio - 1) < SAME)
+		return rqs_format("the same");
+	if (ratio == 0)
+		return rqs_format("none left");
+	char *factor = rqs_human_factor(ratio > 1 ? ratio : 1 / ratio);
+	char *text = rqs_format("%s %s", factor, ratio > 1 ? f->greater : f->smaller);
+	free(factor);
+	return text;
+}
+
+int rqs_figure_judge(enum rqs_figure figure, double base, double new)
+{
+	double ratio = rqs_figure_ratio(base, new);
+
+	if (isnan(base) || isnan(new) || fabs(ratio - 1) < SAME)
+		return 0;
+	return (new > base ? 1 : -1) * (int)rqs_figures[figure].better;
+}

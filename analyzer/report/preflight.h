@@ -1,0 +1,11 @@
+/* preflight.h - reasons why sides may not be like for like, told before any figure. */
+#ifndef REQSCOPE_PREFLIGHT_H
+#define REQSCOPE_PREFLIGHT_H
+
+#include "report/sides.h"
+
+/* Calls tell for each finding, with its id for JSON and a sentence. */
+void rqs_preflight(const struct rqs_comparison *c, void (*tell)(void *context, const char *id, const char *text),
+		   void *context);
+
+#endif

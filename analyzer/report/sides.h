@@ -1,0 +1,40 @@
+/*
+ * sides.h - the sides of a comparison: each one or more runs, with a name.
+ *
+ *   gin.rqs            one run
+ *   a1.rqs,a2.rqs      two runs
+ *   'gin-*.rqs'        a pattern: one run a file
+ *   Gin=gin.rqs        with a name in front of any of these
+ */
+#ifndef REQSCOPE_SIDES_H
+#define REQSCOPE_SIDES_H
+
+#include "model/trace.h"
+
+struct rqs_side {
+	char *name;               /* unique among the sides once traces are loaded */
+	bool named;               /* by the command line */
+	unsigned first, runs;     /* its traces */
+	struct rqs_result result; /* of all runs */
+};
+
+struct rqs_comparison {
+	unsigned sides;
+	struct rqs_side *side; /* the first is the base */
+	unsigned files;
+	char **file; /* of all sides, in order: what to load */
+	struct rqs_traces traces;
+};
+
+/* Reads the arguments. NULL, or what is wrong, to be freed. */
+char *rqs_sides_parse(struct rqs_comparison *c, char *const *arguments, unsigned count);
+/* After c->traces was loaded from c->file: names, and each side's result. */
+void rqs_sides_unite(struct rqs_comparison *c);
+void rqs_comparison_free(struct rqs_comparison *c);
+
+/* The rows that any side has requests for, by impact. Ends with -1; to be freed. */
+int *rqs_comparison_rows(const struct rqs_comparison *c);
+/* The cell of a side for a row, or NULL when it has no requests there. */
+const struct rqs_cell *rqs_side_cell(const struct rqs_side *side, unsigned row);
+
+#endif
