@@ -15,12 +15,13 @@ MAY_INCLUDE = {
     "agent/hook": {"hook", "core", "runtime", "reqscope"},
     "agent/runtime": {"runtime", "reqscope"},
     "agent/collect": {"collect", "reqscope"},
-    "analyzer/cmd": {"cmd", "collect", "read", "model", "stats", "report", "render", "reqscope"},
-    "analyzer/read": {"read", "reqscope"},
-    "analyzer/model": {"model", "read", "stats", "reqscope"},
-    "analyzer/stats": {"stats", "reqscope"},
-    "analyzer/report": {"report", "model", "stats", "render", "read", "reqscope"},
-    "analyzer/render": {"render", "reqscope"},
+    "analyzer/base": {"base"},
+    "analyzer/cmd": {"cmd", "collect", "read", "model", "stats", "report", "render", "base", "reqscope"},
+    "analyzer/read": {"read", "base", "reqscope"},
+    "analyzer/model": {"model", "read", "stats", "base", "reqscope"},
+    "analyzer/stats": {"stats", "base", "reqscope"},
+    "analyzer/report": {"report", "model", "stats", "render", "read", "base", "reqscope"},
+    "analyzer/render": {"render", "base", "reqscope"},
 }
 
 
