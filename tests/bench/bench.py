@@ -151,7 +151,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--servers", default=DEFAULT_SERVERS, help=f"of {', '.join(WORK)}; default {DEFAULT_SERVERS}")
     parser.add_argument("--rounds", type=int, default=6, help="fresh servers this many times (default 6)")
-    parser.add_argument("--turns", type=int, default=24, help="loads of each side in a round (default 24)")
+    parser.add_argument("--turns", type=int, default=16, help="loads of each side in a round (default 16)")
     options = parser.parse_args()
 
     OUT.mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,7 @@ class Side:
         self.server = Server(name, workers=1, env=env)
         self.trace = trace
         self.loads: list[dict] = []
+        self.collector: list[int] = []
 
     def __enter__(self):
         self.server.start()
@@ -45,24 +46,22 @@ class Side:
         self.server.close()
 
     def warm_up(self, requests: int, path: str, clients: int):
+        """After it the collector is there: it comes with the first request, and is no child of the server."""
         load.fixed(self.server.url + path, requests, clients, log=False)
+        pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+        self.collector = [pid for pid in pids if str(self.trace) in procfs.command_line(pid)[1:]]
 
     def measure(self, requests: int, path: str, clients: int):
         """Adds one load, short: the sides take turns, and what else the machine does then hits neighbours alike."""
-        cpu, collector_cpu = self.server.cpu_seconds(), self._collector_seconds()
+        cpu, collector_cpu = self.server.cpu_seconds(), procfs.cpu_seconds(self.collector)
         done = load.fixed(self.server.url + path, requests, clients, log=False)
         if done.succeeded != requests:
             raise RuntimeError(f"{self.server.name}: {done.succeeded} of {requests} requests succeeded")
         self.loads.append({
             "cpu_us": (self.server.cpu_seconds() - cpu) / requests * 1e6,
-            "collector_us": (self._collector_seconds() - collector_cpu) / requests * 1e6,
+            "collector_us": (procfs.cpu_seconds(self.collector) - collector_cpu) / requests * 1e6,
             "per_second": requests / done.seconds,
         })  # fmt: skip
-
-    def _collector_seconds(self) -> float:
-        """CPU of the collector that writes this side's trace; it is no child of the server."""
-        pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-        return procfs.cpu_seconds([pid for pid in pids if str(self.trace) in procfs.command_line(pid)[1:]])
 
     def result(self) -> dict:
         """All loads, and memory as it is now."""
