@@ -14,6 +14,7 @@
 
 #define NS_PER_S 1000000000ull
 #define FDS_KEPT 32
+#define NOTED_MAX 65536u /* readers take no more */
 /* A child between fork and exec holds its parent's listeners for a moment, and isn't a server for that. */
 #define SETTLED_NS 100000000ull
 /* A claim isn't ready for microseconds; after this, and with no such pid, its maker was killed in between. */
@@ -222,6 +223,8 @@ bool rqs_processes_note(struct rqs_processes *processes, struct rqs_watched *wat
 {
 	if (watched->index != RQS_UNNOTED)
 		return true;
+	if (processes->noted_count == NOTED_MAX)
+		return false;
 	if (processes->noted_count == processes->noted_capacity) {
 		uint32_t capacity = processes->noted_capacity ? 2 * processes->noted_capacity : 64;
 		struct rqs_watched **noted = realloc(processes->noted, capacity * sizeof(*noted));

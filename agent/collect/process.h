@@ -102,7 +102,7 @@ void rqs_processes_refresh(struct rqs_processes *processes, uint64_t now_ns);
 /* Looks for deaths that no pidfd will tell. */
 void rqs_processes_check(struct rqs_processes *processes);
 
-/* Gives a process its index in the trace. False without memory for it. */
+/* Gives a process its index in the trace. False when it can have none: no memory, or 65,536 before it. */
 bool rqs_processes_note(struct rqs_processes *processes, struct rqs_watched *watched);
 
 /* Takes a folded process out of its slot and frees that. The watched lives on when it was noted. */

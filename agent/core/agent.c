@@ -55,6 +55,12 @@ bool rqs_agent_revive(struct rqs_agent *agent)
 
 	if (!rqs_swap(&agent->alive->epoch, 0, RQS_ALIVE_BUSY))
 		return false; /* another thread is at it; this call goes unseen */
+	if (agent->frozen) {
+		/* Forked behind a filter: its pid can't be asked for. */
+		rqs_add(&agent->region->lost_processes, 1);
+		agent->off = true;
+		return false;
+	}
 	/* In a new pid namespace the parent can't be seen, and our own pid means nothing outside. */
 	if (agent->env->parent_pid() == 0)
 		agent->foreign_pids = true;
@@ -108,7 +114,7 @@ void rqs_worker_start(struct rqs_agent *agent, struct rqs_worker *worker)
 	rqs_zero(worker, sizeof(*worker));
 	worker->event_loop = event_loop;
 	worker->current = RQS_NO_SLOT;
-	worker->tid = agent->env->tid();
+	worker->tid = agent->frozen ? 0 : agent->env->tid(); /* 0: the collector can't tell when it ends */
 	worker->thread = claim_thread(agent, worker->tid);
 	worker->counters = worker->thread < RQS_THREADS ? &agent->threads[worker->thread] : &agent->fallback;
 	worker->epoch = agent->epoch;

@@ -58,6 +58,8 @@ struct rqs_agent {
 	uint32_t process_index;
 	uint32_t runtime;
 	bool foreign_pids;
+	bool off;      /* switched off for good: calls pass unseen */
+	bool frozen;   /* no system calls of ours: the process has restricted its own */
 	bool stamping; /* arrival times may be asked for */
 	bool alloc_per_request; /* a thread's allocator calls are its request's */
 	char version[32];       /* of the runtime */
@@ -99,7 +101,8 @@ void rqs_agent_exit(struct rqs_agent *agent, struct rqs_worker *worker);
 
 static inline bool rqs_agent_on(const struct rqs_agent *agent)
 {
-	return agent->process && rqs_load_relaxed(&agent->region->state) == RQS_RECORDING;
+	return agent->process && !rqs_load_relaxed(&agent->off) &&
+	       rqs_load_relaxed(&agent->region->state) == RQS_RECORDING;
 }
 
 static inline uint64_t rqs_now(const struct rqs_agent *agent)

@@ -183,7 +183,7 @@ static bool may_be_method(const uint8_t *p, size_t n)
 /* A descriptor that came from elsewhere (another process, before exec) reads what looks like a request. */
 static bool adopt(const struct rqs_call *call, struct rqs_conn *conn, int fd, const void *p, size_t n)
 {
-	if (!may_be_method(p, n) || !call->agent->env->is_stream_socket(fd)) {
+	if (!may_be_method(p, n) || call->agent->frozen || !call->agent->env->is_stream_socket(fd)) {
 		rqs_store_relaxed(&conn->kind, (uint8_t)RQS_CONN_OTHER);
 		return false;
 	}
@@ -226,6 +226,28 @@ void rqs_conn_output_unseen(const struct rqs_call *call, int fd, uint64_t n)
 		return;
 	if (conn->kind == RQS_CONN_SERVED)
 		conn->protocol->output_unseen(call, conn, n);
+	unlock(conn);
+}
+
+void rqs_conn_input_unseen(const struct rqs_call *call, int fd, uint64_t n)
+{
+	struct rqs_conn *conn = rqs_conn_of(call->agent, fd);
+
+	if (!conn || !lock(call, conn))
+		return;
+	if (conn->kind == RQS_CONN_SERVED && !conn->input_ended)
+		conn->protocol->input_unseen(call, conn, n);
+	unlock(conn);
+}
+
+void rqs_conn_unseen(const struct rqs_call *call, int fd)
+{
+	struct rqs_conn *conn = rqs_conn_of(call->agent, fd);
+
+	if (!conn || !lock(call, conn))
+		return;
+	if (conn->kind == RQS_CONN_SERVED)
+		rqs_conn_lose_interest(call, conn);
 	unlock(conn);
 }
 

@@ -69,8 +69,11 @@ struct rqs_conn *rqs_conn_of(const struct rqs_agent *agent, int fd);
 /* Data read from or written to fd, after the call; n > 0. */
 void rqs_conn_input(const struct rqs_call *call, int fd, const void *p, size_t n);
 void rqs_conn_output(const struct rqs_call *call, int fd, const void *p, size_t n);
-/* n > 0 bytes written to fd that were not seen (sendfile). */
+/* n > 0 bytes written to fd, or read from it, that were not seen (sendfile, splice). */
 void rqs_conn_output_unseen(const struct rqs_call *call, int fd, uint64_t n);
+void rqs_conn_input_unseen(const struct rqs_call *call, int fd, uint64_t n);
+/* fd is used from now on in ways that can't be seen: its open requests are given up. */
+void rqs_conn_unseen(const struct rqs_call *call, int fd);
 
 void rqs_conn_listening(const struct rqs_call *call, int fd);
 void rqs_conn_accepted(const struct rqs_call *call, int fd);

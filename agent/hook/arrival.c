@@ -61,6 +61,12 @@ static void unstamp(int fd)
 	}
 }
 
+void rqs_arrival_decline(int fd)
+{
+	if (rqs_arrival_stamped(fd))
+		unstamp(fd);
+}
+
 void rqs_arrival_listening(int fd)
 {
 	stamp(fd);
@@ -170,10 +176,8 @@ bool rqs_arrival_recvmsg(int fd, struct msghdr *message, int flags, ssize_t *n, 
 {
 	union stamp_control control;
 
-	if (flags & ODD_FLAGS)
-		return false;
-	/* It asks for control data: a stamp among that would have to be taken out again. So no more stamps. */
-	if (message->msg_control && message->msg_controllen) {
+	/* It asks for control data, or for flags, that a stamp would have to be taken out of again. So no more stamps. */
+	if ((flags & ODD_FLAGS) || (message->msg_control && message->msg_controllen)) {
 		unstamp(fd);
 		return false;
 	}
@@ -215,8 +219,8 @@ static bool is_stamp_option(int level, int option)
 
 RQS_EXPORT int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
 {
-	if (is_stamp_option(level, option) && rqs_arrival_stamped(fd))
-		unstamp(fd);
+	if (is_stamp_option(level, option))
+		rqs_arrival_decline(fd);
 	return RQS_REAL(setsockopt)(fd, level, option, value, size);
 }
 

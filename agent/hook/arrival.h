@@ -46,6 +46,9 @@ bool rqs_arrival_read(int fd, struct iovec *v, size_t count, int flags, ssize_t 
 /* The host's own recvmsg on a stamped connection. As above. */
 bool rqs_arrival_recvmsg(int fd, struct msghdr *message, int flags, ssize_t *n, uint64_t *stamp);
 
+/* The host is about to use fd in a way that would show the stamps: it loses them. */
+void rqs_arrival_decline(int fd);
+
 /* Fills call's queue from a stamp; leaves it unmeasured when that can't be true. */
 void rqs_arrival_queue(struct rqs_call *call, uint64_t stamp);
 

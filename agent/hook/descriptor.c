@@ -1,7 +1,11 @@
 /* descriptor.c - interposers of the calls that begin and end connections. */
 #include "hook/arrival.h"
+#include "hook/descriptor.h"
 #include "hook/hook.h"
 
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static void tell(void (*event)(const struct rqs_call *, int), int fd)
@@ -14,14 +18,28 @@ static void tell(void (*event)(const struct rqs_call *, int), int fd)
 	rqs_leave();
 }
 
-/* Before fd is closed, or its number is taken by another. */
 static inline void closing(int fd)
 {
 	if (rqs_active() && (unsigned)fd < rqs_agent.connection_limit && rqs_kind(fd) != RQS_CONN_UNKNOWN)
 		tell(rqs_conn_closing, fd);
 }
 
-static void accepted(int listener, int fd)
+void rqs_descriptor_closing(int fd)
+{
+	closing(fd);
+}
+
+void rqs_descriptor_closing_range(unsigned first, unsigned last)
+{
+	if (!rqs_active())
+		return;
+	/* Beyond what was ever in use there is nothing to end; marks of disinterest up to there go, too. */
+	unsigned used = rqs_load_relaxed(&rqs_agent.connections_used);
+	for (unsigned fd = first; fd <= last && fd < used; fd++)
+		closing((int)fd);
+}
+
+void rqs_descriptor_accepted(int listener, int fd)
 {
 	if (fd < 0)
 		return;
@@ -42,7 +60,7 @@ RQS_EXPORT int accept(int fd, struct sockaddr *address, socklen_t *length)
 {
 	int got = RQS_REAL(accept)(fd, address, length);
 
-	accepted(fd, got);
+	rqs_descriptor_accepted(fd, got);
 	return got;
 }
 
@@ -50,7 +68,7 @@ RQS_EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *length, int 
 {
 	int got = RQS_REAL(accept4)(fd, address, length, flags);
 
-	accepted(fd, got);
+	rqs_descriptor_accepted(fd, got);
 	return got;
 }
 
@@ -91,7 +109,7 @@ RQS_EXPORT int close(int fd)
 	return RQS_REAL(close)(fd);
 }
 
-static void duplicated(int from, int to)
+void rqs_descriptor_duplicated(int from, int to)
 {
 	struct rqs_call call;
 
@@ -107,7 +125,7 @@ RQS_EXPORT int dup(int fd)
 
 	if (got >= 0)
 		closing(got); /* a close that wasn't seen */
-	duplicated(fd, got);
+	rqs_descriptor_duplicated(fd, got);
 	return got;
 }
 
@@ -117,7 +135,7 @@ RQS_EXPORT int dup2(int fd, int to)
 		closing(to);
 	int got = RQS_REAL(dup2)(fd, to);
 
-	duplicated(fd, got);
+	rqs_descriptor_duplicated(fd, got);
 	return got;
 }
 
@@ -127,6 +145,54 @@ RQS_EXPORT int dup3(int fd, int to, int flags)
 		closing(to);
 	int got = RQS_REAL(dup3)(fd, to, flags);
 
-	duplicated(fd, got);
+	rqs_descriptor_duplicated(fd, got);
 	return got;
+}
+
+/* ---- the same by other names ---- */
+
+RQS_EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+	/* With CLOSE_RANGE_CLOEXEC nothing is closed yet. */
+	if (!(flags & (int)CLOSE_RANGE_CLOEXEC))
+		rqs_descriptor_closing_range(first, last);
+	return RQS_REAL(close_range)(first, last, flags);
+}
+
+RQS_EXPORT void closefrom(int first)
+{
+	rqs_descriptor_closing_range(first < 0 ? 0 : (unsigned)first, UINT32_MAX);
+	RQS_REAL(closefrom)(first);
+}
+
+/* Variadic in the headers: at most one argument, of a long's size. */
+int rqs_fcntl(int fd, int command, long argument) __asm__("fcntl");
+int rqs_fcntl64(int fd, int command, long argument) __asm__("fcntl64");
+
+RQS_EXPORT int rqs_fcntl(int fd, int command, long argument)
+{
+	int result = RQS_REAL(fcntl)(fd, command, argument);
+
+	if (rqs_unlikely(command == F_DUPFD || command == F_DUPFD_CLOEXEC) && result >= 0) {
+		closing(result); /* a close that wasn't seen */
+		rqs_descriptor_duplicated(fd, result);
+	}
+	return result;
+}
+
+RQS_EXPORT int rqs_fcntl64(int fd, int command, long argument)
+{
+	return rqs_fcntl(fd, command, argument);
+}
+
+/* stdio reads and writes by calls inside libc that no one can interpose: such a connection is given up, and named. */
+RQS_EXPORT FILE *fdopen(int fd, const char *mode)
+{
+	FILE *file = RQS_REAL(fdopen)(fd, mode);
+
+	if (file && rqs_active() && (rqs_kind(fd) == RQS_CONN_SERVED || rqs_kind(fd) == RQS_CONN_ALIAS)) {
+		rqs_count(&rqs_agent, RQS_EVENT_STDIO);
+		tell(rqs_conn_unseen, fd);
+	}
+	return file;
 }

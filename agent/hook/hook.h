@@ -14,7 +14,9 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -48,6 +50,20 @@
 	X(int, dup, (int))                                                                      \
 	X(int, dup2, (int, int))                                                                \
 	X(int, dup3, (int, int, int))                                                           \
+	X(int, close_range, (unsigned, unsigned, int))                                          \
+	X(void, closefrom, (int))                                                               \
+	X(int, fcntl, (int, int, long))                                                         \
+	X(FILE *, fdopen, (int, const char *))                                                  \
+	X(int, prctl, (int, long, long, long, long))                                            \
+	X(long, syscall, (long, long, long, long, long, long, long))                            \
+	X(int, recvmmsg, (int, struct mmsghdr *, unsigned, int, struct timespec *))             \
+	X(int, sendmmsg, (int, struct mmsghdr *, unsigned, int))                                \
+	X(ssize_t, splice, (int, off64_t *, int, off64_t *, size_t, unsigned))                  \
+	X(int, clone, (int (*)(void *), void *, int, void *, long, long, long))                 \
+	X(int, posix_spawn, (pid_t *, const char *, const posix_spawn_file_actions_t *,         \
+			     const posix_spawnattr_t *, char *const *, char *const *))          \
+	X(int, posix_spawnp, (pid_t *, const char *, const posix_spawn_file_actions_t *,        \
+			      const posix_spawnattr_t *, char *const *, char *const *))         \
 	X(pid_t, fork, (void))                                                                  \
 	X(int, execve, (const char *, char *const *, char *const *))                            \
 	X(int, execvpe, (const char *, char *const *, char *const *))                           \

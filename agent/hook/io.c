@@ -11,6 +11,7 @@
 #include "hook/arrival.h"
 #include "hook/hook.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <sys/sendfile.h>
 
@@ -54,6 +55,17 @@ static void input_slow(int fd, const struct iovec *v, size_t count, size_t n, ui
 		rqs_arrival_adopted(fd);
 }
 
+/* Bytes that left the stream without passing through memory of the host's. */
+static void input_unseen(int fd, ssize_t n)
+{
+	struct rqs_call call;
+
+	if (n <= 0 || !rqs_conn_matters(rqs_kind(fd)) || !rqs_enter(&call))
+		return;
+	rqs_conn_input_unseen(&call, fd, (uint64_t)n);
+	rqs_leave();
+}
+
 static inline void input(int fd, const struct iovec *v, size_t count, ssize_t n, uint64_t stamp)
 {
 	if (n <= 0)
@@ -62,6 +74,17 @@ static inline void input(int fd, const struct iovec *v, size_t count, ssize_t n,
 		maybe_activate(v->iov_base, (size_t)n < v->iov_len ? (size_t)n : v->iov_len);
 	if (rqs_conn_matters(rqs_kind(fd)))
 		input_slow(fd, v, count, (size_t)n, stamp);
+}
+
+/* The same behind the flags of recv. On a stream MSG_TRUNC throws the data away. */
+static inline void received(int fd, const struct iovec *v, size_t count, int flags, ssize_t n, uint64_t stamp)
+{
+	if (rqs_unlikely(flags & MSG_PEEK))
+		return;
+	if (rqs_unlikely(flags & MSG_TRUNC))
+		input_unseen(fd, n);
+	else
+		input(fd, v, count, n, stamp);
 }
 
 /* ---- what a write took ---- */
@@ -170,8 +193,7 @@ RQS_EXPORT ssize_t recv(int fd, void *buffer, size_t size, int flags)
 
 	if (!size || !read_arrival(fd, &v, 1, flags, &n, &stamp))
 		n = RQS_REAL(recv)(fd, buffer, size, flags);
-	if (!(flags & MSG_PEEK))
-		input(fd, &v, 1, n, stamp);
+	received(fd, &v, 1, flags, n, stamp);
 	return n;
 }
 
@@ -183,8 +205,7 @@ RQS_EXPORT ssize_t recvfrom(int fd, void *buffer, size_t size, int flags, struct
 
 	if (!size || address || !read_arrival(fd, &v, 1, flags, &n, &stamp))
 		n = RQS_REAL(recvfrom)(fd, buffer, size, flags, address, length);
-	if (!(flags & MSG_PEEK))
-		input(fd, &v, 1, n, stamp);
+	received(fd, &v, 1, flags, n, stamp);
 	return n;
 }
 
@@ -216,8 +237,7 @@ RQS_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 		return n;
 	if (message->msg_controllen && rqs_active())
 		received_descriptors(message);
-	if (!(flags & MSG_PEEK))
-		input(fd, message->msg_iov, message->msg_iovlen, n, stamp);
+	received(fd, message->msg_iov, message->msg_iovlen, flags, n, stamp);
 	return n;
 }
 
@@ -274,6 +294,46 @@ RQS_EXPORT ssize_t sendfile(int to, int from, off_t *offset, size_t size)
 	struct output out = output_begin(to);
 	ssize_t n = RQS_REAL(sendfile)(to, from, offset, size);
 
+	output_unseen(&out, to, n);
+	return n;
+}
+
+/* ---- several messages at once, and pipes ---- */
+
+RQS_EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+{
+	rqs_arrival_decline(fd);
+	int got = RQS_REAL(recvmmsg)(fd, messages, count, flags, timeout);
+
+	for (int i = 0; i < got; i++) {
+		const struct msghdr *m = &messages[i].msg_hdr;
+
+		if (m->msg_controllen && rqs_active())
+			received_descriptors(m);
+		received(fd, m->msg_iov, m->msg_iovlen, flags, (ssize_t)messages[i].msg_len, 0);
+	}
+	return got;
+}
+
+RQS_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+	struct output out = output_begin(fd);
+	int sent = RQS_REAL(sendmmsg)(fd, messages, count, flags);
+
+	for (int i = 0; i < sent; i++) {
+		const struct msghdr *m = &messages[i].msg_hdr;
+
+		output_vector(&out, fd, m->msg_iov, m->msg_iovlen, (ssize_t)messages[i].msg_len);
+	}
+	return sent;
+}
+
+RQS_EXPORT ssize_t splice(int from, off64_t *from_at, int to, off64_t *to_at, size_t size, unsigned flags)
+{
+	struct output out = output_begin(to);
+	ssize_t n = RQS_REAL(splice)(from, from_at, to, to_at, size, flags);
+
+	input_unseen(from, n);
 	output_unseen(&out, to, n);
 	return n;
 }

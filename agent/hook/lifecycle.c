@@ -11,6 +11,7 @@
 
 #include <alloca.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -96,6 +97,24 @@ __asm__(".text\n"
 	"	.cfi_endproc\n"
 	".size vfork, .-vfork\n");
 
+/* Variadic in the headers; all arguments are passed on. */
+int rqs_clone(int (*run)(void *), void *stack, int flags, void *argument, long a, long b, long c) __asm__("clone");
+
+RQS_EXPORT int rqs_clone(int (*run)(void *), void *stack, int flags, void *argument, long a, long b, long c)
+{
+	/* A child on our memory and thread-local storage, while this thread waits: as vfork. */
+	bool as_vfork = (flags & CLONE_VM) && (flags & CLONE_VFORK) && !(flags & CLONE_SETTLS);
+	bool before = rqs_in_vfork;
+
+	if (as_vfork)
+		rqs_in_vfork = true;
+	else if (!(flags & CLONE_VM) && rqs_active() && !before)
+		rqs_agent_forked(&rqs_agent);
+	int pid = RQS_REAL(clone)(run, stack, flags, argument, a, b, c);
+	rqs_in_vfork = before;
+	return pid;
+}
+
 /* ---- exec ---- */
 
 /* Room on the stack for the completed environment; beyond it (1 MiB of pointers) the child isn't recorded. */
@@ -171,6 +190,24 @@ RQS_EXPORT int execv(const char *path, char *const argv[])
 RQS_EXPORT int execvp(const char *file, char *const argv[])
 {
 	return execvpe(file, argv, environ);
+}
+
+RQS_EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+			   const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+	char **environment;
+
+	WITH_SESSION(envp, environment);
+	return RQS_REAL(posix_spawn)(pid, path, actions, attributes, argv, environment);
+}
+
+RQS_EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+			    const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+	char **environment;
+
+	WITH_SESSION(envp, environment);
+	return RQS_REAL(posix_spawnp)(pid, file, actions, attributes, argv, environment);
 }
 
 /* The arguments of an execl, from its second on, as a vector on the caller's stack. */

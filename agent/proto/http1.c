@@ -541,10 +541,8 @@ size_t rqs_http1_out(struct rqs_http1_out *out, const uint8_t *p, size_t n, enum
 	}
 }
 
-uint64_t rqs_http1_out_skip(struct rqs_http1_out *out, uint64_t n, enum rqs_http1_event *event)
+static uint64_t skip_unseen(struct rqs_http1_message *m, uint64_t n, enum rqs_http1_event *event)
 {
-	struct rqs_http1_message *m = &out->m;
-
 	*event = RQS_HTTP1_MORE;
 	if (m->state == UNTIL_CLOSE)
 		return n;
@@ -554,15 +552,23 @@ uint64_t rqs_http1_out_skip(struct rqs_http1_out *out, uint64_t n, enum rqs_http
 		return 0;
 	}
 	m->left -= n;
-	if (!m->left) {
-		if (m->state == BODY_LENGTH) {
-			m->state = IDLE;
-			*event = RQS_HTTP1_END;
-		} else {
-			m->state = CHUNK_CRLF;
-		}
+	if (!m->left && m->state == BODY_LENGTH) {
+		m->state = IDLE;
+		*event = RQS_HTTP1_END;
+	} else if (!m->left) {
+		m->state = CHUNK_CRLF;
 	}
 	return n;
+}
+
+uint64_t rqs_http1_in_skip(struct rqs_http1_in *in, uint64_t n, enum rqs_http1_event *event)
+{
+	return skip_unseen(&in->m, n, event);
+}
+
+uint64_t rqs_http1_out_skip(struct rqs_http1_out *out, uint64_t n, enum rqs_http1_event *event)
+{
+	return skip_unseen(&out->m, n, event);
 }
 
 bool rqs_http1_out_until_close(const struct rqs_http1_out *out)

@@ -64,9 +64,10 @@ size_t rqs_http1_in(struct rqs_http1_in *in, const uint8_t *p, size_t n, enum rq
 size_t rqs_http1_out(struct rqs_http1_out *out, const uint8_t *p, size_t n, enum rqs_http1_event *event);
 
 /*
- * n bytes of the response's body went by unseen (sendfile). Returns how many
- * of them belong to it; fewer than n, with BAD, where the framing forbids it.
+ * n bytes of the message's body went by unseen (sendfile, splice). Returns how
+ * many of them belong to it; fewer than n, with BAD, where the framing forbids it.
  */
+uint64_t rqs_http1_in_skip(struct rqs_http1_in *in, uint64_t n, enum rqs_http1_event *event);
 uint64_t rqs_http1_out_skip(struct rqs_http1_out *out, uint64_t n, enum rqs_http1_event *event);
 
 /* True when the response is of the kind that the connection's end ends, and its head is complete. */

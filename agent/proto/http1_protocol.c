@@ -112,6 +112,17 @@ static void output(const struct rqs_call *call, struct rqs_conn *conn, const uin
 	}
 }
 
+static void input_unseen(const struct rqs_call *call, struct rqs_conn *conn, uint64_t n)
+{
+	enum rqs_http1_event event;
+
+	arrived(call, conn, rqs_http1_in_skip(&conn->http1.in, n, &event));
+	if (event == RQS_HTTP1_END)
+		conn->reading = RQS_NO_SLOT;
+	else if (event == RQS_HTTP1_BAD)
+		input_bad(call, conn);
+}
+
 static void output_unseen(const struct rqs_call *call, struct rqs_conn *conn, uint64_t n)
 {
 	enum rqs_http1_event event;
@@ -144,6 +155,7 @@ const struct rqs_protocol rqs_protocol_http1 = {
 	.start = start,
 	.input = input,
 	.output = output,
+	.input_unseen = input_unseen,
 	.output_unseen = output_unseen,
 	.output_ended = output_ended,
 	.is_idle = is_idle,

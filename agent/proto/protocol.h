@@ -16,6 +16,8 @@ struct rqs_protocol {
 	/* Bytes that came or went; all are taken. They may end the connection's interest (rqs_conn_lose_interest). */
 	void (*input)(const struct rqs_call *call, struct rqs_conn *conn, const uint8_t *p, size_t n);
 	void (*output)(const struct rqs_call *call, struct rqs_conn *conn, const uint8_t *p, size_t n);
+	/* n bytes that weren't seen. */
+	void (*input_unseen)(const struct rqs_call *call, struct rqs_conn *conn, uint64_t n);
 	void (*output_unseen)(const struct rqs_call *call, struct rqs_conn *conn, uint64_t n);
 	/* The server sends no more: ends the responses that this ends. */
 	void (*output_ended)(const struct rqs_call *call, struct rqs_conn *conn);

@@ -91,7 +91,9 @@ _Static_assert(sizeof(struct rqs_region_header) == 224, "region layout");
 	X(LOCK_BUSY, "connection_contended") /* a connection's lock wasn't had in time: connection given up */ \
 	X(FD_BEYOND, "fd_beyond_table")     /* served connection with a descriptor above the table */ \
 	X(UNSUPPORTED, "unsupported_protocol") /* served connection that isn't HTTP/1 */ \
-	X(NO_COLLECTOR, "no_collector")     /* a session was wanted, but its collector can't be reached */
+	X(RESTRICTED, "switched_off_by_restriction") /* strict seccomp, or no time stamp counter: recording ended there */ \
+	X(IO_URING, "io_uring_rings")       /* what goes through them is unseen */ \
+	X(STDIO, "stdio_on_connection")     /* connections used by stdio, given up */
 
 enum rqs_event {
 #define RQS_EVENT_ID(symbol, name) RQS_EVENT_##symbol,

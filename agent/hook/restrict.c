@@ -1,0 +1,128 @@
+/*
+ * restrict.c - interposers of the calls by which a process restricts what it
+ * may do. From then on none but its own system calls are made in it: a filter
+ * that doesn't know ours would kill it. And of syscall(), which makes any of
+ * these and others without our other symbols being asked.
+ */
+#include "hook/arrival.h"
+#include "hook/descriptor.h"
+#include "hook/hook.h"
+
+#include <linux/seccomp.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+/* A filter: what reads and clocks need no system call for goes on. */
+static void filter_comes(void)
+{
+	rqs_arrival_stop();
+	rqs_store_relaxed(&rqs_agent.frozen, true);
+}
+
+/* The time stamp counter will fault, or nothing but read, write and exit is left. */
+static void switch_off(void)
+{
+	filter_comes();
+	if (rqs_active()) {
+		rqs_count(&rqs_agent, RQS_EVENT_RESTRICTED);
+		rqs_store_relaxed(&rqs_agent.off, true);
+	}
+}
+
+static void prctl_comes(long option, long value)
+{
+	if (option == PR_SET_SECCOMP && value == SECCOMP_MODE_FILTER)
+		filter_comes();
+	else if ((option == PR_SET_SECCOMP && value == SECCOMP_MODE_STRICT) ||
+		 (option == PR_SET_TSC && value == PR_TSC_SIGSEGV))
+		switch_off();
+}
+
+static void seccomp_comes(long operation)
+{
+	if (operation == SECCOMP_SET_MODE_FILTER)
+		filter_comes();
+	else if (operation == SECCOMP_SET_MODE_STRICT)
+		switch_off();
+}
+
+/* Variadic in the headers; the arguments are passed on whole, whatever their number. */
+int rqs_prctl(int option, long a, long b, long c, long d) __asm__("prctl");
+
+RQS_EXPORT int rqs_prctl(int option, long a, long b, long c, long d)
+{
+	prctl_comes(option, a);
+	return RQS_REAL(prctl)(option, a, b, c, d);
+}
+
+long rqs_syscall(long number, long a, long b, long c, long d, long e, long f) __asm__("syscall");
+
+/* What other symbols of ours would have seen. */
+static void before_syscall(long number, long a, long b)
+{
+	switch (number) {
+	case SYS_prctl:
+		prctl_comes(a, b);
+		break;
+	case SYS_seccomp:
+		seccomp_comes(a);
+		break;
+	case SYS_close:
+		rqs_descriptor_closing((int)a);
+		break;
+	case SYS_close_range:
+		rqs_descriptor_closing_range((unsigned)a, (unsigned)b);
+		break;
+	case SYS_dup2:
+	case SYS_dup3:
+		if (a != b)
+			rqs_descriptor_closing((int)b);
+		break;
+	default: /* SYS_io_uring_setup */
+		if (rqs_active())
+			rqs_count(&rqs_agent, RQS_EVENT_IO_URING);
+	}
+}
+
+static inline bool is_of_interest(long number)
+{
+	switch (number) {
+	case SYS_prctl:
+	case SYS_seccomp:
+	case SYS_close:
+	case SYS_close_range:
+	case SYS_dup2:
+	case SYS_dup3:
+	case SYS_io_uring_setup:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static inline bool makes_descriptor(long number)
+{
+	return number == SYS_accept || number == SYS_accept4 || number == SYS_dup;
+}
+
+static void after_syscall(long number, long a, long result)
+{
+	if (number == SYS_dup || number == SYS_dup2 || number == SYS_dup3)
+		rqs_descriptor_duplicated((int)a, (int)result);
+	else if (number == SYS_accept || number == SYS_accept4)
+		rqs_descriptor_accepted((int)a, (int)result);
+}
+
+RQS_EXPORT long rqs_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	/* Most are futexes and the like: a jump, not even a frame of ours. */
+	if (rqs_likely(!is_of_interest(number) && !makes_descriptor(number)))
+		return RQS_REAL(syscall)(number, a, b, c, d, e, f);
+	if (!makes_descriptor(number))
+		before_syscall(number, a, b);
+	long result = RQS_REAL(syscall)(number, a, b, c, d, e, f);
+	if (result >= 0)
+		after_syscall(number, a, result);
+	return result;
+}
