@@ -17,6 +17,7 @@
 /* Histograms of hostile traces fold into one route above this. Ordinary traces take a few MiB. */
 #define STATS_MEMORY_MAX ((size_t)96 << 20)
 #define HTTP_NOT_FOUND 404
+#define NO_GROUP UINT16_MAX
 
 struct load {
 	struct rqs_traces *traces;
@@ -36,8 +37,17 @@ struct load {
 	uint64_t first, last;
 	struct rqs_usage usage;
 	bool folded;
-	struct rqs_cell *row[RQS_BLOCK_ROWS]; /* the cell of each row of a block; NULL outside of the window */
 	uint64_t latency[RQS_BLOCK_ROWS];
+
+	/* A block's rows inside the window, those of one route next to each other. */
+	unsigned groups;
+	struct row_group {
+		uint32_t route; /* of the frame */
+		uint32_t rows;
+		uint32_t first; /* in order[] */
+	} group[RQS_BLOCK_ROWS];
+	uint16_t order[RQS_BLOCK_ROWS];
+	uint16_t *group_of; /* by the frame's route index; NO_GROUP between blocks */
 };
 
 static void report_progress(void *context, uint64_t done, uint64_t size)
@@ -157,6 +167,8 @@ static void take_routes(void *context, const struct rqs_frame *frame, struct rqs
 	(void)frame;
 	l->routes = columns->routes;
 	l->cell = rqs_grow(l->cell, l->routes, sizeof(struct rqs_cell *));
+	l->group_of = rqs_grow(l->group_of, l->routes, sizeof(*l->group_of));
+	memset(l->group_of, 0xff, l->routes * sizeof(*l->group_of));
 	for (uint32_t i = 0; rqs_columns_route(columns, &method, &text, &length); i++) {
 		unsigned row = rqs_routes_find(l->traces->routes, method, text, length);
 
@@ -182,53 +194,95 @@ static void fold_routes(struct load *l)
 	rqs_result_note(r, "routes", "their values are too many to keep apart; shown together as (other)");
 }
 
-static void find_rows(struct load *l, const struct rqs_frame *frame, const struct rqs_block *block)
+/* Which group each row of the block goes to, or NO_GROUP outside of the window; how many rows each group has. */
+static void find_groups(struct load *l, const struct rqs_frame *frame, const struct rqs_block *block, uint16_t *of_row)
 {
 	const uint64_t *route = block->column[RQS_COL_ROUTE], *time = block->column[RQS_COL_TIME];
 
+	l->groups = 0;
 	for (uint32_t i = 0; i < block->rows; i++) {
 		uint64_t arrival = frame->header.first_time + time[i] * 1000;
+		uint16_t g = l->group_of[route[i]];
 
-		l->row[i] = arrival >= l->from && arrival < l->to ? l->cell[route[i]] : NULL;
+		of_row[i] = NO_GROUP;
+		if (arrival < l->from || arrival >= l->to)
+			continue;
+		if (g == NO_GROUP) {
+			g = l->group_of[route[i]] = (uint16_t)l->groups;
+			l->group[l->groups++] = (struct row_group){.route = (uint32_t)route[i]};
+		}
+		of_row[i] = g;
+		l->group[g].rows++;
 	}
 }
 
-/* Latency of each row, and the window that the counted requests span. */
-static void take_times(struct load *l, const struct rqs_frame *frame, const struct rqs_block *block)
+/* Sorts the rows by group: then each route's sums stay in registers, and its counters in the cache. */
+static void group_rows(struct load *l, const struct rqs_frame *frame, const struct rqs_block *block)
 {
-	const uint64_t *time = block->column[RQS_COL_TIME], *queue = block->column[RQS_COL_QUEUE];
+	uint16_t of_row[RQS_BLOCK_ROWS];
+	uint32_t next = 0;
+
+	find_groups(l, frame, block, of_row);
+	for (unsigned g = 0; g < l->groups; g++) {
+		l->group[g].first = next;
+		next += l->group[g].rows;
+		l->group[g].rows = 0;
+		l->group_of[l->group[g].route] = NO_GROUP;
+	}
+	for (uint32_t i = 0; i < block->rows; i++) {
+		if (of_row[i] == NO_GROUP)
+			continue;
+		struct row_group *g = &l->group[of_row[i]];
+		l->order[g->first + g->rows++] = (uint16_t)i;
+	}
+}
+
+/* Latency of each row. */
+static void find_latencies(struct load *l, const struct rqs_block *block)
+{
+	const uint64_t *queue = block->column[RQS_COL_QUEUE];
 	const uint64_t *handler = block->column[RQS_COL_HANDLER], *send = block->column[RQS_COL_SEND];
 
 	for (uint32_t i = 0; i < block->rows; i++) {
-		uint64_t arrival = frame->header.first_time + time[i] * 1000;
-		uint64_t spent = (queue[i] == RQS_NULL ? 0 : queue[i]) + (handler[i] == RQS_NULL ? 0 : handler[i]) +
-				 (send[i] == RQS_NULL ? 0 : send[i]);
-		bool whole = handler[i] != RQS_NULL && send[i] != RQS_NULL;
+		uint64_t sum = (queue[i] == RQS_NULL ? 0 : queue[i]) + handler[i] + send[i];
 
-		l->latency[i] = whole ? spent : RQS_NULL;
-		if (!l->row[i])
-			continue;
-		l->row[i]->from_kernel += whole && queue[i] != RQS_NULL;
-		l->row[i]->from_read += whole && queue[i] == RQS_NULL;
-		l->first = arrival < l->first ? arrival : l->first;
-		l->last = arrival + spent > l->last ? arrival + spent : l->last;
+		l->latency[i] = handler[i] == RQS_NULL || send[i] == RQS_NULL ? RQS_NULL : sum;
 	}
 }
 
-static void count_rows(struct load *l, const struct rqs_block *block)
+/* When the last byte that is known of a request went out: of an aborted one, as far as it came. */
+static uint64_t end_of(const struct rqs_block *block, uint64_t arrival, uint32_t i)
 {
-	const uint64_t *status = block->column[RQS_COL_STATUS], *flags = block->column[RQS_COL_FLAGS];
+	static const uint8_t parts[] = {RQS_COL_QUEUE, RQS_COL_HANDLER, RQS_COL_SEND};
 
-	for (uint32_t i = 0; i < block->rows; i++) {
-		struct rqs_cell *c = l->row[i];
-		bool aborted = flags[i] & RQS_FLAG_ABORTED;
+	for (unsigned p = 0; p < sizeof(parts); p++)
+		if (block->column[parts[p]][i] != RQS_NULL)
+			arrival += block->column[parts[p]][i];
+	return arrival;
+}
 
-		if (!c)
-			continue;
-		c->requests++;
+/* Counts of one group, and the time that the counted requests span. */
+static void count_group(struct load *l, const struct row_group *g, const struct rqs_frame *frame,
+			const struct rqs_block *block)
+{
+	struct rqs_cell *c = l->cell[g->route];
+
+	c->requests += g->rows;
+	for (uint32_t k = 0; k < g->rows; k++) {
+		uint32_t i = l->order[g->first + k];
+		uint64_t arrival = frame->header.first_time + block->column[RQS_COL_TIME][i] * 1000;
+		uint64_t latency = l->latency[i], status = block->column[RQS_COL_STATUS][i];
+		uint64_t end = latency == RQS_NULL ? end_of(block, arrival, i) : arrival + latency;
+		bool aborted = block->column[RQS_COL_FLAGS][i] & RQS_FLAG_ABORTED;
+		bool stamped = block->column[RQS_COL_QUEUE][i] != RQS_NULL;
+
+		l->first = arrival < l->first ? arrival : l->first;
+		l->last = end > l->last ? end : l->last;
+		c->from_kernel += latency != RQS_NULL && stamped;
+		c->from_read += latency != RQS_NULL && !stamped;
 		c->aborted += aborted;
-		c->errors += aborted || status[i] >= 500;
-		c->status[status[i]]++;
+		c->errors += aborted || status >= 500;
+		c->status[status]++;
 	}
 }
 
@@ -236,22 +290,18 @@ static void count_processes(struct load *l, const struct rqs_block *block)
 {
 	const uint64_t *process = block->column[RQS_COL_PROCESS];
 
-	for (uint32_t i = 0; i < block->rows;) {
-		uint32_t start = i;
-
-		while (i < block->rows && process[i] == process[start])
-			i++;
-		process_at(l->trace, process[start])->requests += i - start;
+	for (uint32_t i = 0; i < block->rows; i++) {
+		if (process[i] >= l->trace->processes)
+			process_at(l->trace, process[i]);
+		l->trace->process[process[i]].requests++;
 	}
 }
 
-static void add_metric(struct load *l, unsigned m, const uint64_t *value, uint32_t rows)
+static void add_metric(struct load *l, unsigned m, const uint64_t *value)
 {
-	int exact = rqs_metrics[m].unit != RQS_UNIT_TIME;
-
-	for (uint32_t i = 0; i < rows; i++)
-		if (value[i] != RQS_NULL && l->row[i])
-			rqs_dist_add(&l->row[i]->metric[m], value[i], exact);
+	for (const struct row_group *g = l->group; g < l->group + l->groups; g++)
+		rqs_dist_add(&l->cell[g->route]->metric[m], value, l->order + g->first, g->rows,
+			     rqs_metrics[m].unit != RQS_UNIT_TIME);
 }
 
 static void take_requests(void *context, const struct rqs_frame *frame, const struct rqs_block *block)
@@ -259,14 +309,15 @@ static void take_requests(void *context, const struct rqs_frame *frame, const st
 	struct load *l = context;
 
 	l->trace->result.recorded += block->rows;
-	find_rows(l, frame, block);
-	take_times(l, frame, block);
-	count_rows(l, block);
+	group_rows(l, frame, block);
+	find_latencies(l, block);
 	count_processes(l, block);
-	add_metric(l, RQS_METRIC_LATENCY, l->latency, block->rows);
+	for (unsigned g = 0; g < l->groups; g++)
+		count_group(l, &l->group[g], frame, block);
+	add_metric(l, RQS_METRIC_LATENCY, l->latency);
 	for (unsigned m = RQS_METRIC_LATENCY + 1; m < RQS_METRIC_COUNT; m++)
 		if (block->present & RQS_COLUMN_BIT(rqs_metrics[m].column))
-			add_metric(l, m, block->column[rqs_metrics[m].column], block->rows);
+			add_metric(l, m, block->column[rqs_metrics[m].column]);
 	if (rqs_stats_memory > STATS_MEMORY_MAX && !l->folded)
 		fold_routes(l);
 }
@@ -396,6 +447,7 @@ void rqs_traces_load(struct rqs_traces *traces, char *const *files, unsigned cou
 		rqs_reader_close(&reader[i]);
 	}
 	free(l->cell);
+	free(l->group_of);
 	free(l->found);
 	free(l);
 	free(reader);

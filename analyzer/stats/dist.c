@@ -9,7 +9,7 @@ static struct rqs_histogram *new_histogram(void)
 	return rqs_zalloc(1, sizeof(struct rqs_histogram));
 }
 
-void rqs_dist_start(struct rqs_dist *d, int exact)
+static void start(struct rqs_dist *d, bool exact)
 {
 	if (exact)
 		d->tally = rqs_tally_new();
@@ -27,7 +27,7 @@ static void fall_to_histogram(struct rqs_dist *d)
 	d->tally = NULL;
 }
 
-void rqs_dist_add_tallied(struct rqs_dist *d, uint64_t v, uint64_t times)
+static void add_times(struct rqs_dist *d, uint64_t v, uint64_t times)
 {
 	if (d->tally) {
 		if (rqs_tally_add(d->tally, v, times))
@@ -37,15 +37,43 @@ void rqs_dist_add_tallied(struct rqs_dist *d, uint64_t v, uint64_t times)
 	rqs_histogram_add(d->histogram, v, times);
 }
 
+void rqs_dist_add(struct rqs_dist *d, const uint64_t *value, const uint16_t *index, uint32_t n, bool exact)
+{
+	uint64_t count = 0, min = d->count ? d->min : UINT64_MAX, max = d->count ? d->max : 0;
+	unsigned __int128 sum = 0;
+
+	if (!d->histogram && !d->tally)
+		start(d, exact);
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t v = value[index[i]];
+
+		if (v == RQS_DIST_SKIP)
+			continue;
+		count++;
+		sum += v;
+		min = v < min ? v : min;
+		max = v > max ? v : max;
+		if (d->histogram)
+			rqs_histogram_add(d->histogram, v, 1);
+		else if (!rqs_tally_hit(d->tally, v))
+			add_times(d, v, 1);
+	}
+	d->count += count;
+	d->sum += sum;
+	d->min = min;
+	d->max = max;
+}
+
 void rqs_dist_merge(struct rqs_dist *into, const struct rqs_dist *from)
 {
 	if (!from->count)
 		return;
 	if (!into->count) {
-		rqs_dist_start(into, !!from->tally);
 		into->min = from->min;
 		into->max = from->max;
 	}
+	if (!into->histogram && !into->tally)
+		start(into, from->tally);
 	into->count += from->count;
 	into->sum += from->sum;
 	if (from->min < into->min)
@@ -60,7 +88,7 @@ void rqs_dist_merge(struct rqs_dist *into, const struct rqs_dist *from)
 	}
 	for (uint32_t i = 0; i <= from->tally->mask; i++)
 		if (from->tally->slot[i].count)
-			rqs_dist_add_tallied(into, from->tally->slot[i].value, from->tally->slot[i].count);
+			add_times(into, from->tally->slot[i].value, from->tally->slot[i].count);
 }
 
 void rqs_dist_free(struct rqs_dist *d)

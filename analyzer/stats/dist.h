@@ -35,30 +35,18 @@ struct rqs_summary {
 #undef RQS_QUANTILE_FIELD
 };
 
-void rqs_dist_start(struct rqs_dist *d, int exact); /* called by the first add */
-void rqs_dist_add_tallied(struct rqs_dist *d, uint64_t v, uint64_t times);
 void rqs_dist_merge(struct rqs_dist *into, const struct rqs_dist *from);
 void rqs_dist_free(struct rqs_dist *d);
 /* q in 1/100,000; the ceil(q n)-th smallest. The distribution isn't empty. */
 double rqs_dist_quantile(const struct rqs_dist *d, uint32_t q);
 struct rqs_summary rqs_dist_summary(const struct rqs_dist *d);
 
-/* exact: keep exact values while they are few. The same for all adds to one distribution. */
-static inline void rqs_dist_add(struct rqs_dist *d, uint64_t v, int exact)
-{
-	if (__builtin_expect(!d->count++, 0)) {
-		rqs_dist_start(d, exact);
-		d->min = d->max = v;
-	}
-	d->sum += v;
-	if (v < d->min)
-		d->min = v;
-	if (v > d->max)
-		d->max = v;
-	if (d->histogram)
-		rqs_histogram_add(d->histogram, v, 1);
-	else
-		rqs_dist_add_tallied(d, v, 1);
-}
+/*
+ * Adds value[index[0 .. n)], leaving out those that are RQS_DIST_SKIP. exact:
+ * keep exact values while they are few; the same for all adds to one
+ * distribution. Many at a time, because then the sums stay in registers.
+ */
+#define RQS_DIST_SKIP UINT64_MAX /* the same as RQS_NULL */
+void rqs_dist_add(struct rqs_dist *d, const uint64_t *value, const uint16_t *index, uint32_t n, bool exact);
 
 #endif

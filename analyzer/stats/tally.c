@@ -7,7 +7,7 @@
 
 static uint32_t slot_of(const struct rqs_tally *t, uint64_t value)
 {
-	uint32_t i = (uint32_t)((value * 0x9E3779B97F4A7C15ull) >> 40) & t->mask;
+	uint32_t i = rqs_tally_home(t, value);
 
 	while (t->slot[i].count && t->slot[i].value != value)
 		i = (i + 1) & t->mask;
@@ -18,7 +18,6 @@ static void allocate(struct rqs_tally *t, uint32_t slots)
 {
 	t->slot = rqs_zalloc(slots, sizeof(*t->slot));
 	t->mask = slots - 1;
-	t->last = 0;
 	rqs_stats_memory += slots * sizeof(*t->slot);
 }
 
@@ -50,13 +49,8 @@ static void double_slots(struct rqs_tally *t)
 
 bool rqs_tally_add(struct rqs_tally *t, uint64_t value, uint64_t times)
 {
-	struct rqs_tally_slot *slot = &t->slot[t->last];
-
-	if (slot->value == value && slot->count) {
-		slot->count += times;
-		return true;
-	}
 	uint32_t i = slot_of(t, value);
+
 	if (!t->slot[i].count) {
 		if (t->used == RQS_TALLY_MAX)
 			return false;
@@ -68,7 +62,6 @@ bool rqs_tally_add(struct rqs_tally *t, uint64_t value, uint64_t times)
 		t->slot[i].value = value;
 	}
 	t->slot[i].count += times;
-	t->last = i;
 	return true;
 }
 
