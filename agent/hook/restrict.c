@@ -116,7 +116,7 @@ static void after_syscall(long number, long a, long result)
 
 RQS_EXPORT long rqs_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
-	/* Most are futexes and the like: a jump, not even a frame of ours. */
+	/* Most are futexes and the like. */
 	if (rqs_likely(!is_of_interest(number) && !makes_descriptor(number)))
 		return RQS_REAL(syscall)(number, a, b, c, d, e, f);
 	if (!makes_descriptor(number))
