@@ -1,0 +1,661 @@
+/* test_drain.c - the collector against regions as agents leave them, and as no agent would. */
+#include "unit.h"
+
+#include "collect/drain.h"
+#include "collect/payload.h"
+#include "fake_agent.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+/* A collector without its loop, and an agent, on one region. */
+static struct {
+	struct rqs_region region;
+	struct rqs_calibration clock;
+	struct rqs_processes processes;
+	struct rqs_batch requests;
+	struct rqs_drain drain;
+	struct fake_agent agent;
+	uint32_t flushed; /* rows */
+} t;
+
+static void full(void *context)
+{
+	(void)context;
+	t.flushed += t.requests.count;
+	rqs_batch_clear(&t.requests);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	t.clock = (struct rqs_calibration){.clock = RQS_CLOCK_MONOTONIC, .ns_per_tick = 1ull << 32};
+	assert_int_equal(rqs_region_create(&t.region), 0);
+	t.region.header->clock = RQS_CLOCK_MONOTONIC;
+	rqs_processes_init(&t.processes, &t.region, &t.clock, -1);
+	assert_int_equal(rqs_batch_init(&t.requests, &rqs_batch_requests), 0);
+	t.drain.region = &t.region;
+	t.drain.clock = &t.clock;
+	t.drain.processes = &t.processes;
+	t.drain.requests = &t.requests;
+	t.drain.full = full;
+	assert_int_equal(rqs_drain_init(&t.drain), 0);
+	fake_attach(&t.agent, t.region.header);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	rqs_drain_free(&t.drain);
+	rqs_batch_free(&t.requests);
+	rqs_processes_free(&t.processes);
+	rqs_region_destroy(&t.region);
+	return 0;
+}
+
+static void join(void)
+{
+	fake_process(&t.agent, 0, 0);
+	fake_thread(&t.agent);
+}
+
+/* The watched of the agent's present process. */
+static struct rqs_watched *watched(void)
+{
+	struct rqs_watched *it = rqs_processes_at(&t.processes, t.agent.process);
+
+	assert_non_null(it);
+	return it;
+}
+
+/* As if its pidfd had told of its death. */
+static void die(struct rqs_watched *it)
+{
+	it->dying = true;
+	rqs_drain_dying(&t.drain);
+}
+
+static void assert_counts(struct rqs_completeness c, unsigned started, unsigned finished, unsigned dropped,
+			  unsigned unfinished, unsigned given_up)
+{
+	assert_int_equal(c.started, started);
+	assert_int_equal(c.finished, finished);
+	assert_int_equal(c.dropped, dropped);
+	assert_int_equal(c.unfinished, unfinished);
+	assert_int_equal(c.given_up, given_up);
+	assert_int_equal(c.started, c.finished + c.dropped + c.unfinished + c.given_up);
+}
+
+static void assert_region_is_free(void)
+{
+	for (uint32_t i = 0; i < RQS_CHUNKS; i++)
+		assert_int_equal(t.region.owners[i], 0);
+	for (uint32_t i = 0; i < RQS_THREADS; i++)
+		assert_int_equal(t.region.threads[i].owner, 0);
+	for (uint32_t i = 0; i < RQS_PROCESSES; i++)
+		assert_int_equal(t.region.processes[i].owner, 0);
+}
+
+static const struct rqs_request_row *last_row(void)
+{
+	assert_true(t.requests.count > 0);
+	return (const struct rqs_request_row *)t.requests.rows + t.requests.count - 1;
+}
+
+/* One request, recorded after `change` has had its way with the record. */
+static void finish_changed(void (*change)(struct rqs_record *))
+{
+	fake_open(&t.agent, 0);
+	struct rqs_record *record = fake_room(&t.agent, sizeof(*record) + RQS_ROUTE_MAX);
+	uint32_t size = fake_fill(&t.agent, record, 0, "/json");
+
+	change(record);
+	fake_commit(&t.agent, size);
+	fake_slot(&t.agent, 0)->finished++;
+}
+
+/* Sound agents */
+
+static void a_request_becomes_a_row(void **state)
+{
+	(void)state;
+	join();
+	fake_open(&t.agent, 3);
+	fake_finish(&t.agent, 3, "/users/{}", 1);
+	assert_int_equal(rqs_drain_records(&t.drain), 1);
+	assert_int_equal(rqs_drain_records(&t.drain), 0);
+	const struct rqs_request_row *row = last_row();
+	assert_int_equal(row->status, 200);
+	assert_int_equal(row->process, 0);
+	assert_in_range(row->handler, 200000, 400000);
+	assert_in_range(row->queue, 10000, 20000);
+	assert_int_equal(row->alloc_count, RQS_NULL);
+	assert_memory_equal(t.requests.texts, "/users/{}", 9);
+	assert_true(row->time + row->queue + row->handler + row->send <= rqs_monotonic_ns());
+}
+
+/* Chunk after chunk is sealed, read and freed: they don't pile up. */
+static void sealed_chunks_come_back(void **state)
+{
+	(void)state;
+	join();
+	for (int i = 0; i < 100000; i++) {
+		fake_open(&t.agent, 0);
+		fake_finish(&t.agent, 0, "/json", 1);
+		if (i % 1000 == 999)
+			rqs_drain_records(&t.drain);
+	}
+	assert_int_equal(t.flushed + t.requests.count, 100000);
+	for (uint32_t i = 40; i < RQS_CHUNKS; i++)
+		assert_int_equal(t.region.owners[i], 0);
+	assert_true(t.region.header->reclaimed > 500);
+	struct rqs_watched *it = watched();
+	die(it);
+	assert_counts(rqs_completeness_of(it), 100000, 100000, 0, 0, 0);
+	assert_region_is_free();
+}
+
+/* With nobody reading, all chunks fill; what finds none is counted, and the rest is whole. */
+static void a_full_region_drops_and_counts(void **state)
+{
+	(void)state;
+	const unsigned requests = (RQS_CHUNKS + 5) * (RQS_CHUNK_SIZE / 96);
+
+	join();
+	for (unsigned i = 0; i < requests; i++) {
+		fake_open(&t.agent, 0);
+		fake_finish(&t.agent, 0, "/", 1);
+	}
+	uint64_t dropped = fake_slot(&t.agent, 0)->dropped;
+	assert_true(dropped > 0);
+	rqs_drain_records(&t.drain);
+	struct rqs_watched *it = watched();
+	die(it);
+	assert_counts(rqs_completeness_of(it), requests, requests - (unsigned)dropped, (unsigned)dropped, 0, 0);
+	assert_region_is_free();
+	/* Chunks high up were given back to the kernel, and are zero for the next owner. */
+	assert_int_equal(fake_header(&t.agent, RQS_CHUNKS - 1)->head, 0);
+}
+
+static void open_slots_are_unfinished(void **state)
+{
+	(void)state;
+	join();
+	for (uint32_t i = 0; i < 5; i++)
+		fake_open(&t.agent, i);
+	fake_finish(&t.agent, 0, "/", 1);
+	fake_slot(&t.agent, 1)->given_up++;
+	fake_slot(&t.agent, 2)->dropped++;
+	t.agent.processes[t.agent.process].unslotted = 4;
+	rqs_drain_records(&t.drain);
+	rqs_drain_survey(&t.drain);
+	rqs_processes_refresh(&t.processes, rqs_monotonic_ns());
+	struct rqs_watched *it = watched();
+	assert_counts(rqs_completeness_of(it), 9, 1, 5, 2, 1);
+	die(it);
+	assert_counts(rqs_completeness_of(it), 9, 1, 5, 2, 1);
+}
+
+/* The head of reqscope/region.h: a kill between the commit of a record and the store of `finished`. */
+static void a_kill_after_the_commit_counts_once(void **state)
+{
+	(void)state;
+	join();
+	for (uint32_t i = 0; i < 3; i++)
+		fake_open(&t.agent, i);
+	fake_finish(&t.agent, 1, "/", 0);
+	fake_finish(&t.agent, 2, "/", 1);
+	struct rqs_watched *it = watched();
+	die(it); /* reads the records, too */
+	assert_counts(rqs_completeness_of(it), 3, 2, 0, 1, 0);
+	assert_int_equal(t.requests.count, 2);
+}
+
+/* A slot's later request may have been read, by another thread's chunk, before its earlier one. */
+static void records_of_a_slot_may_come_out_of_order(void **state)
+{
+	(void)state;
+	join();
+	fake_slot(&t.agent, 0);
+	uint32_t low = fake_chunk(&t.agent, RQS_CHUNK_RECORDS), high = fake_chunk(&t.agent, RQS_CHUNK_RECORDS);
+	t.agent.records = high;
+	fake_open(&t.agent, 0);
+	fake_finish(&t.agent, 0, "/first", 1);
+	t.agent.records = low;
+	fake_open(&t.agent, 0);
+	fake_finish(&t.agent, 0, "/second", 0);
+	struct rqs_watched *it = watched();
+	die(it);
+	assert_counts(rqs_completeness_of(it), 2, 2, 0, 0, 0);
+}
+
+static void *record_from_a_thread(void *unused)
+{
+	(void)unused;
+	fake_thread(&t.agent);
+	t.agent.threads[t.agent.thread].alloc_count = 7;
+	t.agent.threads[t.agent.thread].alloc_bytes = 700;
+	fake_open(&t.agent, 0);
+	fake_finish(&t.agent, 0, "/", 1);
+	return NULL;
+}
+
+static void a_dead_threads_things_are_freed(void **state)
+{
+	(void)state;
+	pthread_t thread;
+
+	fake_process(&t.agent, 0, 0);
+	fake_thread(&t.agent);
+	fake_slot(&t.agent, 0);
+	uint32_t own = t.agent.thread;
+	for (int i = 0; i < 3; i++) {
+		pthread_create(&thread, NULL, record_from_a_thread, NULL);
+		pthread_join(thread, NULL);
+	}
+	rqs_drain_dead_threads(&t.drain);
+	struct rqs_watched *it = watched();
+	assert_int_equal(it->records, 3);
+	assert_int_equal(it->folded.alloc_count, 21);
+	assert_int_equal(it->folded.alloc_bytes, 2100);
+	assert_int_equal(t.region.threads[t.agent.thread].owner, 0);
+	assert_int_equal(t.region.owners[t.agent.records], 0);
+	assert_int_not_equal(t.region.threads[own].owner, 0);
+	assert_int_not_equal(t.region.owners[t.agent.slots], 0);
+	die(it);
+	assert_counts(rqs_completeness_of(it), 3, 3, 0, 0, 0);
+	assert_region_is_free();
+}
+
+/* A process of another pid namespace: its tids mean nothing here. */
+static void foreign_threads_are_left_alone(void **state)
+{
+	(void)state;
+	fake_process(&t.agent, 2, RQS_PROCESS_FOREIGN_PIDS);
+	t.agent.thread = fake_claim(&t.agent.threads->owner, sizeof(struct rqs_thread), RQS_THREADS,
+				    (uint64_t)(t.agent.process + 1) << 32 | 0x7fffffff);
+	fake_open(&t.agent, 0);
+	fake_finish(&t.agent, 0, "/", 1);
+	rqs_drain_records(&t.drain);
+	rqs_drain_dead_threads(&t.drain);
+	assert_int_not_equal(t.region.threads[t.agent.thread].owner, 0);
+	assert_int_not_equal(t.region.owners[t.agent.records], 0);
+	assert_false(watched()->dying);
+	assert_int_equal(watched()->pidfd, -1);
+}
+
+static void a_new_image_ends_the_old_one(void **state)
+{
+	(void)state;
+	join();
+	fake_open(&t.agent, 0);
+	struct rqs_watched *old = watched();
+	assert_true(rqs_processes_note(&t.processes, old));
+	t.agent.processes[t.agent.process].flags |= RQS_PROCESS_EXECED;
+	rqs_processes_refresh(&t.processes, rqs_monotonic_ns());
+	rqs_drain_dying(&t.drain);
+	assert_false(old->ended);
+	join();
+	struct rqs_watched *new = watched();
+	rqs_drain_dying(&t.drain);
+	assert_true(old->ended);
+	assert_false(new->dying);
+	assert_counts(rqs_completeness_of(old), 1, 0, 0, 1, 0);
+}
+
+static void a_killed_process_is_seen_dead(void **state)
+{
+	(void)state;
+	struct rqs_watched *it;
+	pid_t child = fork();
+
+	if (!child) {
+		join();
+		fake_open(&t.agent, 0);
+		fake_open(&t.agent, 1);
+		fake_finish(&t.agent, 1, "/", 0);
+		kill(getpid(), SIGKILL);
+	}
+	waitpid(child, NULL, 0);
+	rqs_processes_scan(&t.processes, rqs_monotonic_ns());
+	it = t.processes.by_slot[0];
+	assert_non_null(it);
+	assert_true(it->dying); /* its pid is gone: known at first sight */
+	rqs_drain_dying(&t.drain);
+	assert_int_equal(t.processes.noted_count, 1);
+	assert_counts(rqs_completeness_of(t.processes.noted[0]), 2, 1, 0, 1, 0);
+	assert_region_is_free();
+}
+
+/* Killed between claiming its slot and being ready. */
+static void a_claim_never_ready_is_undone(void **state)
+{
+	(void)state;
+	pid_t child = fork();
+	uint64_t now = rqs_monotonic_ns();
+
+	if (!child)
+		_exit(0);
+	waitpid(child, NULL, 0);
+	t.region.processes[7].owner = 1ull << 32 | (uint32_t)child;
+	rqs_processes_scan(&t.processes, now);
+	assert_int_not_equal(t.region.processes[7].owner, 0);
+	rqs_processes_scan(&t.processes, now + 2000000000);
+	assert_int_equal(t.region.processes[7].owner, 0);
+}
+
+static void helpers_leave_no_trace(void **state)
+{
+	(void)state;
+	join();
+	struct rqs_watched *it = watched();
+	rqs_processes_refresh(&t.processes, rqs_monotonic_ns());
+	die(it);
+	assert_int_equal(t.processes.noted_count, 0);
+	assert_int_equal(t.processes.registered, 1);
+}
+
+/* Broken ones */
+
+static void no_size(struct rqs_record *record)
+{
+	record->size = 0;
+}
+
+static void odd_size(struct rqs_record *record)
+{
+	record->size = 97;
+}
+
+static void size_beyond_head(struct rqs_record *record)
+{
+	record->size += 8;
+}
+
+static void huge_size(struct rqs_record *record)
+{
+	record->size = 65528;
+}
+
+static void size_below_the_fixed_part(struct rqs_record *record)
+{
+	record->size = 80;
+}
+
+static void route_beyond_the_record(struct rqs_record *record)
+{
+	record->route_length = 17;
+}
+
+static void route_too_long(struct rqs_record *record)
+{
+	record->route_length = 65535;
+}
+
+static void bad_lengths_end_a_chunk(void **state)
+{
+	(void)state;
+	static void (*const changes[])(struct rqs_record *) = {
+	    no_size,        odd_size, size_beyond_head, huge_size, size_below_the_fixed_part, route_beyond_the_record,
+	    route_too_long,
+	};
+
+	join();
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		uint32_t before = t.requests.count;
+
+		fake_open(&t.agent, 1);
+		fake_finish(&t.agent, 1, "/good", 1);
+		finish_changed(changes[i]);
+		rqs_drain_records(&t.drain);
+		assert_int_equal(t.requests.count, before + 1);
+		assert_int_equal(t.drain.broken_chunks, i + 1);
+		fake_header(&t.agent, t.agent.records)->sealed = 1;
+		rqs_drain_records(&t.drain);
+		assert_int_equal(t.region.owners[t.agent.records], 0);
+		t.agent.records = RQS_CHUNKS;
+	}
+}
+
+static void slot_out_of_range(struct rqs_record *record)
+{
+	record->slot = 0xffffffff;
+}
+
+static void slot_63(struct rqs_record *record)
+{
+	record->slot |= 63;
+}
+
+static void slot_of_no_chunk(struct rqs_record *record)
+{
+	record->slot += 64 * 100;
+}
+
+static void ordinal_0(struct rqs_record *record)
+{
+	record->ordinal = 0;
+}
+
+static void records_of_no_slot_are_refused(void **state)
+{
+	(void)state;
+	static void (*const changes[])(struct rqs_record *) = {slot_out_of_range, slot_63, slot_of_no_chunk, ordinal_0};
+
+	join();
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
+		finish_changed(changes[i]);
+	fake_open(&t.agent, 0);
+	fake_finish(&t.agent, 0, "/good", 1);
+	rqs_drain_records(&t.drain);
+	assert_int_equal(t.requests.count, 1);
+	assert_int_equal(t.drain.malformed_records, 4);
+	assert_int_equal(t.drain.broken_chunks, 0);
+}
+
+static void read_never(struct rqs_record *record)
+{
+	record->read = 0;
+}
+
+static void read_at_the_end_of_time(struct rqs_record *record)
+{
+	record->read = UINT64_MAX;
+}
+
+static void first_next_year(struct rqs_record *record)
+{
+	record->first_out += 365ull * 86400 * 1000000000;
+}
+
+static void last_next_year(struct rqs_record *record)
+{
+	record->last_out += 365ull * 86400 * 1000000000;
+}
+
+/* Believable as a request, not in its times: dropped, and counted so. */
+static void impossible_times_drop_the_request(void **state)
+{
+	(void)state;
+	static void (*const changes[])(struct rqs_record *) = {read_never, read_at_the_end_of_time, first_next_year,
+							       last_next_year};
+
+	join();
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
+		finish_changed(changes[i]);
+	rqs_drain_records(&t.drain);
+	assert_int_equal(t.requests.count, 0);
+	struct rqs_watched *it = watched();
+	assert_true(rqs_processes_note(&t.processes, it));
+	die(it);
+	assert_counts(rqs_completeness_of(it), 4, 0, 4, 0, 0);
+}
+
+static void everything_wild(struct rqs_record *record)
+{
+	record->method = 200;
+	record->status = 65535;
+	record->queue_ns = UINT64_MAX;
+	record->first_out = record->read - 1000;
+	record->last_out = record->read - 2000;
+	record->request_bytes = record->response_bytes = UINT64_MAX;
+	record->alloc_count = record->alloc_bytes = UINT64_MAX;
+	record->flags = 0xffff & ~RQS_RECORD_ABORTED;
+	memcpy(record->route, "/\xff\n\x1b[", 5);
+}
+
+static void wild_values_are_tamed(void **state)
+{
+	(void)state;
+	join();
+	finish_changed(everything_wild);
+	rqs_drain_records(&t.drain);
+	const struct rqs_request_row *row = last_row();
+	assert_int_equal(row->status, 0);
+	assert_int_equal(row->queue, RQS_NULL);
+	assert_int_equal(row->handler, 0);
+	assert_int_equal(row->send, 0);
+	assert_int_equal(row->request_bytes, RQS_VALUE_MAX);
+	assert_int_equal(row->alloc_bytes, RQS_VALUE_MAX);
+	assert_int_equal(t.requests.routes[0].method, RQS_METHOD_OTHER);
+	assert_memory_equal(t.requests.texts, "/???[", 5);
+}
+
+static void unknown_records_are_skipped(void **state)
+{
+	(void)state;
+	join();
+	uint32_t *words = fake_room(&t.agent, 8);
+	words[0] = 8 | 77 << 16;
+	fake_commit(&t.agent, 8);
+	fake_open(&t.agent, 0);
+	fake_finish(&t.agent, 0, "/", 1);
+	rqs_drain_records(&t.drain);
+	assert_int_equal(t.requests.count, 1);
+	assert_int_equal(t.drain.malformed_records + t.drain.broken_chunks, 0);
+}
+
+static void bad_heads_end_a_chunk(void **state)
+{
+	(void)state;
+	static const uint32_t heads[] = {4, 8, RQS_CHUNK_SIZE, RQS_CHUNK_SIZE - 56, UINT32_MAX, UINT32_MAX - 7};
+
+	join();
+	fake_slot(&t.agent, 0);
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		t.agent.records = RQS_CHUNKS;
+		fake_open(&t.agent, 0);
+		fake_finish(&t.agent, 0, "/", 1);
+		rqs_drain_records(&t.drain);
+		fake_header(&t.agent, t.agent.records)->head = heads[i]; /* not a multiple of 8, back, or beyond */
+		rqs_drain_records(&t.drain);
+		rqs_drain_records(&t.drain);
+		assert_int_equal(t.drain.broken_chunks, i + 1);
+	}
+	struct rqs_watched *it = watched();
+	die(it);
+	assert_region_is_free();
+}
+
+static void nonsense_owners_are_ignored(void **state)
+{
+	(void)state;
+	t.region.owners[3] = 77;
+	t.region.owners[4] = 0xffffffffull << 32;
+	t.region.owners[5] = (uint64_t)(RQS_PROCESSES + 1) << 32 | 5;
+	t.region.owners[6] = 9ull << 32 | 5;
+	t.region.threads[0].owner = UINT64_MAX;
+	for (uint32_t i = 3; i < 7; i++) {
+		fake_header(&t.agent, i)->kind = i;
+		fake_header(&t.agent, i)->head = 96;
+	}
+	rqs_drain_records(&t.drain);
+	rqs_drain_dead_threads(&t.drain);
+	rqs_drain_survey(&t.drain);
+	rqs_drain_dying(&t.drain);
+	assert_int_equal(t.requests.count, 0);
+}
+
+static void an_owner_word_changed_by_others_ends_the_process(void **state)
+{
+	(void)state;
+	join();
+	fake_open(&t.agent, 0);
+	struct rqs_watched *it = watched();
+	assert_true(rqs_processes_note(&t.processes, it));
+	t.region.processes[t.agent.process].owner ^= 1ull << 40;
+	rqs_processes_refresh(&t.processes, rqs_monotonic_ns());
+	rqs_drain_dying(&t.drain);
+	assert_true(it->ended);
+	assert_int_equal(t.processes.live, 0);
+	assert_region_is_free();
+}
+
+/* Whatever bytes stand in the region: no crash, no endless loop, every row in range. */
+static void noise_does_no_harm(void **state)
+{
+	(void)state;
+	uint64_t seed = 42;
+
+	join();
+	fake_slot(&t.agent, 0);
+	for (int round = 0; round < 200; round++) {
+		t.agent.records = RQS_CHUNKS;
+		for (int i = 0; i < 20; i++) {
+			fake_open(&t.agent, 0);
+			fake_finish(&t.agent, 0, "/noise", 1);
+		}
+		unsigned char *bytes = (unsigned char *)fake_header(&t.agent, t.agent.records);
+		for (int i = 0; i < 1 + round % 40; i++) {
+			seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+			/* Not the kind: that would make it another test. */
+			bytes[4 + (seed >> 33) % (round % 2 ? 2000 : 60)] = (unsigned char)(seed >> 55);
+		}
+		rqs_drain_records(&t.drain);
+		__atomic_store_n(&fake_header(&t.agent, t.agent.records)->sealed, 1, __ATOMIC_RELEASE);
+		rqs_drain_records(&t.drain);
+	}
+	const struct rqs_request_row *rows = (const struct rqs_request_row *)t.requests.rows;
+	for (uint32_t i = 0; i < t.requests.count; i++) {
+		assert_true(rows[i].status < 1000);
+		assert_true(rows[i].route < t.requests.route_count);
+		assert_true(rows[i].time <= rqs_monotonic_ns());
+	}
+	struct rqs_watched *it = watched();
+	die(it);
+	assert_region_is_free();
+}
+
+#define WITH_REGION(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    WITH_REGION(a_request_becomes_a_row),
+	    WITH_REGION(sealed_chunks_come_back),
+	    WITH_REGION(a_full_region_drops_and_counts),
+	    WITH_REGION(open_slots_are_unfinished),
+	    WITH_REGION(a_kill_after_the_commit_counts_once),
+	    WITH_REGION(records_of_a_slot_may_come_out_of_order),
+	    WITH_REGION(a_dead_threads_things_are_freed),
+	    WITH_REGION(foreign_threads_are_left_alone),
+	    WITH_REGION(a_new_image_ends_the_old_one),
+	    WITH_REGION(a_killed_process_is_seen_dead),
+	    WITH_REGION(a_claim_never_ready_is_undone),
+	    WITH_REGION(helpers_leave_no_trace),
+	    WITH_REGION(bad_lengths_end_a_chunk),
+	    WITH_REGION(records_of_no_slot_are_refused),
+	    WITH_REGION(impossible_times_drop_the_request),
+	    WITH_REGION(wild_values_are_tamed),
+	    WITH_REGION(unknown_records_are_skipped),
+	    WITH_REGION(bad_heads_end_a_chunk),
+	    WITH_REGION(nonsense_owners_are_ignored),
+	    WITH_REGION(an_owner_word_changed_by_others_ends_the_process),
+	    WITH_REGION(noise_does_no_harm),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
