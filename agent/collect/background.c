@@ -135,6 +135,7 @@ void rqs_go_to_background(bool detach, int *keep1, int *keep2)
 	close_others(*keep1, *keep2);
 	raise_limit(RLIMIT_NOFILE);
 	raise_limit(RLIMIT_AS);
+	raise_limit(RLIMIT_FSIZE); /* which counts for the shared memory, too */
 	clean_environment();
 	umask(077);
 }

@@ -1,0 +1,386 @@
+/* test_collect.c - whole sessions: a collector process, and targets that only speak reqscope/region.h. */
+#include "unit.h"
+
+#include "collect/greet.h"
+#include "collect/session.h"
+#include "fake_agent.h"
+#include "read/reader.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static char folder[] = "/tmp/reqscope-collect-XXXXXX";
+static char path[PATH_MAX];
+static char token[RQS_TOKEN_LENGTH + 1];
+
+static int make_folder(void **state)
+{
+	(void)state;
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+	(void)state;
+	return rmdir(folder);
+}
+
+static int new_session(void **state)
+{
+	static unsigned number;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/t.rqs", folder);
+	snprintf(token, sizeof(token), "%016x%016x", (unsigned)getpid(), number++);
+	return 0;
+}
+
+/* A target that waits until it is let go, by a byte or by its end of the pipe being closed. */
+struct target {
+	pid_t pid;
+	int gate;
+};
+
+static struct target start_target(void (*serve)(struct fake_agent *))
+{
+	int gate[2];
+	char byte;
+	struct fake_agent agent;
+
+	assert_int_equal(pipe2(gate, O_CLOEXEC), 0);
+	struct target target = {fork(), gate[1]};
+	if (!target.pid) {
+		close(gate[1]);
+		if (read(gate[0], &byte, 1) == 1 && fake_greet(&agent, token)) {
+			fake_process(&agent, 0, 0);
+			fake_thread(&agent);
+			agent.processes[agent.process].accepted = 1;
+			serve(&agent);
+			_exit(0);
+		}
+		_exit(9);
+	}
+	close(gate[0]);
+	return target;
+}
+
+struct collector {
+	pid_t pid;
+	int ready, report;
+};
+
+static struct collector start_collector(struct rqs_session_options options)
+{
+	int ready[2], report[2];
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC) + pipe2(report, O_CLOEXEC), 0);
+	struct collector collector = {fork(), ready[0], report[0]};
+	if (!collector.pid) {
+		options.token = token;
+		options.ready_fd = ready[1];
+		options.report_fd = report[1];
+		_exit(rqs_session_run(&options));
+	}
+	close(ready[1]);
+	close(report[1]);
+	return collector;
+}
+
+/* The first byte of its answer. */
+static char answer_of(const struct collector *collector)
+{
+	char answer = '-';
+
+	assert_int_equal(read(collector->ready, &answer, 1), 1);
+	return answer;
+}
+
+static struct rqs_session_report report_of(const struct collector *collector)
+{
+	static struct rqs_session_report report;
+	size_t length = 0;
+	ssize_t got;
+
+	while ((got = read(collector->report, (char *)&report + length, sizeof(report) - length)) > 0)
+		length += (size_t)got;
+	close(collector->report);
+	close(collector->ready);
+	assert_int_equal(length, sizeof(report));
+	waitpid(collector->pid, NULL, 0);
+	return report;
+}
+
+static struct rqs_session_report run_session(void (*serve)(struct fake_agent *), uint64_t file_limit)
+{
+	struct target target = start_target(serve);
+	struct rqs_session_options options = {.out = path, .pid = target.pid};
+	struct collector collector = start_collector(options);
+	struct rlimit limit = {file_limit, file_limit};
+
+	assert_int_equal(answer_of(&collector), 0);
+	if (file_limit)
+		assert_int_equal(prlimit(collector.pid, RLIMIT_FSIZE, &limit, NULL), 0);
+	assert_int_equal(write(target.gate, "", 1), 1);
+	waitpid(target.pid, NULL, 0);
+	close(target.gate);
+	return report_of(&collector);
+}
+
+/* The rows of the trace's request frames; there must be no damage, and an end frame must be the last. */
+static uint64_t rows_in_trace(void)
+{
+	struct rqs_reader reader;
+	struct rqs_frame frame;
+	struct rqs_damage damage;
+	uint8_t last = 0;
+	uint64_t sum = 0;
+
+	assert_int_equal(rqs_reader_open(&reader, path), 0);
+	while (rqs_reader_next(&reader, &frame, &damage) == RQS_READ_FRAME) {
+		const uint8_t *payload = rqs_reader_payload(&reader, &frame, &damage);
+		uint32_t rows = 0;
+
+		last = frame.header.type;
+		memcpy(&rows, payload, frame.header.type == RQS_FRAME_REQUESTS ? sizeof(rows) : 0);
+		sum += rows;
+	}
+	assert_int_equal(last, RQS_FRAME_END);
+	rqs_reader_close(&reader);
+	assert_int_equal(unlink(path), 0);
+	return sum;
+}
+
+static void assert_balanced(const struct rqs_completeness *c)
+{
+	assert_int_equal(c->started, c->finished + c->dropped + c->unfinished + c->given_up);
+}
+
+static void serve_some(struct fake_agent *agent)
+{
+	for (int i = 0; i < 1000; i++) {
+		fake_open(agent, (uint32_t)i % 60);
+		fake_finish(agent, (uint32_t)i % 60, i % 2 ? "/json" : "/users/{}", 1);
+	}
+}
+
+static void all_requests_are_in_the_trace(void **state)
+{
+	(void)state;
+	struct rqs_session_report report = run_session(serve_some, 0);
+
+	assert_true(report.ended);
+	assert_string_equal(report.reason, "exited");
+	assert_string_equal(report.file, path);
+	assert_int_equal(report.completeness.finished, 1000);
+	assert_balanced(&report.completeness);
+	assert_int_equal(rows_in_trace(), 1000);
+}
+
+static void serve_and_be_killed(struct fake_agent *agent)
+{
+	serve_some(agent);
+	fake_open(agent, 7);
+	fake_open(agent, 8);
+	fake_finish(agent, 8, "/json", 0);
+	kill(getpid(), SIGKILL);
+}
+
+static void a_kill_loses_nothing(void **state)
+{
+	(void)state;
+	struct rqs_session_report report = run_session(serve_and_be_killed, 0);
+
+	assert_int_equal(report.completeness.finished, 1001);
+	assert_int_equal(report.completeness.unfinished, 1);
+	assert_balanced(&report.completeness);
+	assert_int_equal(rows_in_trace(), 1001);
+}
+
+/* The parent goes at once; its child serves on, holding a listener, in the way of a daemon. */
+static void serve_in_the_background(struct fake_agent *agent)
+{
+	struct timespec pause = {0, 600000000};
+
+	agent->processes[agent->process].listeners = 1;
+	if (fork())
+		return;
+	fake_process(agent, 0, 0);
+	fake_thread(agent);
+	agent->processes[agent->process].listeners = 1;
+	agent->processes[agent->process].accepted = 1;
+	nanosleep(&pause, NULL);
+	serve_some(agent);
+}
+
+static void a_daemon_is_recorded_to_its_end(void **state)
+{
+	(void)state;
+	struct rqs_session_report report = run_session(serve_in_the_background, 0);
+
+	assert_int_equal(report.completeness.finished, 1000);
+	assert_int_equal(report.serving, 2);
+	assert_int_equal(rows_in_trace(), 1000);
+}
+
+/* What can't be written was completed and isn't recorded; the file holds whole frames, but no end. */
+static void a_full_disk_drops_and_counts(void **state)
+{
+	(void)state;
+	struct rqs_session_report report = run_session(serve_some, 700);
+	struct stat stat_;
+
+	assert_false(report.ended);
+	assert_int_equal(report.completeness.finished, 0);
+	assert_int_equal(report.completeness.dropped, 1000);
+	assert_int_equal(report.troubles.rows_lost, 1000);
+	assert_int_equal(report.troubles.write_error, EFBIG);
+	assert_balanced(&report.completeness);
+	assert_int_equal(stat(path, &stat_), 0);
+	assert_int_equal(stat_.st_size, report.bytes);
+	unlink(path);
+}
+
+static void say_nothing(struct fake_agent *agent)
+{
+	(void)agent;
+}
+
+static void greetings_are_checked(void **state)
+{
+	(void)state;
+	struct target target = start_target(serve_some);
+	struct rqs_session_options options = {.out = path, .pid = target.pid};
+	struct collector collector = start_collector(options);
+	struct rqs_hello hello = {RQS_REGION_VERSION + 1, (uint32_t)getpid()};
+	struct rqs_welcome welcome;
+	int silent[RQS_GREETERS + 5], fd, region;
+
+	assert_int_equal(answer_of(&collector), 0);
+	for (int i = 0; i < RQS_GREETERS + 5; i++)
+		assert_true((silent[i] = fake_connect(token)) >= 0);
+	fd = fake_connect(token);
+	assert_true(fake_hello(fd, &hello, sizeof(hello), &welcome, &region));
+	assert_int_not_equal(welcome.status, 0);
+	assert_int_equal(region, -1);
+	close(fd);
+	hello.version = RQS_REGION_VERSION;
+	fd = fake_connect(token);
+	assert_false(fake_hello(fd, &hello, 4, &welcome, &region));
+	close(fd);
+	fd = fake_connect(token);
+	hello.pid = 1; /* as seen from another pid namespace */
+	assert_true(fake_hello(fd, &hello, sizeof(hello), &welcome, &region));
+	assert_int_equal(welcome.status, 0);
+	assert_int_equal(welcome.foreign_pids, 1);
+	assert_int_equal(welcome.pid, getpid());
+	close(region);
+	close(fd);
+	assert_int_equal(write(target.gate, "", 1), 1);
+	waitpid(target.pid, NULL, 0);
+	close(target.gate);
+	struct rqs_session_report report = report_of(&collector);
+	for (int i = 0; i < RQS_GREETERS + 5; i++)
+		close(silent[i]);
+	assert_int_equal(report.completeness.finished, 1000);
+	assert_true(report.refused >= 2);
+	rows_in_trace();
+}
+
+static void of_two_collectors_one_yields(void **state)
+{
+	(void)state;
+	struct target target = start_target(say_nothing);
+	struct rqs_session_options options = {.out = path, .pid = target.pid, .preload = true};
+	struct collector first = start_collector(options), second;
+	int status;
+
+	assert_int_equal(answer_of(&first), 0);
+	second = start_collector(options);
+	assert_int_equal(answer_of(&second), 0);
+	assert_int_equal(waitpid(second.pid, &status, 0), second.pid);
+	assert_int_equal(status, 0);
+	close(second.ready);
+	close(second.report);
+	close(target.gate);
+	waitpid(target.pid, NULL, 0);
+	assert_true(report_of(&first).ended);
+	rows_in_trace();
+}
+
+static void an_existing_file_is_left_alone(void **state)
+{
+	(void)state;
+	char text[512] = "", expected[PATH_MAX + 32];
+	struct target target = start_target(say_nothing);
+	struct rqs_session_options options = {.out = path, .pid = target.pid};
+
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	struct collector refused = start_collector(options);
+	assert_true(read(refused.ready, text, sizeof(text) - 1) > 0);
+	assert_non_null(strstr(text, "exists already"));
+	waitpid(refused.pid, NULL, 0);
+	close(refused.ready);
+	close(refused.report);
+
+	options.preload = true;
+	struct collector collector = start_collector(options);
+	assert_int_equal(answer_of(&collector), 0);
+	close(target.gate);
+	waitpid(target.pid, NULL, 0);
+	snprintf(expected, sizeof(expected), "%s/t.%d.rqs", folder, (int)target.pid);
+	assert_string_equal(report_of(&collector).file, expected);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(unlink(expected), 0);
+}
+
+static void serve_for_a_second(struct fake_agent *agent)
+{
+	struct timespec pause = {1, 0};
+
+	agent->processes[agent->process].listeners = 1;
+	serve_some(agent);
+	fake_open(agent, 3);
+	nanosleep(&pause, NULL);
+	/* The collector has gone: what it said is what we go by. */
+	_exit(agent->header->state == RQS_STOPPED ? 0 : 8);
+}
+
+static void a_duration_ends_the_recording_alone(void **state)
+{
+	(void)state;
+	struct target target = start_target(serve_for_a_second);
+	struct rqs_session_options options = {.out = path, .pid = target.pid, .duration_ns = 300000000};
+	struct collector collector = start_collector(options);
+	int status;
+
+	assert_int_equal(answer_of(&collector), 0);
+	assert_int_equal(write(target.gate, "", 1), 1);
+	close(target.gate);
+	struct rqs_session_report report = report_of(&collector);
+	assert_int_equal(waitpid(target.pid, &status, WNOHANG), 0);
+	assert_string_equal(report.reason, "duration");
+	assert_int_equal(report.completeness.finished, 1000);
+	assert_int_equal(report.completeness.unfinished, 1);
+	assert_balanced(&report.completeness);
+	assert_int_equal(waitpid(target.pid, &status, 0), target.pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(rows_in_trace(), 1000);
+}
+
+#define SESSION(test) cmocka_unit_test_setup(test, new_session)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    SESSION(all_requests_are_in_the_trace),   SESSION(a_kill_loses_nothing),
+	    SESSION(a_daemon_is_recorded_to_its_end), SESSION(a_full_disk_drops_and_counts),
+	    SESSION(greetings_are_checked),           SESSION(of_two_collectors_one_yields),
+	    SESSION(an_existing_file_is_left_alone),  SESSION(a_duration_ends_the_recording_alone),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

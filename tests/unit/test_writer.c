@@ -1,0 +1,229 @@
+/* test_writer.c - frames on disk, also on a disk that fails; payloads of JSON. */
+#include "unit.h"
+
+#include "collect/payload.h"
+#include "collect/writer.h"
+#include "read/reader.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/reqscope-writer-XXXXXX";
+static char path[64];
+
+static int make_folder(void **state)
+{
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/t.rqs", folder);
+	return 0;
+}
+
+static int remove_folder(void **state)
+{
+	(void)state;
+	return rmdir(folder);
+}
+
+/* All frames of the file: their types as letters 'a' + type. There must be no damage. */
+static const char *frames(void)
+{
+	static char types[64];
+	struct rqs_reader reader;
+	struct rqs_frame frame;
+	struct rqs_damage damage;
+	enum rqs_read_result result;
+	size_t count = 0;
+
+	assert_int_equal(rqs_reader_open(&reader, path), 0);
+	while ((result = rqs_reader_next(&reader, &frame, &damage)) == RQS_READ_FRAME) {
+		assert_non_null(rqs_reader_payload(&reader, &frame, &damage));
+		types[count++] = (char)('a' + frame.header.type);
+	}
+	assert_int_equal(result, RQS_READ_END);
+	rqs_reader_close(&reader);
+	types[count] = 0;
+	return types;
+}
+
+static void frames_read_back(void **state)
+{
+	(void)state;
+	struct rqs_writer writer;
+	struct stat stat;
+
+	assert_int_equal(rqs_writer_open(&writer, path, false), 0);
+	assert_int_equal(rqs_writer_append(&writer, RQS_FRAME_RUN, 5, 6, "{}", 2), 0);
+	assert_int_equal(rqs_writer_append(&writer, RQS_FRAME_END, 7, 8, "{\"a\":1}", 7), 0);
+	assert_int_equal(fstat(writer.fd, &stat), 0);
+	assert_int_equal(stat.st_mode & 07777, 0600);
+	assert_int_equal(stat.st_size, writer.length);
+	rqs_writer_close(&writer);
+	assert_string_equal(frames(), "bg");
+	unlink(path);
+}
+
+static void an_existing_file_is_kept_unless_forced(void **state)
+{
+	(void)state;
+	struct rqs_writer writer;
+	struct stat before, after;
+
+	close(open(path, O_CREAT | O_WRONLY, 0644));
+	assert_int_equal(stat(path, &before), 0);
+	assert_int_equal(rqs_writer_open(&writer, path, false), -EEXIST);
+	assert_int_equal(rqs_writer_open(&writer, path, true), 0);
+	rqs_writer_close(&writer);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_equal(after.st_mode & 07777, 0600);
+	unlink(path);
+	assert_int_equal(rqs_writer_open(&writer, "/nonexistent/t.rqs", true), -ENOENT);
+	assert_int_equal(rqs_writer_open(&writer, "/dev/null", true), 0);
+	assert_int_equal(rqs_writer_append(&writer, RQS_FRAME_RUN, 0, 0, "{}", 2), 0);
+	rqs_writer_close(&writer);
+	assert_int_equal(stat("/dev/null", &after), 0);
+	assert_true(S_ISCHR(after.st_mode));
+}
+
+static void limit_files(uint64_t bytes)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_FSIZE, &limit);
+	limit.rlim_cur = bytes ? bytes : limit.rlim_max;
+	setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+/* A frame that is written in part is cut off; when there is room again, writing goes on. */
+static void a_full_disk_leaves_whole_frames(void **state)
+{
+	(void)state;
+	struct rqs_writer writer;
+	char noise[3000];
+
+	for (size_t i = 0; i < sizeof(noise); i++)
+		noise[i] = (char)rand();
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(rqs_writer_open(&writer, path, false), 0);
+	assert_int_equal(rqs_writer_append(&writer, RQS_FRAME_RUN, 0, 0, "{}", 2), 0);
+	limit_files(2000);
+	assert_int_equal(rqs_writer_append(&writer, RQS_FRAME_TOTALS, 0, 0, noise, sizeof(noise)), -EFBIG);
+	assert_int_equal(rqs_writer_append(&writer, RQS_FRAME_TOTALS, 0, 0, noise, sizeof(noise)), -EFBIG);
+	limit_files(0);
+	assert_int_equal(rqs_writer_append(&writer, RQS_FRAME_END, 0, 0, "{}", 2), 0);
+	assert_int_equal(writer.error, EFBIG);
+	assert_int_equal(writer.frames_lost, 2);
+	rqs_writer_close(&writer);
+	assert_string_equal(frames(), "bg");
+	unlink(path);
+}
+
+static void too_long_a_payload_is_refused(void **state)
+{
+	(void)state;
+	struct rqs_writer writer;
+
+	assert_int_equal(rqs_writer_open(&writer, path, false), 0);
+	assert_int_equal(rqs_writer_append(&writer, RQS_FRAME_TOTALS, 0, 0, path, (size_t)RQS_FRAME_MAX + 1),
+			 -EMSGSIZE);
+	assert_int_equal(writer.length, 0);
+	rqs_writer_close(&writer);
+	unlink(path);
+}
+
+/* Payloads */
+
+static cJSON *parsed(char *text)
+{
+	cJSON *object = cJSON_Parse(text);
+
+	assert_non_null(object);
+	free(text);
+	return object;
+}
+
+static void a_run_is_told(void **state)
+{
+	(void)state;
+	static const char command[] = "python3\0-m\0app\xff";
+	struct rqs_run_facts facts = {.mode = "preload",
+				      .command_text = command,
+				      .command_length = sizeof(command) - 1,
+				      .start_monotonic_ns = 1ull << 60,
+				      .start_realtime_ns = 5};
+	cJSON *run = parsed(rqs_payload_run(&facts));
+
+	assert_string_equal(cJSON_GetObjectItem(run, "schema")->valuestring, "reqscope.run/1");
+	assert_string_equal(cJSON_GetObjectItem(run, "start_monotonic_ns")->valuestring, "1152921504606846976");
+	assert_true(cJSON_IsNull(cJSON_GetObjectItem(run, "label")));
+	cJSON *list = cJSON_GetObjectItem(run, "command");
+	assert_int_equal(cJSON_GetArraySize(list), 3);
+	assert_string_equal(cJSON_GetArrayItem(list, 2)->valuestring, "app?");
+	assert_true(cJSON_GetObjectItem(cJSON_GetObjectItem(run, "host"), "cpus")->valuedouble >= 1);
+	cJSON_Delete(run);
+}
+
+/* Requests' + unattributed = process_alloc, also where the slots lag behind. */
+static void allocations_add_up(void **state)
+{
+	(void)state;
+	struct rqs_watched watched = {.index = 0,
+				      .records = 2,
+				      .with_alloc = 2,
+				      .record_alloc_count = 30,
+				      .record_alloc_bytes = 3000,
+				      .folded = {.opened = 2, .alloc_count = 100, .alloc_bytes = 5000},
+				      .ended = true};
+	struct rqs_watched *list[] = {&watched};
+	struct rqs_processes *processes = calloc(1, sizeof(*processes));
+	struct rqs_troubles troubles = {0};
+
+	processes->noted = list;
+	processes->noted_count = 1;
+	watched.events[0] = 3;
+	cJSON *end = parsed(rqs_payload_totals(processes, &troubles, 9, "exited"));
+	cJSON *process = cJSON_GetArrayItem(cJSON_GetObjectItem(end, "processes"), 0);
+	cJSON *rest = cJSON_GetObjectItem(process, "unattributed");
+	assert_int_equal(cJSON_GetObjectItem(rest, "alloc_count")->valueint, 70);
+	assert_int_equal(cJSON_GetObjectItem(rest, "alloc_bytes")->valueint, 2000);
+	assert_true(cJSON_IsNull(cJSON_GetObjectItem(process, "rss_peak")));
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(process, "events")), 1);
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(end, "notes")), 0);
+	assert_string_equal(cJSON_GetObjectItem(end, "reason")->valuestring, "exited");
+	cJSON_Delete(end);
+	free(processes);
+}
+
+static void troubles_are_noted(void **state)
+{
+	(void)state;
+	struct rqs_processes *processes = calloc(1, sizeof(*processes));
+	struct rqs_troubles troubles = {.lost_processes = 1, .broken_chunks = 2, .rows_lost = 3, .write_error = ENOSPC};
+	cJSON *totals = parsed(rqs_payload_totals(processes, &troubles, 9, NULL));
+
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(totals, "notes")), 3);
+	assert_null(cJSON_GetObjectItem(totals, "reason"));
+	cJSON_Delete(totals);
+	free(processes);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(frames_read_back),
+	    cmocka_unit_test(an_existing_file_is_kept_unless_forced),
+	    cmocka_unit_test(a_full_disk_leaves_whole_frames),
+	    cmocka_unit_test(too_long_a_payload_is_refused),
+	    cmocka_unit_test(a_run_is_told),
+	    cmocka_unit_test(allocations_add_up),
+	    cmocka_unit_test(troubles_are_noted),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
