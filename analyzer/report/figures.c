@@ -6,7 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define SAME 0.005 /* what differs by less is called the same */
+#define SAME 0.005   /* what differs by less is called the same */
+#define NOTABLE 0.05 /* what differs by less gets no colour: it may well be chance */
 
 const struct rqs_figure_info rqs_figures[RQS_FIGURE_COUNT_OF] = {
 #define FIGURE(symbol, name, title, unit, better, per_route, greater, smaller)                                         \
@@ -118,7 +119,7 @@ int rqs_figure_judge(enum rqs_figure figure, double base, double new)
 {
 	double ratio = rqs_figure_ratio(base, new);
 
-	if (isnan(base) || isnan(new) || fabs(ratio - 1) < SAME)
+	if (isnan(base) || isnan(new) || fabs(ratio - 1) < NOTABLE)
 		return 0;
 	return (new > base ? 1 : -1) * (int)rqs_figures[figure].better;
 }

@@ -65,7 +65,7 @@ char *rqs_figure_text(enum rqs_figure figure, double value);
 double rqs_figure_ratio(double base, double new);
 /* "1.32x faster", "the same"; to be freed. */
 char *rqs_figure_factor(enum rqs_figure figure, double base, double new);
-/* 1: new is better than base by more than rounding, -1: worse, 0: neither. */
+/* 1: new is notably better than base, -1: worse, 0: neither. No verdict: that takes several runs. */
 int rqs_figure_judge(enum rqs_figure figure, double base, double new);
 
 #endif
