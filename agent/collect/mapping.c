@@ -90,13 +90,9 @@ void rqs_region_free_chunk(struct rqs_region *region, uint32_t chunk)
 {
 	struct rqs_chunk_header *header = rqs_chunk_at(region, chunk);
 
-	if (chunk >= CHUNKS_KEPT && !madvise(header, RQS_CHUNK_SIZE, MADV_REMOVE)) {
-		/* Reads as zero now. */
-	} else if (header->kind == RQS_CHUNK_RECORDS) {
-		memset(header, 0, sizeof(*header));
-	} else {
+	/* All of it: what held records may hold request slots next, and their counters start at 0. */
+	if (chunk < CHUNKS_KEPT || madvise(header, RQS_CHUNK_SIZE, MADV_REMOVE))
 		memset(header, 0, RQS_CHUNK_SIZE);
-	}
 	__atomic_store_n(&region->owners[chunk], 0, __ATOMIC_RELEASE);
 	__atomic_fetch_add(&region->header->reclaimed, 1, __ATOMIC_RELEASE);
 }

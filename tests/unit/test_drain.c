@@ -180,6 +180,26 @@ static void a_full_region_drops_and_counts(void **state)
 	assert_int_equal(fake_header(&t.agent, RQS_CHUNKS - 1)->head, 0);
 }
 
+/* What held records may hold request slots next, and an agent relies on their counters being 0. */
+static void a_freed_chunk_is_all_zero(void **state)
+{
+	(void)state;
+	static const unsigned char zero[RQS_CHUNK_SIZE];
+
+	join();
+	fake_slot(&t.agent, 0);
+	for (int i = 0; i < 400; i++) {
+		fake_open(&t.agent, 0);
+		fake_finish(&t.agent, 0, "/json", 1);
+	}
+	rqs_drain_records(&t.drain);
+	assert_int_equal(t.region.owners[1], 0);
+	assert_memory_equal(fake_header(&t.agent, 1), zero, RQS_CHUNK_SIZE);
+	die(watched());
+	for (uint32_t i = 0; i < 5; i++)
+		assert_memory_equal(fake_header(&t.agent, i), zero, RQS_CHUNK_SIZE);
+}
+
 static void open_slots_are_unfinished(void **state)
 {
 	(void)state;
