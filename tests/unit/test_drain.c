@@ -657,6 +657,7 @@ int main(void)
 	    WITH_REGION(a_request_becomes_a_row),
 	    WITH_REGION(sealed_chunks_come_back),
 	    WITH_REGION(a_full_region_drops_and_counts),
+	    WITH_REGION(a_freed_chunk_is_all_zero),
 	    WITH_REGION(open_slots_are_unfinished),
 	    WITH_REGION(a_kill_after_the_commit_counts_once),
 	    WITH_REGION(records_of_a_slot_may_come_out_of_order),
