@@ -16,7 +16,9 @@
  * compare-and-swap of their owner word from 0, so that a killed claimer can't
  * leak one: the owner word always tells whose it is. Only the collector sets
  * an owner word back to 0, after the owner has died or sealed the chunk and
- * all of it has been read.
+ * all of it has been read; what it frees is zero throughout. Thread slots are
+ * claimed upwards from 0, so that the collector needn't look far beyond the
+ * highest it has seen.
  *
  * Counting. A request is *open* in exactly one request slot. The slot's own
  * counters are the truth, and each change of them is one store, so that the
@@ -112,7 +114,7 @@ enum rqs_runtime {
 #define RQS_PROCESS_FOREIGN_PIDS 1u /* pid is of another pid namespace: it can't be watched */
 #define RQS_PROCESS_EXECED 2u       /* replaced by exec; the slot's counts are final */
 
-/* One image of one process: exec makes a new one, and so does fork. 256 bytes. */
+/* One image of one process: exec makes a new one, and so does fork. */
 struct rqs_process {
 	uint64_t owner;        /* 0 free, else generation (high 32) and pid (low 32); CAS by the agent, cleared by the collector */
 	uint64_t ready;        /* 1 once the fields below up to `version` are set; release store by the agent */
@@ -134,6 +136,7 @@ struct rqs_process {
 };
 _Static_assert(offsetof(struct rqs_process, version) == 40, "region layout");
 _Static_assert(offsetof(struct rqs_process, listeners) == 72, "region layout");
+_Static_assert(sizeof(struct rqs_process) == 120 + 8 * RQS_EVENT_COUNT + 64, "region layout");
 
 /* Counters of one thread, written by that thread alone (plain stores of whole words). 64 bytes. */
 struct rqs_thread {
