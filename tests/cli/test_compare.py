@@ -1,0 +1,132 @@
+"""Comparisons: sides of one or several runs, differences, and what is said before any of them."""
+
+import json
+import math
+import re
+
+import pytest
+from reqscope_cli import assert_counts, assert_metrics, report, run
+from test_report import some_requests
+
+from make_trace import END, SECOND, START, Request, json_frame, totals, trace
+
+
+def compare(*args):
+    value = json.loads(run("compare", "--format", "json", *args)[0])
+    assert value["schema"] == "reqscope.compare/1" and value["verdict"] is None
+    return value
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_trace(name, requests, **more):
+        path = tmp_path / f"{name}.rqs"
+        path.write_bytes(trace(requests, **more))
+        return path
+
+    return write_trace
+
+
+def steady(n, gap_us, handler, route="/a", start=START):
+    """Requests at a constant rate with a constant time."""
+    return [Request(start + i * gap_us * 1000, route=route, queue=0, handler=handler, send=0) for i in range(n)]
+
+
+def rows_of(value, route=None):
+    return {r["metric"]: r for r in value["rows"] if r["route"] == route}
+
+
+def findings(value):
+    return {f["id"] for f in value["preflight"]}
+
+
+def test_values_and_differences(write):
+    base, new = write("old", steady(1001, 1000, 1024)), write("new", steady(2001, 500, 2048))
+    value = compare(base, new)
+    assert [(s["label"], s["runs"], s["files"]) for s in value["sides"]] == [
+        ("old", 1, [str(base)]), ("new", 1, [str(new)])]  # fmt: skip
+    for route in (None, "/a"):
+        rows = rows_of(value, route)
+        p50 = rows["latency_p50"]
+        assert p50["unit"] == "s" and p50["better"] == "lower" and p50["verdict"] is None
+        assert math.isclose(p50["values"][1] / p50["values"][0], 2, rel_tol=1e-3)
+        assert p50["difference"] == [None, pytest.approx(p50["values"][1] - p50["values"][0])]
+        assert p50["relative"] == [None, pytest.approx(1, rel=1e-3)]
+        assert rows["throughput"]["better"] == "higher"
+        assert rows["throughput"]["relative"][1] == pytest.approx(1, rel=1e-2)
+        assert ("rss_peak" in rows, "alloc_bytes_mean" in rows) == (False, False)  # nowhere measured
+    out, _ = run("compare", base, new)
+    assert re.search(r"new against old: throughput 2\.00x higher; p50 2\.00x slower", out)
+    assert re.search(r"p50 +1\.02 µs +2\.05 µs +\+100\.0 % +2\.00x slower", out)
+
+
+def test_a_side_of_several_runs_is_their_exact_sum(write, tmp_path):
+    runs = [some_requests(300 + i, seed=i) for i in range(4)]
+    paths = [write(f"run-{i}", r) for i, r in enumerate(runs)]
+    other = write("x", some_requests(10))
+    every = [r for requests in runs for r in requests]
+    for side in (",".join(map(str, paths)), tmp_path / "run-*.rqs", f"run={tmp_path}/run-*.rqs"):
+        value = compare(other, side)["sides"][1]
+        assert (value["label"], value["runs"], value["files"]) == ("run", 4, list(map(str, paths)))
+        assert_counts(value, every)
+        assert_metrics(value, every)
+        singles = report(*paths)
+        assert value["duration"] == pytest.approx(sum(t["duration"] for t in singles))
+        assert value["throughput"] == pytest.approx(len(every) / value["duration"])
+        assert value["completeness"]["finished"] == len(every)
+
+
+def test_names(write):
+    a, b = write("a", steady(10, 1000, 1024), label="from the trace"), write("b", steady(10, 1000, 1024))
+    labels = [s["label"] for s in compare(a, f"Second={b}", b, b, a)["sides"]]
+    assert labels[:3] == ["from the trace", "Second", "b"]
+    assert len(set(labels)) == 5
+
+
+def test_seven_sides_are_one_neat_table(write):
+    names = ["Gin", "Fiber", "Echo", "FastAPI", "Django", "Flask", "Express"]
+    sides = [f"{n}={write(n, steady(100, 1000 + i, 1024 * (i + 1)))}" for i, n in enumerate(names)]
+    out, _ = run("compare", *sides)
+    table = out.split("\n\n")[2].splitlines()
+    assert table[0].split()[:4] == ["REQUESTS/S", "p50", "p99", "p99.9"]
+    assert [line.split()[0] for line in table[1:]] == names
+    assert max(len(line) for line in out.splitlines() if "/" not in line or line.startswith("  GET")) <= 110
+    assert "As a multiple of Gin" in out
+
+
+def test_a_route_that_one_side_lacks(write):
+    base, new = write("a", steady(50, 1000, 1024)), write("b", steady(50, 1000, 1024, route="/b"))
+    value = compare(base, new)
+    values = rows_of(value, "/b")["latency_p50"]["values"]
+    assert values[0] is None and values[1] > 0
+    assert "route_mix" in findings(value)
+    assert "different route mix" in run("compare", base, new)[0]
+
+
+def test_preflight(write, tmp_path):
+    base = write("base", steady(1000, 1000, 1024))
+    assert findings(compare(base, base)) == {"single_runs"}
+    assert findings(compare(f"{base},{base}", base)) == set()
+    host = {"kernel": "6.1.0", "cpu": "Another CPU", "cpus": 4, "memory_bytes": 8 << 30}
+    other = write("other", steady(1000, 1000, 1024), host=host, agent_version="9.9")
+    assert findings(compare(base, other)) == {"host_cpu", "host_cpus", "agent_version", "single_runs"}
+    # In a closed loop the rate follows the latency: different connections make it another load.
+    faster = steady(1000, 500, 1024)
+    assert "load_not_matched" not in findings(compare(base, write("faster", faster)))
+    value = totals(faster, reason="exited")
+    value["processes"][0]["connections"]["peak"] = 64
+    value["completeness"] = {**value["completeness"], "started": 1005, "dropped": 5}
+    path = tmp_path / "crowd.rqs"
+    path.write_bytes(trace(faster, end=False) + json_frame(END, value, START + 60 * SECOND))
+    assert "load_not_matched" in findings(compare(base, path))
+    out, _ = run("compare", base, path)
+    assert "! load not matched: base 1,0" in out and "! crowd: 5 requests were served but not recorded" in out
+
+
+@pytest.mark.parametrize("form", ["md", "html"])
+def test_forms(write, form):
+    base, new = write("a", steady(100, 1000, 1024)), write("b", steady(100, 1000, 2048), label="<b>|")
+    out, _ = run("compare", "--format", form, base, new)
+    assert "2.00x slower" in out and "<b>|" not in out and "<script" not in out
+    if form == "html":
+        assert "http" not in out.replace("<!doctype html>", "")  # needs nothing from elsewhere
