@@ -110,9 +110,14 @@ def test_ctrl_c_reaches_the_command_once(trace):
         assert b"ready" in read_some(terminal, b"ready")
         os.write(terminal, b"\x03")
         assert b"count=1" in read_some(terminal, b"count=")
-        assert os.waitstatus_to_exitcode(wait_until(lambda: os.waitpid(pid, os.WNOHANG)[1:2], 20, "run")[0]) == 7
+        assert wait_until(lambda: exit_code(pid), 20, "the launcher's end") == 7
     finally:
         os.close(terminal)
+
+
+def exit_code(pid: int) -> int | None:
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def read_some(terminal: int, mark: bytes) -> bytes:

@@ -1,9 +1,11 @@
 """Requests that no load generator sends: cut, pipelined, chunked, answered without a body, broken off."""
 
+import time
+
 import pytest
 import raw_client
 from raw_client import Connection
-from recording import assert_balanced, ended_trace, recorded
+from recording import SETTLE, assert_balanced, ended_trace, recorded
 from serve import wait_until
 
 FULL_SERVERS = ("nginx", "fastapi-asyncio", "fastapi-uvloop", "express", "flask-gthread")
@@ -117,6 +119,7 @@ def test_an_open_request_is_unfinished(trace):
         client.exchange(raw_client.get("/json"))
         client.send(raw_client.get("/sleep?ms=60000"))
         wait_until(lambda: served_count(server.port) == 2, 10, "the request to be read")
+        time.sleep(SETTLE)
         server.kill()
     completeness = ended_trace(trace).totals["completeness"]
     assert completeness["unfinished"] == 1

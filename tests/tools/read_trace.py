@@ -18,7 +18,7 @@ RUN, PROCESS, REQUESTS, SAMPLES, TOTALS, END = range(1, 7)
 CONSTANT, VARINT, DELTA, QUANTISED = range(4)
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 
-# id -> (name, nullable)
+# id -> (name, nullable). Below 32 they are of requests, from there on of samples; the first two are of both.
 COLUMNS = {
     1: ("time", False), 2: ("process", False), 3: ("route", False), 4: ("status", False), 5: ("flags", False),
     6: ("queue", True), 7: ("handler", True), 8: ("send", True), 9: ("request_bytes", False),
@@ -104,7 +104,7 @@ def _frame(trace: Trace, data: bytes, offset: int) -> int:
     elif kind == REQUESTS:
         trace.requests += _requests(content, first)
     elif kind == SAMPLES:
-        trace.samples += _rows(content, first)[0]
+        trace.samples += _rows(content, first, kind)[0]
     elif kind in (TOTALS, END):
         trace.totals = json.loads(content)
         trace.ended = kind == END
@@ -119,19 +119,23 @@ def _decompress(payload: bytes, raw: int) -> bytes:
 
 
 def _requests(content: bytes, first: int) -> list[Request]:
-    rows, routes = _rows(content, first)
+    rows, routes = _rows(content, first, REQUESTS)
     requests = []
     for row in rows:
-        method, route = routes[row.pop("route", 0)]
-        fields = {name: row.pop(name, None) for name in ("time", "process", "status", "queue", "handler", "send")}
-        aborted = bool(row.pop("flags", 0) & 1)
-        fields["process"] = fields["process"] or 0
-        fields["status"] = fields["status"] or 0
+        method, route = routes[row.pop("route")]
+        fields = {name: row.pop(name) for name in ("time", "process", "status", "queue", "handler", "send")}
+        aborted = bool(row.pop("flags") & 1)
         requests.append(Request(method=method, route=route, aborted=aborted, values=row, **fields))
     return requests
 
 
-def _rows(content: bytes, first: int) -> tuple[list[dict], list]:
+def _absent(kind: int) -> dict:
+    """What each column of this kind of frame holds when the frame has none such."""
+    ids = (id for id in COLUMNS if id <= 2 or (id >= 32) == (kind == SAMPLES))
+    return {name: None if nullable else 0 for name, nullable in map(COLUMNS.get, ids)}
+
+
+def _rows(content: bytes, first: int, kind: int) -> tuple[list[dict], list]:
     """Columns turned into one dict a row, and the route table."""
     rows, count = struct.unpack_from("<II", content)
     at = 8
@@ -154,7 +158,8 @@ def _rows(content: bytes, first: int) -> tuple[list[dict], list]:
         raise Damaged("bytes after the last column")
     # A column that is missing is 0 in every row.
     columns["time"] = [first + us * 1000 for us in columns.get("time", [0] * rows)]
-    return [dict(zip(columns, values)) for values in zip(*columns.values())], routes
+    absent = _absent(kind)
+    return [absent | dict(zip(columns, values)) for values in zip(*columns.values())], routes
 
 
 def _column(body: bytes, encoding: int, rows: int, nullable: bool) -> list:
