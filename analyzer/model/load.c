@@ -71,12 +71,32 @@ static void survey_json(void *context, enum rqs_frame_type type, const cJSON *ob
 	t->start_realtime = rqs_json_u64(object, "start_realtime_ns");
 }
 
+static void note_arrival(struct load *l, const struct rqs_frame *frame)
+{
+	if (frame->header.first_time < l->trace->first_arrival)
+		l->trace->first_arrival = frame->header.first_time;
+}
+
+/* Most frames bring no new template, and then their statuses don't matter. */
+static bool survey_wants_rows(void *context, const struct rqs_frame *frame, struct rqs_columns *columns)
+{
+	struct load *l = context;
+	const char *text;
+	uint16_t length;
+	uint8_t method;
+
+	note_arrival(l, frame);
+	while (rqs_columns_route(columns, &method, &text, &length))
+		if (!rqs_routes_has(l->traces->routes, text, length))
+			return true;
+	return false;
+}
+
 static void survey_routes(void *context, const struct rqs_frame *frame, struct rqs_columns *columns)
 {
 	struct load *l = context;
 
-	if (frame->header.first_time < l->trace->first_arrival)
-		l->trace->first_arrival = frame->header.first_time;
+	note_arrival(l, frame);
 	l->routes = columns->routes;
 	l->table = *columns;
 	l->found = rqs_grow(l->found, l->routes, 1);
@@ -369,6 +389,7 @@ static void survey(struct load *l, struct rqs_reader *reader)
 	    .context = l,
 	    .request_columns = RQS_COLUMN_BIT(RQS_COL_ROUTE) | RQS_COLUMN_BIT(RQS_COL_STATUS),
 	    .json = survey_json,
+	    .wants_rows = survey_wants_rows,
 	    .routes = survey_routes,
 	    .requests = survey_requests,
 	    .requests_end = survey_requests_end,

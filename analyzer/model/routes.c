@@ -184,6 +184,16 @@ void rqs_routes_add(struct rqs_routes *r, const char *template, size_t length)
 	}
 }
 
+bool rqs_routes_has(const struct rqs_routes *r, const char *template, size_t length)
+{
+	struct segment s = {.text = template, .end = template + length};
+	const struct node *n = &r->root;
+
+	while (n && next_segment(&s))
+		n = step(r, n, &s);
+	return n && n->ends;
+}
+
 void rqs_routes_finish(struct rqs_routes *r)
 {
 	while (r->limit && templates(&r->root) > RQS_TEMPLATES_MAX) {

@@ -40,6 +40,8 @@ struct rqs_route {
 struct rqs_routes *rqs_routes_new(void);
 void rqs_routes_free(struct rqs_routes *r);
 void rqs_routes_add(struct rqs_routes *r, const char *template, size_t length);
+/* Whether adding it would change nothing. */
+bool rqs_routes_has(const struct rqs_routes *r, const char *template, size_t length);
 void rqs_routes_finish(struct rqs_routes *r);
 /* The row of a route; RQS_ROUTE_UNMATCHED for a template that was never added. */
 unsigned rqs_routes_find(struct rqs_routes *r, uint8_t method, const char *template, size_t length);

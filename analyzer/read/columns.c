@@ -125,7 +125,7 @@ static bool open_columns(struct rqs_columns *c, const uint8_t *p, const uint8_t 
 	return p == end ? true : fail(c, "bytes behind the last column");
 }
 
-bool rqs_columns_open(struct rqs_columns *c, const uint8_t *bytes, size_t length, uint64_t wanted)
+bool rqs_columns_open_table(struct rqs_columns *c, const uint8_t *bytes, size_t length)
 {
 	const uint8_t *p = bytes, *end = bytes + length;
 
@@ -146,7 +146,12 @@ bool rqs_columns_open(struct rqs_columns *c, const uint8_t *bytes, size_t length
 		p += 3 + (p[1] | p[2] << 8);
 	}
 	c->route_end = p;
-	return open_columns(c, p, end, wanted);
+	return true;
+}
+
+bool rqs_columns_open(struct rqs_columns *c, const uint8_t *bytes, size_t length, uint64_t wanted)
+{
+	return rqs_columns_open_table(c, bytes, length) && open_columns(c, c->route_end, bytes + length, wanted);
 }
 
 bool rqs_columns_route(struct rqs_columns *c, uint8_t *method, const char **text, uint16_t *length)

@@ -45,6 +45,8 @@ struct rqs_block {
 
 /* Checks the table and the columns' lengths. `wanted`: columns to decode, by RQS_COLUMN_BIT. False: c->error tells. */
 bool rqs_columns_open(struct rqs_columns *c, const uint8_t *bytes, size_t length, uint64_t wanted);
+/* The same for the counts and the route table alone, which `bytes` must hold in full: for rqs_columns_route. */
+bool rqs_columns_open_table(struct rqs_columns *c, const uint8_t *bytes, size_t length);
 /* The next entry of the route table; false behind the last. The template isn't terminated, and any byte may be in it.
  */
 bool rqs_columns_route(struct rqs_columns *c, uint8_t *method, const char **text, uint16_t *length);

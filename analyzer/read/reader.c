@@ -11,6 +11,7 @@
 
 #define HEADER sizeof(struct rqs_frame_header)
 #define SEARCH_WINDOW 65536u
+#define PREFIX_WINDOW_LOG 23 /* memory that a prefix may cost at most, as a power of two */
 
 static int say(struct rqs_damage *d, uint64_t offset, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
@@ -28,7 +29,8 @@ static int say(struct rqs_damage *d, uint64_t offset, const char *format, ...)
 static void start(struct rqs_reader *r)
 {
 	r->zstd = ZSTD_createDCtx();
-	if (!r->zstd) {
+	r->stream = ZSTD_createDCtx();
+	if (!r->zstd || !r->stream) {
 		fputs("reqscope: out of memory\n", stderr);
 		exit(2);
 	}
@@ -70,6 +72,7 @@ void rqs_reader_close(struct rqs_reader *r)
 {
 	rqs_source_close(&r->source);
 	ZSTD_freeDCtx(r->zstd);
+	ZSTD_freeDCtx(r->stream);
 	rqs_reader_release(r);
 	memset(r, 0, sizeof(*r));
 	r->source.fd = -1;
@@ -202,4 +205,23 @@ const uint8_t *rqs_reader_payload(struct rqs_reader *r, const struct rqs_frame *
 	else
 		return r->raw;
 	return NULL;
+}
+
+const uint8_t *rqs_reader_prefix(struct rqs_reader *r, const struct rqs_frame *frame, size_t *length)
+{
+	uint32_t wanted = frame->header.raw_length < RQS_PREFIX ? frame->header.raw_length : RQS_PREFIX;
+	ZSTD_inBuffer in = {r->stored, frame->header.stored_length, 0};
+
+	reserve(&r->raw, &r->raw_size, wanted);
+	ZSTD_outBuffer out = {r->raw, wanted, 0};
+	ZSTD_DCtx_reset(r->stream, ZSTD_reset_session_only);
+	ZSTD_DCtx_setParameter(r->stream, ZSTD_d_windowLogMax, PREFIX_WINDOW_LOG);
+	while (out.pos < wanted) {
+		size_t before = in.pos + out.pos;
+
+		if (ZSTD_isError(ZSTD_decompressStream(r->stream, &out, &in)) || in.pos + out.pos == before)
+			return NULL;
+	}
+	*length = wanted;
+	return r->raw;
 }

@@ -36,6 +36,7 @@ struct rqs_reader {
 	uint8_t *raw;       /* decompressed */
 	size_t raw_size;    /* allocated */
 	ZSTD_DCtx *zstd;
+	ZSTD_DCtx *stream;    /* for prefixes */
 	uint64_t search_left; /* bytes that resynchronising may still hash */
 };
 
@@ -60,5 +61,12 @@ enum rqs_read_result rqs_reader_next(struct rqs_reader *r, struct rqs_frame *fra
  * call. header.raw_length is its length, never 0.
  */
 const uint8_t *rqs_reader_payload(struct rqs_reader *r, const struct rqs_frame *frame, struct rqs_damage *damage);
+/*
+ * The first bytes of that payload, RQS_PREFIX or all of it if it is shorter,
+ * for a fraction of the cost. NULL when it can't be had so cheaply: take the
+ * whole payload then, which also tells what is wrong. Validity as above.
+ */
+#define RQS_PREFIX 65536u
+const uint8_t *rqs_reader_prefix(struct rqs_reader *r, const struct rqs_frame *frame, size_t *length);
 
 #endif

@@ -94,6 +94,18 @@ static void take_samples(struct pass *p, const struct rqs_frame *f, const uint8_
 		damaged_frame(p, f, c.error);
 }
 
+/* Asks the visitor with no more of the payload than its route table. */
+static bool rows_unwanted(struct pass *p, const struct rqs_frame *f)
+{
+	struct rqs_columns c;
+	size_t length;
+
+	if (!p->visit->wants_rows || f->header.type != RQS_FRAME_REQUESTS)
+		return false;
+	const uint8_t *prefix = rqs_reader_prefix(p->reader, f, &length);
+	return prefix && rqs_columns_open_table(&c, prefix, length) && !p->visit->wants_rows(p->visit->context, f, &c);
+}
+
 #define HAS(member) offsetof(struct rqs_visitor, member)
 
 /* One row a frame type: who takes its payload, and which member of the visitor must be there for it to be looked at. */
@@ -166,6 +178,8 @@ static bool take_frame(struct pass *p, const struct rqs_frame *f)
 		damaged_frame(p, f, "far too long for its type");
 		return true;
 	}
+	if (rows_unwanted(p, f))
+		return true;
 	const uint8_t *payload = rqs_reader_payload(p->reader, f, &d);
 	if (payload)
 		types[type].take(p, f, payload);

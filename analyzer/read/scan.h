@@ -19,6 +19,8 @@ struct rqs_visitor {
 	uint64_t request_columns; /* wanted, by RQS_COLUMN_BIT */
 	/* Run, process, totals, end. The object is freed afterwards. */
 	void (*json)(void *context, enum rqs_frame_type type, const cJSON *object);
+	/* Asked with a payload's route table, when that is cheap to have: false skips the rows. */
+	bool (*wants_rows)(void *context, const struct rqs_frame *frame, struct rqs_columns *columns);
 	/* Before a payload's first block: read its route table with rqs_columns_route. */
 	void (*routes)(void *context, const struct rqs_frame *frame, struct rqs_columns *columns);
 	void (*requests)(void *context, const struct rqs_frame *frame, const struct rqs_block *block);
