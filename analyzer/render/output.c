@@ -26,11 +26,19 @@ static char *to_stdout(const struct rqs_format *format, struct rqs_rendering *wh
 	return NULL;
 }
 
+/* A pipe, a terminal, /dev/null: there is nothing to protect, and nothing that a rename could replace. */
+static bool is_special(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
 char *rqs_output_check(const char *path, bool force)
 {
 	struct stat st;
 
-	if (!path || lstat(path, &st))
+	if (!path || is_special(path) || lstat(path, &st))
 		return NULL;
 	if (S_ISDIR(st.st_mode))
 		return rqs_format("%s is a directory; give a file name with -o", path);
@@ -70,6 +78,32 @@ static int write_file(const struct rqs_format *format, const struct rqs_renderin
 	return error;
 }
 
+static int write_special(const struct rqs_format *format, const struct rqs_rendering *what, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : write_file(format, what, fd);
+}
+
+static int write_new(const struct rqs_format *format, const struct rqs_rendering *what, const char *path, bool force)
+{
+	char *temporary = rqs_format("%s.XXXXXX", path);
+	mode_t mask = umask(0);
+	int fd = mkostemp(temporary, O_CLOEXEC), error = fd < 0 ? -errno : 0;
+
+	umask(mask);
+	if (!error)
+		error = fchmod(fd, 0666 & ~mask) ? -errno : 0;
+	if (!error)
+		error = write_file(format, what, fd);
+	if (!error)
+		error = publish(temporary, path, force);
+	if (error && fd >= 0)
+		unlink(temporary);
+	free(temporary);
+	return error;
+}
+
 char *rqs_output(const struct rqs_format *format, struct rqs_rendering what, const char *path, bool force)
 {
 	char *problem;
@@ -79,16 +113,6 @@ char *rqs_output(const struct rqs_format *format, struct rqs_rendering what, con
 	problem = rqs_output_check(path, force);
 	if (problem)
 		return problem;
-	char *temporary = rqs_format("%s.XXXXXX", path);
-	int fd = mkostemp(temporary, O_CLOEXEC);
-	int error = fd < 0 ? -errno : write_file(format, &what, fd);
-	if (!error)
-		error = publish(temporary, path, force);
-	if (error) {
-		problem = rqs_format("%s: %s", path, strerror(-error));
-		if (fd >= 0)
-			unlink(temporary);
-	}
-	free(temporary);
-	return problem;
+	int error = is_special(path) ? write_special(format, &what, path) : write_new(format, &what, path, force);
+	return error ? rqs_format("%s: %s", path, strerror(-error)) : NULL;
 }

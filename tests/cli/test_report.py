@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import random
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 from reqscope_cli import assert_counts, assert_metrics, one_line, report, run, statuses
@@ -272,6 +274,12 @@ def test_routes_are_one_over_all_inputs(tmp_path):
 # ---- forms ----
 
 
+def umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def test_nothing_in_a_trace_reaches_a_terminal_or_a_page_as_it_is(tmp_path):
     evil = ["/\x1b[2J\x1b]0;owned\x07", "/<script>alert(1)</script>", "/a|b`c", "/\u202egnp.exe", "/caf\u00e9", '/"q"&']
     requests = [Request(START + i, route=t) for i, t in enumerate(evil)]
@@ -317,6 +325,17 @@ def test_output_file(tmp_path):
     assert out.read_text().startswith("t\n")
     assert "No such file or directory" in one_line(run("report", "-o", tmp_path / "no/out", path, status=2)[1])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.html", "t.rqs"]
+    assert out.stat().st_mode & 0o777 == 0o666 & ~umask()
+
+
+def test_output_to_what_is_no_file(tmp_path):
+    """A device or a pipe is written to, never replaced."""
+    path = tmp_path / "t.rqs"
+    path.write_bytes(trace(some_requests(5)))
+    for option in ([], ["-f"]):
+        assert run("report", *option, "-o", "/dev/null", path) == ("", "")
+        assert Path("/dev/null").is_char_device()
+    assert run("report", "-o", "/dev/stdout", path)[0].startswith("t\n")
 
 
 # ---- command line ----
