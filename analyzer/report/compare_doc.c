@@ -300,7 +300,7 @@ static char *make_title(const struct rqs_comparison *c)
 	char *title = rqs_format("%s", c->side[0].name);
 
 	for (unsigned i = 1; i < c->sides; i++) {
-		char *longer = rqs_format("%s | %s", title, c->side[i].name);
+		char *longer = rqs_format("%s vs %s", title, c->side[i].name);
 
 		free(title);
 		title = longer;
