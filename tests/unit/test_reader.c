@@ -30,6 +30,15 @@ static size_t add_frame(uint8_t type, const char *payload)
 	return at;
 }
 
+/* The offset behind the frame at an offset. */
+static size_t behind(size_t at)
+{
+	struct rqs_frame_header h;
+
+	memcpy(&h, file + at, sizeof(h));
+	return at + sizeof(h) + h.stored_length;
+}
+
 /* What a reader makes of the first `size` bytes: 'F' a frame, 'P' one whose payload is bad, 'D' damage. */
 static const char *read_all(size_t size, uint64_t *first_damage)
 {
@@ -86,7 +95,7 @@ static void every_cut_is_damage_but_between_frames(void **unused)
 {
 	(void)unused;
 	make_file();
-	size_t second = 40 + ((struct rqs_frame_header *)file)->stored_length;
+	size_t second = behind(0);
 	for (size_t cut = 1; cut < length; cut++) {
 		const char *found = read_all(cut, NULL);
 
@@ -103,8 +112,8 @@ static void every_changed_byte_costs_one_frame(void **unused)
 {
 	(void)unused;
 	make_file();
-	size_t second = 40 + ((struct rqs_frame_header *)file)->stored_length;
-	size_t end = second + 40 + ((struct rqs_frame_header *)(file + second))->stored_length;
+	size_t second = behind(0);
+	size_t end = behind(second);
 	for (size_t at = second; at < end; at++)
 		for (int bit = 0; bit < 8; bit++) {
 			uint64_t where = 0;
