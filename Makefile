@@ -2,11 +2,13 @@
 #
 #   build/reqscope             the program: run, report, compare, ...
 #   build/libreqscope.so       the agent
+#   build/libreqscope-musl.so  the same for programs that use musl; where there is musl-gcc
 #   build/bench/*.so           agents with layers left out, baselines for `make bench`
 
 VERSION := 0.1.0
 PREFIX ?= /usr/local
 CC ?= gcc
+MUSL_CC ?= $(shell command -v musl-gcc)
 PYTHON ?= python3
 
 SAN ?=
@@ -39,7 +41,9 @@ endif
 FREESTANDING := -ffreestanding -fno-builtin -fno-stack-protector -fPIC -fvisibility=hidden \
 	-fno-tree-loop-distribute-patterns -fno-asynchronous-unwind-tables -fcf-protection=none -Iagent -DRQS_FREESTANDING
 # The rest of the agent may use libc with care; the host's TLS model is known, as ld.so loads us at the start.
-HOOK := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -fno-builtin-malloc -Iagent
+# Libc's checked functions (_FORTIFY_SOURCE) are only in glibc.
+HOOK := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -fno-builtin-malloc \
+	-U_FORTIFY_SOURCE -Iagent
 PROGRAM := -Iagent -Ianalyzer
 
 core_src := $(wildcard agent/core/*.c agent/proto/*.c)
@@ -54,7 +58,9 @@ program_obj := $(call obj,$(program_src))
 library_obj := $(filter-out $(BUILD)/obj/analyzer/main.o,$(program_obj))
 unit_bin := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(unit_src))
 
-all: $(BUILD)/reqscope $(BUILD)/libreqscope.so ## build the program and the agent
+libraries := $(BUILD)/libreqscope.so $(if $(MUSL_CC),$(BUILD)/libreqscope-musl.so)
+
+all: $(BUILD)/reqscope $(libraries) ## build the program and the agent
 
 $(BUILD)/obj/agent/core/%.o $(BUILD)/obj/agent/proto/%.o: KIND = $(FREESTANDING)
 $(BUILD)/obj/agent/hook/%.o $(BUILD)/obj/agent/runtime/%.o: KIND = $(HOOK)
@@ -82,9 +88,29 @@ $(BUILD)/reqscope: $(program_obj)
 
 # One rule for the agent and its baselines; AGENT_OBJ says what goes in.
 agent_link = $(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,--version-script=agent/hook/exports.map \
-	-Wl,-z,now,-z,relro,-z,defs,-z,nodelete -Wl,--hash-style=gnu -o $@ $(filter %.o,$^) -ldl
+	-Wl,-z,now,-z,relro,-z,nodelete -Wl,--hash-style=gnu -o $@ $(filter %.o,$^) $(LIBC)
+LIBC := -Wl,-z,defs -ldl
 
 $(BUILD)/libreqscope.so: $(core_obj) $(hook_obj) agent/hook/exports.map
+	$(call say,LINK,$@)
+	$(Q)$(agent_link)
+
+# For musl, whose loader needs no DT_NEEDED of libc; without one glibc's loader takes the library too (membership.c).
+# The kernel's headers come from the machine's own libc.
+musl_obj = $(patsubst %.c,$(BUILD)/obj-musl/%.o,$(core_src) $(hook_src))
+MUSL := -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch)
+
+$(BUILD)/obj-musl/agent/core/%.o $(BUILD)/obj-musl/agent/proto/%.o: KIND = $(FREESTANDING)
+$(BUILD)/obj-musl/agent/hook/%.o $(BUILD)/obj-musl/agent/runtime/%.o: KIND = $(HOOK)
+
+$(BUILD)/obj-musl/%.o: %.c
+	$(call say,MUSLCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) $(ALL_CFLAGS) $(MUSL) $(KIND) -c -o $@ $<
+
+$(BUILD)/libreqscope-musl.so: CC = $(MUSL_CC)
+$(BUILD)/libreqscope-musl.so: LIBC := -nodefaultlibs
+$(BUILD)/libreqscope-musl.so: $(musl_obj) agent/hook/exports.map
 	$(call say,LINK,$@)
 	$(Q)$(agent_link)
 
@@ -111,6 +137,25 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(library_obj) $(test_core_obj)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
+# The program and the core are linked to every unit test; a test of a hook names its object here.
+hook_test_obj = $(patsubst %,$(BUILD)/$(if $(SAN_FLAGS),sanobj,obj)/agent/hook/%.o,$(1))
+$(BUILD)/unit/test_interpreter: $(call hook_test_obj,interpreter)
+$(BUILD)/unit/test_environment: $(call hook_test_obj,environment)
+
+# Small servers and the like, for one C library and the other.
+c_servers := $(patsubst tests/servers/c/%.c,$(BUILD)/servers/%,$(wildcard tests/servers/c/*.c))
+c_servers += $(if $(MUSL_CC),$(addsuffix -musl,$(c_servers)))
+
+$(BUILD)/servers/%-musl: tests/servers/c/%.c
+	$(call say,MUSLCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -o $@ $< -lpthread
+
+$(BUILD)/servers/%: tests/servers/c/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -o $@ $< -lpthread
+
 unit: $(unit_bin) ## build and run the unit tests alone
 	$(Q)tests/run.sh unit $(BUILD)
 
@@ -119,7 +164,7 @@ deps: ## install what is missing from Debian, and the pinned test packages
 
 check: ## all tests
 	$(Q)tests/deps.sh check
-	$(Q)$(MAKE) --no-print-directory all baselines $(unit_bin)
+	$(Q)$(MAKE) --no-print-directory all baselines $(c_servers) $(unit_bin)
 	$(Q)tests/run.sh all $(BUILD)
 
 demo: ## record two small servers under load and compare them
@@ -153,10 +198,11 @@ format: ## clang-format all C files
 
 install: all ## install below PREFIX (DESTDIR in front)
 	install -D -m 755 $(BUILD)/reqscope $(DESTDIR)$(PREFIX)/bin/reqscope
-	install -D -m 755 $(BUILD)/libreqscope.so $(DESTDIR)$(PREFIX)/lib/reqscope/libreqscope.so
+	for library in $(notdir $(libraries)); do \
+		install -D -m 755 $(BUILD)/$$library $(DESTDIR)$(PREFIX)/lib/reqscope/$$library || exit 1; done
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/reqscope $(DESTDIR)$(PREFIX)/lib/reqscope/libreqscope.so
+	rm -f $(DESTDIR)$(PREFIX)/bin/reqscope $(addprefix $(DESTDIR)$(PREFIX)/lib/reqscope/,$(notdir $(libraries)))
 	-rmdir $(DESTDIR)$(PREFIX)/lib/reqscope
 
 dist: ## a source archive of the last commit

@@ -140,7 +140,7 @@ void rqs_activate(void)
 	uint32_t asleep = ASLEEP;
 	int saved = errno;
 
-	if (!rqs_session.wanted || rqs_in_vfork || rqs_load_relaxed(&state) != ASLEEP)
+	if (!rqs_session.wanted || rqs_session.stranger || rqs_in_vfork || rqs_load_relaxed(&state) != ASLEEP)
 		return;
 	if (!__atomic_compare_exchange_n(&state, &asleep, BUSY, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return;

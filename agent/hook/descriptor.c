@@ -151,6 +151,30 @@ RQS_EXPORT int dup3(int fd, int to, int flags)
 
 /* ---- the same by other names ---- */
 
+/* Variadic in the headers: at most one argument, of a long's size. */
+int rqs_fcntl(int fd, int command, long argument) __asm__("fcntl");
+
+RQS_EXPORT int rqs_fcntl(int fd, int command, long argument)
+{
+	int result = RQS_REAL(fcntl)(fd, command, argument);
+
+	if (rqs_unlikely(command == F_DUPFD || command == F_DUPFD_CLOEXEC) && result >= 0) {
+		closing(result); /* a close that wasn't seen */
+		rqs_descriptor_duplicated(fd, result);
+	}
+	return result;
+}
+
+/* What only glibc has. */
+#ifdef __GLIBC__
+
+int rqs_fcntl64(int fd, int command, long argument) __asm__("fcntl64");
+
+RQS_EXPORT int rqs_fcntl64(int fd, int command, long argument)
+{
+	return rqs_fcntl(fd, command, argument);
+}
+
 RQS_EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
 	/* With CLOSE_RANGE_CLOEXEC nothing is closed yet. */
@@ -165,25 +189,7 @@ RQS_EXPORT void closefrom(int first)
 	RQS_REAL(closefrom)(first);
 }
 
-/* Variadic in the headers: at most one argument, of a long's size. */
-int rqs_fcntl(int fd, int command, long argument) __asm__("fcntl");
-int rqs_fcntl64(int fd, int command, long argument) __asm__("fcntl64");
-
-RQS_EXPORT int rqs_fcntl(int fd, int command, long argument)
-{
-	int result = RQS_REAL(fcntl)(fd, command, argument);
-
-	if (rqs_unlikely(command == F_DUPFD || command == F_DUPFD_CLOEXEC) && result >= 0) {
-		closing(result); /* a close that wasn't seen */
-		rqs_descriptor_duplicated(fd, result);
-	}
-	return result;
-}
-
-RQS_EXPORT int rqs_fcntl64(int fd, int command, long argument)
-{
-	return rqs_fcntl(fd, command, argument);
-}
+#endif
 
 /* stdio reads and writes by calls inside libc that no one can interpose: such a connection is given up, and named. */
 RQS_EXPORT FILE *fdopen(int fd, const char *mode)

@@ -26,6 +26,17 @@
 
 #define RQS_EXPORT __attribute__((visibility("default")))
 
+/* What only glibc has: elsewhere neither looked for nor interposed. Its flags of recvmmsg and sendmmsg are an int. */
+#ifdef __GLIBC__
+#define RQS_REAL_GLIBC_LIST(X)                          \
+	X(int, close_range, (unsigned, unsigned, int))  \
+	X(void, closefrom, (int))
+typedef int rqs_mmsg_flags;
+#else
+#define RQS_REAL_GLIBC_LIST(X)
+typedef unsigned rqs_mmsg_flags;
+#endif
+
 /* X(result, name, parameters): the real functions behind our symbols, found by dlsym(RTLD_NEXT). */
 #define RQS_REAL_LIST(X)                                                                        \
 	X(ssize_t, read, (int, void *, size_t))                                                 \
@@ -50,15 +61,13 @@
 	X(int, dup, (int))                                                                      \
 	X(int, dup2, (int, int))                                                                \
 	X(int, dup3, (int, int, int))                                                           \
-	X(int, close_range, (unsigned, unsigned, int))                                          \
-	X(void, closefrom, (int))                                                               \
 	X(int, fcntl, (int, int, long))                                                         \
 	X(FILE *, fdopen, (int, const char *))                                                  \
 	X(int, prctl, (int, long, long, long, long))                                            \
 	X(long, syscall, (long, long, long, long, long, long, long))                            \
-	X(int, recvmmsg, (int, struct mmsghdr *, unsigned, int, struct timespec *))             \
-	X(int, sendmmsg, (int, struct mmsghdr *, unsigned, int))                                \
-	X(ssize_t, splice, (int, off64_t *, int, off64_t *, size_t, unsigned))                  \
+	X(int, recvmmsg, (int, struct mmsghdr *, unsigned, rqs_mmsg_flags, struct timespec *))  \
+	X(int, sendmmsg, (int, struct mmsghdr *, unsigned, rqs_mmsg_flags))                     \
+	X(ssize_t, splice, (int, off_t *, int, off_t *, size_t, unsigned))                      \
 	X(int, clone, (int (*)(void *), void *, int, void *, long, long, long))                 \
 	X(int, posix_spawn, (pid_t *, const char *, const posix_spawn_file_actions_t *,         \
 			     const posix_spawnattr_t *, char *const *, char *const *))          \
@@ -74,7 +83,8 @@
 	X(int, poll, (struct pollfd *, nfds_t, int))                                            \
 	X(int, ppoll, (struct pollfd *, nfds_t, const struct timespec *, const sigset_t *))     \
 	X(int, select, (int, fd_set *, fd_set *, fd_set *, struct timeval *))                   \
-	X(int, pselect, (int, fd_set *, fd_set *, fd_set *, const struct timespec *, const sigset_t *))
+	X(int, pselect, (int, fd_set *, fd_set *, fd_set *, const struct timespec *, const sigset_t *)) \
+	RQS_REAL_GLIBC_LIST(X)
 
 struct rqs_real {
 #define RQS_REAL_FIELD(result, name, parameters) result(*name) parameters;

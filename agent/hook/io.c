@@ -300,7 +300,8 @@ RQS_EXPORT ssize_t sendfile(int to, int from, off_t *offset, size_t size)
 
 /* ---- several messages at once, and pipes ---- */
 
-RQS_EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+RQS_EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, rqs_mmsg_flags flags,
+			struct timespec *timeout)
 {
 	rqs_arrival_decline(fd);
 	int got = RQS_REAL(recvmmsg)(fd, messages, count, flags, timeout);
@@ -310,12 +311,12 @@ RQS_EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int fl
 
 		if (m->msg_controllen && rqs_active())
 			received_descriptors(m);
-		received(fd, m->msg_iov, m->msg_iovlen, flags, (ssize_t)messages[i].msg_len, 0);
+		received(fd, m->msg_iov, m->msg_iovlen, (int)flags, (ssize_t)messages[i].msg_len, 0);
 	}
 	return got;
 }
 
-RQS_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+RQS_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, rqs_mmsg_flags flags)
 {
 	struct output out = output_begin(fd);
 	int sent = RQS_REAL(sendmmsg)(fd, messages, count, flags);
@@ -328,7 +329,7 @@ RQS_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int fl
 	return sent;
 }
 
-RQS_EXPORT ssize_t splice(int from, off64_t *from_at, int to, off64_t *to_at, size_t size, unsigned flags)
+RQS_EXPORT ssize_t splice(int from, off_t *from_at, int to, off_t *to_at, size_t size, unsigned flags)
 {
 	struct output out = output_begin(to);
 	ssize_t n = RQS_REAL(splice)(from, from_at, to, to_at, size, flags);
@@ -338,7 +339,9 @@ RQS_EXPORT ssize_t splice(int from, off64_t *from_at, int to, off64_t *to_at, si
 	return n;
 }
 
-/* ---- the same under other names: off_t has 64 bits here, and the checks have passed when the real one runs ---- */
+/* ---- glibc's other names: off_t has 64 bits here, and the checks have passed when the real one runs ---- */
+
+#ifdef __GLIBC__
 
 RQS_EXPORT ssize_t sendfile64(int to, int from, off_t *offset, size_t size) __attribute__((alias("sendfile")));
 
@@ -346,7 +349,8 @@ ssize_t __read_chk(int fd, void *buffer, size_t size, size_t room);
 ssize_t __recv_chk(int fd, void *buffer, size_t size, size_t room, int flags);
 ssize_t __recvfrom_chk(int fd, void *buffer, size_t size, size_t room, int flags, struct sockaddr *address,
 		       socklen_t *length);
-void __chk_fail(void) __attribute__((noreturn));
+/* Weak, as musl's loader couldn't load us without it (membership.c, is_stranger). */
+void __chk_fail(void) __attribute__((noreturn, weak));
 
 RQS_EXPORT ssize_t __read_chk(int fd, void *buffer, size_t size, size_t room)
 {
@@ -369,3 +373,5 @@ RQS_EXPORT ssize_t __recvfrom_chk(int fd, void *buffer, size_t size, size_t room
 		__chk_fail();
 	return recvfrom(fd, buffer, size, flags, address, length);
 }
+
+#endif

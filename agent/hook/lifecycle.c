@@ -132,28 +132,46 @@ static void exec_failed(void)
 		rqs_agent_exec(&rqs_agent, false);
 }
 
-static bool complete(char *const *envp)
+static bool may_change(char *const *envp)
 {
-	return !rqs_session.wanted || !envp || rqs_session_in_environment(envp) ||
-	       rqs_session_environment_size(envp) > ENVIRONMENT_MAX;
+	return rqs_session.wanted && envp && rqs_session_environment_size(envp) <= ENVIRONMENT_MAX;
 }
 
-/* An expression for the environment to pass on; alloca forbids a function of its own. */
-#define WITH_SESSION(envp, to)                                                                  \
-	do {                                                                                    \
-		if (!complete(envp)) {                                                          \
-			to = alloca(rqs_session_environment_size(envp) * sizeof(char *));       \
-			rqs_session_environment(envp, to, alloca(rqs_session_preload_size(envp))); \
-		} else {                                                                        \
-			to = (char **)(envp);                                                   \
-		}                                                                               \
+/* The library for the program that `look` looks at; no more looking once the host has restricted its system calls. */
+#define LIBRARY_FOR(look) \
+	rqs_session_library(rqs_load_relaxed(&rqs_agent.frozen) ? RQS_INTERPRETER_UNKNOWN : (look))
+
+/*
+ * The environment to pass on, with the library that fits the program: one for
+ * another C library would end it. Alloca forbids a function of its own.
+ *
+ * libc's own ways to an exec (system(), popen()) come by none of these hooks:
+ * they start a shell with the environment as it is, and the shell's exec has
+ * the hooks again.
+ */
+#define WITH_SESSION(envp, look, to)                                                                       \
+	do {                                                                                               \
+		to = (char **)(envp);                                                                      \
+		if (!may_change(envp))                                                                     \
+			break;                                                                             \
+		const char *library_ = LIBRARY_FOR(look);                                                  \
+		if (rqs_session_in_environment(envp, library_))                                            \
+			break;                                                                             \
+		to = alloca(rqs_session_environment_size(envp) * sizeof(char *));                          \
+		rqs_session_environment(envp, library_, to, alloca(rqs_session_preload_size(envp, library_))); \
 	} while (0)
+
+/* The process's own PATH, even where another goes to the program: as libc searches. */
+static enum rqs_interpreter of_command(const char *file)
+{
+	return rqs_interpreter_of_command(file, getenv("PATH"));
+}
 
 RQS_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
 	char **environment;
 
-	WITH_SESSION(envp, environment);
+	WITH_SESSION(envp, rqs_interpreter_of(path), environment);
 	exec_begins();
 	int result = RQS_REAL(execve)(path, argv, environment);
 	exec_failed();
@@ -164,7 +182,7 @@ RQS_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
 	char **environment;
 
-	WITH_SESSION(envp, environment);
+	WITH_SESSION(envp, of_command(file), environment);
 	exec_begins();
 	int result = RQS_REAL(execvpe)(file, argv, environment);
 	exec_failed();
@@ -175,7 +193,7 @@ RQS_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
 	char **environment;
 
-	WITH_SESSION(envp, environment);
+	WITH_SESSION(envp, rqs_interpreter_of_descriptor(fd), environment);
 	exec_begins();
 	int result = RQS_REAL(fexecve)(fd, argv, environment);
 	exec_failed();
@@ -197,7 +215,7 @@ RQS_EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_
 {
 	char **environment;
 
-	WITH_SESSION(envp, environment);
+	WITH_SESSION(envp, rqs_interpreter_of(path), environment);
 	return RQS_REAL(posix_spawn)(pid, path, actions, attributes, argv, environment);
 }
 
@@ -206,7 +224,7 @@ RQS_EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file
 {
 	char **environment;
 
-	WITH_SESSION(envp, environment);
+	WITH_SESSION(envp, of_command(file), environment);
 	return RQS_REAL(posix_spawnp)(pid, file, actions, attributes, argv, environment);
 }
 

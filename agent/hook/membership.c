@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ON_DEMAND_MARK ".p"
@@ -86,12 +87,45 @@ static void publish_token(void)
 	environ = copy;
 }
 
+#ifdef __GLIBC__
+#define SIBLING "libreqscope-musl.so"
+#else
+#define SIBLING "libreqscope.so"
+#endif
+
+static void find_sibling(void)
+{
+	size_t n = (size_t)(strrchr(rqs_session.library, '/') + 1 - rqs_session.library);
+
+	if (!strcmp(rqs_session.library + n, SIBLING) || n + sizeof(SIBLING) > sizeof(rqs_session.sibling))
+		return; /* as where musl is the machine's only C library */
+	memcpy(rqs_session.sibling, rqs_session.library, n);
+	strcpy(rqs_session.sibling + n, SIBLING);
+}
+
 static bool find_library(void)
 {
 	Dl_info info;
 
-	return dladdr(&rqs_session, &info) && info.dli_fname &&
-	       join_path(rqs_session.library, sizeof(rqs_session.library), rqs_session.directory, info.dli_fname);
+	if (!dladdr(&rqs_session, &info) || !info.dli_fname ||
+	    !join_path(rqs_session.library, sizeof(rqs_session.library), rqs_session.directory, info.dli_fname))
+		return false;
+	find_sibling();
+	return true;
+}
+
+extern const char *gnu_get_libc_version(void) __attribute__((weak));
+
+/*
+ * The hooks give each program its own C library's build of ours. Where there
+ * is none (system() of a musl server starts a glibc shell, a static program
+ * starts anything), the other one gets in: it can be loaded, and keeps off.
+ */
+static bool is_stranger(void)
+{
+	bool in_glibc = gnu_get_libc_version != NULL;
+
+	return in_glibc != (RQS_INTERPRETER_OWN == RQS_INTERPRETER_GLIBC);
 }
 
 static void __attribute__((constructor)) learn(void)
@@ -115,10 +149,9 @@ static void __attribute__((constructor)) learn(void)
 	strcat(rqs_session.environment, rqs_session.token);
 	if (rqs_session.on_demand)
 		strcat(rqs_session.environment, ON_DEMAND_MARK);
-	strcpy(rqs_session.preload, "LD_PRELOAD=");
-	strcat(rqs_session.preload, rqs_session.library);
 	if (!known)
 		publish_token();
+	rqs_session.stranger = is_stranger();
 	rqs_session.wanted = true;
 end:
 	errno = saved;

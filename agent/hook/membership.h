@@ -2,6 +2,7 @@
 #ifndef REQSCOPE_MEMBERSHIP_H
 #define REQSCOPE_MEMBERSHIP_H
 
+#include "hook/interpreter.h"
 #include "reqscope/region.h"
 
 #include <limits.h>
@@ -15,12 +16,13 @@
 struct rqs_session {
 	bool wanted;    /* there is a token: this process and its children belong to a session */
 	bool on_demand; /* plain LD_PRELOAD: the first server of the session starts the collector */
+	bool stranger;  /* we are built for another C library than the process has: only its children matter */
 	char token[RQS_TOKEN_LENGTH + 1];
 	char environment[sizeof(RQS_ENV_SESSION) + RQS_TOKEN_LENGTH + 4]; /* "REQSCOPE_SESSION=token[.p]" */
-	char library[PATH_MAX];       /* our own file */
-	char preload[PATH_MAX + 16];  /* "LD_PRELOAD=" library */
-	char out[PATH_MAX];           /* REQSCOPE_OUT made absolute, or "" */
-	char directory[PATH_MAX];     /* the working directory at the start */
+	char library[PATH_MAX];   /* our own file */
+	char sibling[PATH_MAX];   /* beside it, that for the other C library, which need not be there; or "" */
+	char out[PATH_MAX];       /* REQSCOPE_OUT made absolute, or "" */
+	char directory[PATH_MAX]; /* the working directory at the start */
 };
 extern struct rqs_session rqs_session;
 
@@ -30,15 +32,18 @@ int rqs_session_join(void **region, uint64_t *size, bool *foreign_pids);
 /* Starts `reqscope collect` for the session, outside of this process's family. 0 or -errno; waits until it is ready. */
 int rqs_session_start_collector(void);
 
-/* True when envp holds what a child needs to join: our library in LD_PRELOAD, and the token. */
-bool rqs_session_in_environment(char *const *envp);
+/* What is to be preloaded into a program: the library that fits, or NULL for none of ours. */
+const char *rqs_session_library(enum rqs_interpreter interpreter);
+
+/* True when envp is what a child needs: the token, and in LD_PRELOAD that library and no other of ours. */
+bool rqs_session_in_environment(char *const *envp, const char *library);
 /* How many pointers rqs_session_environment() may write: the count of envp, and the closing NULL, and two. */
 size_t rqs_session_environment_size(char *const *envp);
 /*
- * Copies envp to `to`, completed by what is missing; `preload` is room for a
- * new LD_PRELOAD of at least rqs_session_preload_size(envp) bytes.
+ * Copies envp to `to`, with what a child needs; `preload` is room for a
+ * new LD_PRELOAD of at least rqs_session_preload_size(envp, library) bytes.
  */
-size_t rqs_session_preload_size(char *const *envp);
-void rqs_session_environment(char *const *envp, char **to, char *preload);
+size_t rqs_session_preload_size(char *const *envp, const char *library);
+void rqs_session_environment(char *const *envp, const char *library, char **to, char *preload);
 
 #endif

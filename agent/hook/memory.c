@@ -14,6 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __GLIBC__
+#define GLIBC_ALLOCATORS(X) X(void *, pvalloc, (size_t))
+#else
+#define GLIBC_ALLOCATORS(X)
+#endif
+
 /* X(result, name, parameters) */
 #define ALLOCATORS(X)                                        \
 	X(void *, malloc, (size_t))                          \
@@ -25,7 +31,7 @@
 	X(void *, aligned_alloc, (size_t, size_t))           \
 	X(void *, memalign, (size_t, size_t))                \
 	X(void *, valloc, (size_t))                          \
-	X(void *, pvalloc, (size_t))
+	GLIBC_ALLOCATORS(X)
 
 static struct {
 #define FIELD(result, name, parameters) result(*name) parameters;
@@ -72,6 +78,25 @@ static inline bool ready(void)
 	return true;
 }
 
+/*
+ * musl's allocators call each other by their public names, hence ours: what
+ * calloc takes from malloc, or valloc from memalign, is to count once.
+ */
+#ifdef __GLIBC__
+#define ONE_CALL(call) (call)
+static const bool inside = false;
+#else
+static _Thread_local bool inside;
+#define ONE_CALL(call)                        \
+	({                                    \
+		bool before_ = inside;        \
+		inside = true;                \
+		__auto_type result_ = (call); \
+		inside = before_;             \
+		result_;                      \
+	})
+#endif
+
 static void __attribute__((noinline)) count_first(size_t bytes)
 {
 	struct rqs_call call;
@@ -87,6 +112,8 @@ static inline void count(size_t bytes)
 {
 	struct rqs_worker *worker = &rqs_self;
 
+	if (inside)
+		return;
 	if (rqs_likely(rqs_worker_ready(&rqs_agent, worker)))
 		rqs_worker_allocated(worker, bytes);
 	else if (rqs_active())
@@ -106,7 +133,7 @@ RQS_EXPORT void *calloc(size_t n, size_t size)
 	if (rqs_unlikely(!ready()))
 		return arena_take(n * size); /* the linker's own small sizes; the arena is zero */
 	count(n * size);
-	return next.calloc(n, size);
+	return ONE_CALL(next.calloc(n, size));
 }
 
 static void *leave_arena(void *p, size_t size)
@@ -126,7 +153,7 @@ RQS_EXPORT void *realloc(void *p, size_t size)
 	if (rqs_unlikely(!ready()))
 		return arena_take(size);
 	count(size);
-	return next.realloc(p, size);
+	return ONE_CALL(next.realloc(p, size));
 }
 
 RQS_EXPORT void *reallocarray(void *p, size_t n, size_t size)
@@ -152,7 +179,7 @@ RQS_EXPORT int posix_memalign(void **p, size_t alignment, size_t size)
 	if (rqs_unlikely(!ready()))
 		return ENOMEM;
 	count(size);
-	return next.posix_memalign(p, alignment, size);
+	return ONE_CALL(next.posix_memalign(p, alignment, size));
 }
 
 RQS_EXPORT void *aligned_alloc(size_t alignment, size_t size)
@@ -168,7 +195,7 @@ RQS_EXPORT void *memalign(size_t alignment, size_t size)
 	if (rqs_unlikely(!ready()))
 		return NULL;
 	count(size);
-	return next.memalign(alignment, size);
+	return ONE_CALL(next.memalign(alignment, size));
 }
 
 RQS_EXPORT void *valloc(size_t size)
@@ -176,9 +203,10 @@ RQS_EXPORT void *valloc(size_t size)
 	if (rqs_unlikely(!ready()))
 		return NULL;
 	count(size);
-	return next.valloc(size);
+	return ONE_CALL(next.valloc(size));
 }
 
+#ifdef __GLIBC__
 RQS_EXPORT void *pvalloc(size_t size)
 {
 	if (rqs_unlikely(!ready()))
@@ -186,3 +214,4 @@ RQS_EXPORT void *pvalloc(size_t size)
 	count(size);
 	return next.pvalloc(size);
 }
+#endif

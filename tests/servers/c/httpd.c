@@ -1,0 +1,171 @@
+/*
+ * httpd.c - a small HTTP/1.1 server of POSIX alone, a thread a connection, to
+ * be built for one C library and the other.
+ *
+ *    httpd PORT
+ *
+ * GET /json, /users/N, /alloc?kb=N (one malloc and one calloc of that size,
+ * and no other), /__count (not counted itself), POST /echo with a length.
+ */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define HEAD_MAX 8192
+#define BODY_MAX 65536
+
+static atomic_uint served;
+
+struct connection {
+	int fd;
+	size_t length; /* of what was read and not yet answered */
+	char text[HEAD_MAX + BODY_MAX + 1];
+};
+
+static bool answer(struct connection *c, const char *status, const char *body, size_t length)
+{
+	char head[256];
+	int n = snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n",
+			 status, length);
+	struct iovec parts[] = {{head, (size_t)n}, {(char *)(uintptr_t)body, length}};
+
+	return writev(c->fd, parts, 2) == (ssize_t)((size_t)n + length);
+}
+
+static void allocate(size_t size)
+{
+	volatile char *a = malloc(size), *b = calloc(size, 1);
+
+	if (a && b)
+		a[size / 2] = b[size / 2];
+	free((void *)(uintptr_t)a);
+	free((void *)(uintptr_t)b);
+}
+
+static bool handle(struct connection *c, const char *target, const char *body, size_t length)
+{
+	static const char json[] = "{\"message\": \"Hello, World!\"}";
+	char text[64];
+	unsigned n;
+
+	if (!strcmp(target, "/__count")) {
+		snprintf(text, sizeof(text), "{\"count\": %u}", atomic_load(&served));
+		return answer(c, "200 OK", text, strlen(text));
+	}
+	atomic_fetch_add(&served, 1);
+	if (!strcmp(target, "/json"))
+		return answer(c, "200 OK", json, sizeof(json) - 1);
+	if (!strcmp(target, "/echo"))
+		return answer(c, "200 OK", body, length);
+	if (sscanf(target, "/alloc?kb=%u", &n) == 1 && n && n <= 65536) {
+		allocate((size_t)n * 1024);
+		return answer(c, "200 OK", "{}", 2);
+	}
+	if (sscanf(target, "/users/%u", &n) == 1 && n) {
+		snprintf(text, sizeof(text), "{\"id\": %u}", n);
+		return answer(c, "200 OK", text, strlen(text));
+	}
+	return answer(c, "404 Not Found", "{}", 2);
+}
+
+static size_t content_length(const char *head)
+{
+	static const char name[] = "\r\ncontent-length:";
+
+	for (const char *line = strstr(head, "\r\n"); line; line = strstr(line + 2, "\r\n"))
+		if (!strncasecmp(line, name, sizeof(name) - 1))
+			return (size_t)strtoul(line + sizeof(name) - 1, NULL, 10);
+	return 0;
+}
+
+/* Answers the request at the start of the text when all of it is there. *used: its length, 0 when it isn't. */
+static bool answer_one(struct connection *c, size_t *used)
+{
+	char target[256], *end;
+
+	*used = 0;
+	c->text[c->length] = 0;
+	end = strstr(c->text, "\r\n\r\n");
+	if (!end)
+		return c->length < HEAD_MAX;
+	end[2] = 0;
+	size_t head = (size_t)(end + 4 - c->text), body = content_length(c->text);
+	end[2] = '\r';
+	if (head > HEAD_MAX || body > BODY_MAX || sscanf(c->text, "%*15s %255s", target) != 1)
+		return false;
+	if (c->length < head + body)
+		return true;
+	*used = head + body;
+	return handle(c, target, c->text + head, body);
+}
+
+static void *serve(void *argument)
+{
+	struct connection *c = argument;
+	ssize_t got;
+
+	while ((got = read(c->fd, c->text + c->length, sizeof(c->text) - 1 - c->length)) > 0) {
+		bool goes_on;
+		size_t used;
+
+		c->length += (size_t)got;
+		do {
+			goes_on = answer_one(c, &used);
+			c->length -= used;
+			memmove(c->text, c->text + used, c->length);
+		} while (goes_on && used && c->length);
+		if (!goes_on)
+			break;
+	}
+	close(c->fd);
+	free(c);
+	return NULL;
+}
+
+static int listen_at(int port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, 1024)) {
+		perror("httpd");
+		exit(1);
+	}
+	return fd;
+}
+
+int main(int argc, char **argv)
+{
+	pthread_attr_t detached;
+	int listener, on = 1;
+
+	if (argc != 2)
+		return 2;
+	signal(SIGPIPE, SIG_IGN);
+	pthread_attr_init(&detached);
+	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+	listener = listen_at(atoi(argv[1]));
+	for (;;) {
+		struct connection *c = calloc(1, sizeof(*c));
+		pthread_t thread;
+
+		if (!c || (c->fd = accept(listener, NULL, NULL)) < 0)
+			return 1;
+		setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		if (pthread_create(&thread, &detached, serve, c))
+			return 1;
+	}
+}

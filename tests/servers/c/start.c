@@ -1,0 +1,86 @@
+/*
+ * start.c - starts a program in one of the ways there are, and ends with its
+ * status; to be built for one C library and the other.
+ *
+ *    start exec|execvp|execle|fexecve|fork|vfork|spawn|spawnp|system|popen PROGRAM [ARGUMENT...]
+ *
+ * PROGRAM is a path, or for execvp and spawnp a name on the PATH.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static int status_of(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int wait_for(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return 125;
+	return status_of(status);
+}
+
+static int spawn(char **command, int by_name)
+{
+	pid_t pid;
+	int error = by_name ? posix_spawnp(&pid, command[0], NULL, NULL, command, environ)
+			    : posix_spawn(&pid, command[0], NULL, NULL, command, environ);
+
+	return error ? 126 : wait_for(pid);
+}
+
+static int by_shell(char **command, int by_pipe)
+{
+	char line[4096] = "", buffer[4096];
+	size_t got;
+
+	for (; *command; command++)
+		snprintf(line + strlen(line), sizeof(line) - strlen(line), "'%s' ", *command);
+	if (!by_pipe)
+		return status_of(system(line));
+	FILE *output = popen(line, "r");
+	while (output && (got = fread(buffer, 1, sizeof(buffer), output)) > 0)
+		fwrite(buffer, 1, got, stdout);
+	return output ? status_of(pclose(output)) : 125;
+}
+
+int main(int argc, char **argv)
+{
+	const char *how = argv[1];
+	char **command = argv + 2;
+	pid_t pid;
+
+	if (argc < 3)
+		return 2;
+	if (!strcmp(how, "exec"))
+		execv(command[0], command);
+	else if (!strcmp(how, "execvp"))
+		execvp(command[0], command);
+	else if (!strcmp(how, "execle"))
+		execle(command[0], command[0], command[1], NULL, environ);
+	else if (!strcmp(how, "fexecve"))
+		fexecve(open(command[0], O_PATH | O_CLOEXEC), command, environ);
+	else if (!strcmp(how, "fork") && (pid = fork()))
+		return wait_for(pid);
+	else if (!strcmp(how, "vfork") && (pid = vfork()))
+		return wait_for(pid);
+	else if (!strcmp(how, "fork") || !strcmp(how, "vfork"))
+		execv(command[0], command);
+	else if (!strncmp(how, "spawn", 5))
+		return spawn(command, how[5] == 'p');
+	else if (!strcmp(how, "system") || !strcmp(how, "popen"))
+		return by_shell(command, how[0] == 'p');
+	_exit(126);
+}
