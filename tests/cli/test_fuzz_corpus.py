@@ -16,11 +16,11 @@ def seeds(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["columns", "trace"])
+@pytest.mark.parametrize("name", ["columns", "connection", "http1", "region", "trace"])
 def test_corpus(name, seeds, tmp_path):
     sources = subprocess.run([FUZZ / "sources.sh", name], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     command = ["gcc", "-std=gnu11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
-               "-D_GNU_SOURCE", '-DRQS_VERSION="fuzz"', "-Iinclude", "-Ianalyzer", "-o", tmp_path / name, FUZZ / "driver.c",
+               "-D_GNU_SOURCE", '-DRQS_VERSION="fuzz"', "-Iinclude", "-Iagent", "-Ianalyzer", "-o", tmp_path / name, FUZZ / "driver.c",
                FUZZ / f"fuzz_{name}.c", *sources.split(), "-lzstd", "-lcjson", "-lm"]  # fmt: skip
     subprocess.run(command, cwd=ROOT, check=True)
     folders = [f for f in (seeds / name, FUZZ / "corpus" / name) if f.is_dir()]

@@ -3,5 +3,7 @@
 case $1 in
 trace) ls analyzer/base/*.c analyzer/read/*.c analyzer/stats/*.c analyzer/model/*.c analyzer/report/*.c analyzer/render/*.c ;;
 columns) ls analyzer/read/columns.c ;;
-*) ls agent/core/*.c agent/proto/*.c ;;
+http1) ls agent/proto/http1.c agent/core/route.c ;;
+connection) ls agent/core/*.c agent/proto/*.c agent/collect/mapping.c ;;
+region) ls agent/collect/*.c | grep -v -e session -e background -e kin ;;
 esac
