@@ -216,6 +216,9 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 	@echo '  SAN=address|undefined|thread, COVERAGE=1: kinds of build, each in a folder of its own; V=1: show commands'
 
+# Objects of tests are made on the way to their programs; keep them.
+.SECONDARY:
+
 .PHONY: all unit deps check demo bench baselines fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

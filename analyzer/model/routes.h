@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RQS_SEGMENTS_MAX 30   /* names at one position */
+#define RQS_SEGMENTS_MAX 100  /* names at one position: more than an API has endpoints side by side, fewer than ids */
 #define RQS_TEMPLATES_MAX 200 /* in the end; collapses more where there are more */
 #define RQS_NODES_MAX 65536   /* while adding */
 

@@ -235,8 +235,8 @@ def routes_of(tmp_path, requests):
 
 
 def test_high_cardinality_becomes_a_parameter_in_any_order(tmp_path):
-    templates = [f"/shop/{name}/price" for name in "abcdefghijklmnopqrstuvwxyzABCDEFG"] + ["/shop/{}", "/about"]
-    expected = {("GET", "/shop/{}/price"): 33, ("GET", "/shop/{}"): 1, ("GET", "/about"): 1}
+    templates = [f"/shop/thing-{i}/price" for i in range(101)] + ["/shop/{}", "/about"]
+    expected = {("GET", "/shop/{}/price"): 101, ("GET", "/shop/{}"): 1, ("GET", "/about"): 1}
     for seed in range(5):
         random.Random(seed).shuffle(templates)
         assert routes_of(tmp_path, [Request(START + i, route=t) for i, t in enumerate(templates)]) == expected
