@@ -263,10 +263,10 @@ def test_hostile_routes_stay_few(tmp_path):
 
 def test_routes_are_one_over_all_inputs(tmp_path):
     """Templates too many only when taken together are collapsed in both."""
-    for name, letters in (("a", "abcdefghijklmnop"), ("b", "qrstuvwxyzABCDEFG")):
-        requests = [Request(START + i, route=f"/{c}") for i, c in enumerate(letters)]
+    for name in "ab":
+        requests = [Request(START + i, route=f"/{name}-thing-{i}") for i in range(51)]
         (tmp_path / f"{name}.rqs").write_bytes(trace(requests))
-        assert len(report(tmp_path / f"{name}.rqs")[0]["routes"]) == len(letters)
+        assert len(report(tmp_path / f"{name}.rqs")[0]["routes"]) == 51
     both = report(tmp_path / "a.rqs", tmp_path / "b.rqs")
     assert [[r["route"] for r in t["routes"]] for t in both] == [["/{}"], ["/{}"]]
 
