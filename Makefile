@@ -128,7 +128,12 @@ $(BUILD)/bench/libreqscope-sockets.so: $(core_obj) $(filter-out %/memory.o,$(hoo
 	$(call say,LINK,$@)
 	$(Q)$(agent_link)
 
-baselines: $(BUILD)/bench/libreqscope-nop.so $(BUILD)/bench/libreqscope-sockets.so
+# An agent looks for the program beside itself.
+$(BUILD)/bench/reqscope: $(BUILD)/reqscope
+	@mkdir -p $(@D)
+	$(Q)ln -sf ../reqscope $@
+
+baselines: $(addprefix $(BUILD)/bench/,libreqscope-nop.so libreqscope-sockets.so reqscope)
 
 # ---- tests ----
 
@@ -200,9 +205,13 @@ install: all ## install below PREFIX (DESTDIR in front)
 	install -D -m 755 $(BUILD)/reqscope $(DESTDIR)$(PREFIX)/bin/reqscope
 	for library in $(notdir $(libraries)); do \
 		install -D -m 755 $(BUILD)/$$library $(DESTDIR)$(PREFIX)/lib/reqscope/$$library || exit 1; done
+	install -D -m 644 analyzer/reqscope.1 $(DESTDIR)$(PREFIX)/share/man/man1/reqscope.1
+	install -D -m 644 analyzer/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/reqscope
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/reqscope $(addprefix $(DESTDIR)$(PREFIX)/lib/reqscope/,$(notdir $(libraries)))
+	rm -f $(DESTDIR)$(PREFIX)/bin/reqscope $(addprefix $(DESTDIR)$(PREFIX)/lib/reqscope/,$(notdir $(libraries))) \
+		$(DESTDIR)$(PREFIX)/share/man/man1/reqscope.1 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/reqscope
 	-rmdir $(DESTDIR)$(PREFIX)/lib/reqscope
 
 dist: ## a source archive of the last commit

@@ -1,0 +1,24 @@
+# bash completion for reqscope
+_reqscope()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
+
+	if [ "$COMP_CWORD" -eq 1 ]; then
+		mapfile -t COMPREPLY < <(compgen -W "run report compare info --help --version" -- "$cur")
+		return
+	fi
+	case $prev in
+	--format)
+		mapfile -t COMPREPLY < <(compgen -W "text json md html" -- "$cur")
+		return
+		;;
+	esac
+	case $command:$cur in
+	run:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --help --" -- "$cur") ;;
+	report:-* | compare:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --help" -- "$cur") ;;
+	info:-*) mapfile -t COMPREPLY < <(compgen -W "--format --help" -- "$cur") ;;
+	run:*) mapfile -t COMPREPLY < <(compgen -c -- "$cur") ;;
+	*) mapfile -t COMPREPLY < <(compgen -f -X '!*.rqs' -- "$cur" && true; compgen -d -- "$cur") ;;
+	esac
+}
+complete -o filenames -F _reqscope reqscope
