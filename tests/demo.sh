@@ -21,7 +21,7 @@ record() {
 	kill -TERM "$serve"
 	wait "$serve" || true # the status of a server that was ended
 	trap - EXIT
-	sed -n 's/^ *\([0-9]* requests in .*s\),.*/demo: wrk counted \1/p' "$out/$1.wrk"
+	sed -n 's/^ *\([0-9]* requests in .*s\),.*/demo: wrk counted \1 (not what was on its way at the end)/p' "$out/$1.wrk"
 }
 
 wait_for_line() {
