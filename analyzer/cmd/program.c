@@ -128,7 +128,7 @@ const char *rqs_program_obstacle(enum rqs_program_kind kind)
 	case PROGRAM_STATIC:
 		return "is statically linked: not recorded";
 	case PROGRAM_MUSL:
-		return "uses the musl C library: not recorded";
+		return "uses the musl C library, for which this build has no agent: not recorded";
 	case PROGRAM_OTHER_MACHINE:
 		return "is not an x86-64 program: not recorded";
 	case PROGRAM_SETUID:

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #define LIBRARY "libreqscope.so"
+#define MUSL_LIBRARY "libreqscope-musl.so"
 #define SIGNAL_STATUS 128
 
 static const char usage[] = "usage: reqscope run [-o FILE] [-f] [--duration S] [--label L] -- CMD [ARGUMENT...]\n"
@@ -61,7 +62,7 @@ struct run {
 	bool force;
 	char **command;
 	char path[PATH_MAX];    /* of the program */
-	char library[PATH_MAX]; /* of the agent */
+	char library[PATH_MAX]; /* of the agent; "" for none */
 	enum rqs_program_kind kind;
 	char token[RQS_TOKEN_LENGTH + 1];
 	sigset_t old_mask;
@@ -150,17 +151,21 @@ static int parse(struct run *run, int argc, char **argv)
 
 /* Preparing */
 
-static bool try_library(struct run *run, const char *folder, const char *below)
+static bool try_library(struct run *run, const char *folder, const char *below, const char *name)
 {
 	char path[2 * PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s/%s" LIBRARY, folder, below);
+	snprintf(path, sizeof(path), "%s/%s%s", folder, below, name);
 	return realpath(path, run->library) != NULL;
 }
 
-/* Beside the program, as built; or where `make install` puts it. */
+/*
+ * The one that fits CMD, beside the program, as built; or where `make install`
+ * puts it. Musl's is optional: a program that would need it is run unrecorded.
+ */
 static bool find_library(struct run *run)
 {
+	const char *name = run->kind == PROGRAM_MUSL ? MUSL_LIBRARY : LIBRARY;
 	char self[PATH_MAX];
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
@@ -173,8 +178,11 @@ static bool find_library(struct run *run)
 	slash = strrchr(self, '/');
 	if (slash)
 		*slash = 0;
-	if (!try_library(run, self, "") && !try_library(run, self, "../lib/reqscope/")) {
-		rqs_complain("run: " LIBRARY " is neither in %s nor in %s/../lib/reqscope", self, self);
+	if (!try_library(run, self, "", name) && !try_library(run, self, "../lib/reqscope/", name)) {
+		run->library[0] = 0;
+		if (run->kind == PROGRAM_MUSL)
+			return true;
+		rqs_complain("run: %s is neither in %s nor in %s/../lib/reqscope", name, self, self);
 		return false;
 	}
 	if (strpbrk(run->library, " :")) {
@@ -239,8 +247,7 @@ static void set_environment(const struct run *run)
 	const char *old = getenv("LD_PRELOAD");
 	char *value = NULL;
 
-	/* Our library would end a program of another C library. */
-	if (run->kind == PROGRAM_MUSL || run->kind == PROGRAM_OTHER_MACHINE)
+	if (!run->library[0] || run->kind == PROGRAM_OTHER_MACHINE)
 		return;
 	if (asprintf(&value, "%s%s%s", run->library, old && *old ? ":" : "", old ? old : "") < 0)
 		_exit(RQS_EXIT_RUN_FAILED);
@@ -477,7 +484,8 @@ static void print_troubles(const struct rqs_session_report *result)
 
 static void print_nothing_recorded(const struct run *run)
 {
-	const char *obstacle = rqs_program_obstacle(run->kind);
+	bool has_agent = run->kind == PROGRAM_MUSL && run->library[0];
+	const char *obstacle = has_agent ? NULL : rqs_program_obstacle(run->kind);
 
 	if (run->result.registered)
 		rqs_complain("nothing recorded: no request was seen");

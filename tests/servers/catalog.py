@@ -92,7 +92,8 @@ def nginx() -> Recipe:
     return Recipe(command, "nginx", workers=2)
 
 
-def go(name: str) -> Recipe:
+def built(name: str) -> Recipe:
+    """One that is compiled: the Go and C servers."""
     return Recipe(lambda at: [BUILD / "servers" / name, at.port], BUILD / "servers" / name)
 
 
@@ -114,8 +115,10 @@ SERVERS = {
     "express": express("express_app.js", 1),
     "express-cluster": express("express_cluster.js", 2),
     "nginx": nginx(),
-    "gin": go("gin"),
-    "fiber": go("fiber"),
-    "echo": go("echo"),
-    "nethttp": go("nethttp"),
+    "gin": built("gin"),
+    "fiber": built("fiber"),
+    "echo": built("echo"),
+    "nethttp": built("nethttp"),
+    "httpd": built("httpd"),
+    "httpd-musl": built("httpd-musl"),
 }
