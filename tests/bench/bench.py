@@ -42,7 +42,7 @@ class Work:
 WORK = {
     "nginx": Work("/users/7", 4_000, 20_000),
     "fastapi-uvloop": Work("/users/7", 500, 2_000),
-    "express": Work("/users/7", 600, 10_000),
+    "express": Work("/users/7", 1_000, 10_000),
     "flask-gthread": Work("/users/7", 250, 1_000),
 }
 DEFAULT_SERVERS = "nginx,fastapi-uvloop,express"
