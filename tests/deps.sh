@@ -21,8 +21,9 @@ build='gcc:gcc make:make libc6-dev:stdio.h pkg-config:pkg-config libunwind-dev:l
 	libcjson-dev:cjson/cJSON.h libcmocka-dev:cmocka.h libelf-dev:libelf.h libxxhash-dev:xxhash.h
 	libnghttp2-dev:nghttp2/nghttp2.h'
 demo='python3:python3 wrk:wrk'
-check='python3-venv:ensurepip nghttp2-client:h2load nginx-light:nginx nodejs:node'
-fuzz='clang:clang clang-format:clang-format'
+check='python3-venv:ensurepip nghttp2-client:h2load nginx-light:nginx nodejs:node
+	musl-tools:musl-gcc'
+fuzz='clang:clang clang-format:clang-format libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a'
 
 case $level in
 build) wanted=$build ;;
@@ -37,6 +38,7 @@ esac
 
 has() {
 	case $1 in
+	/*) [ -e "$1" ] ;;
 	ensurepip) "$python" -c 'import ensurepip' 2>/dev/null ;;
 	*.h) [ -e "/usr/include/$1" ] || [ -e "/usr/include/$(uname -m)-linux-gnu/$1" ] || [ -e "/usr/local/include/$1" ] ;;
 	*) command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] ;;
