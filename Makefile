@@ -10,6 +10,7 @@ PREFIX ?= /usr/local
 CC ?= gcc
 MUSL_CC ?= $(shell command -v musl-gcc)
 PYTHON ?= python3
+JOBS ?= $(shell nproc)
 
 SAN ?=
 COVERAGE ?=
@@ -169,17 +170,17 @@ deps: ## install what is missing from Debian, and the pinned test packages
 
 check: ## all tests
 	$(Q)tests/deps.sh check
-	$(Q)$(MAKE) --no-print-directory all baselines $(c_servers) $(unit_bin)
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all baselines $(c_servers) $(unit_bin)
 	$(Q)tests/run.sh all $(BUILD)
 
 demo: ## record two small servers under load and compare them
 	$(Q)tests/deps.sh demo
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all
 	$(Q)tests/demo.sh
 
 bench: ## measure what recording costs, in alternated pairs
 	$(Q)tests/deps.sh check
-	$(Q)$(MAKE) --no-print-directory all baselines $(BUILD)/bench/gen_trace
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all baselines $(BUILD)/bench/gen_trace
 	$(Q)$(BUILD)/venv/bin/python tests/bench/bench.py
 
 $(BUILD)/bench/gen_trace: $(BUILD)/obj/tests/bench/gen_trace.o $(library_obj)
