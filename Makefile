@@ -38,9 +38,12 @@ ifeq ($(COVERAGE),1)
 SAN_FLAGS += --coverage -O0
 endif
 
+# gcc turns loops into calls of memset in spite of -ffreestanding; clang doesn't, and doesn't know the option.
+no_loop_calls := $(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-loop-distribute-patterns)
+
 # The core and the recognisers run where there may be no libc and no TLS. The compiler must not invent calls.
 FREESTANDING := -ffreestanding -fno-builtin -fno-stack-protector -fPIC -fvisibility=hidden \
-	-fno-tree-loop-distribute-patterns -fno-asynchronous-unwind-tables -fcf-protection=none -Iagent -DRQS_FREESTANDING
+	$(no_loop_calls) -fno-asynchronous-unwind-tables -fcf-protection=none -Iagent -DRQS_FREESTANDING
 # The rest of the agent may use libc with care; the host's TLS model is known, as ld.so loads us at the start.
 # Libc's checked functions (_FORTIFY_SOURCE) are only in glibc.
 HOOK := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -fno-builtin-malloc \
