@@ -110,8 +110,8 @@ static void closing(int fd)
 
 struct totals {
 	uint64_t started, finished, dropped, given_up, open, records, aborted;
-	struct rqs_record last;
 	char route[RQS_ROUTE_MAX + 1];
+	struct rqs_record last; /* without its template */
 };
 
 static void add_records(struct totals *t, const struct rqs_chunk_header *chunk)
