@@ -191,6 +191,11 @@ $(BUILD)/bench/gen_trace: $(BUILD)/obj/tests/bench/gen_trace.o $(library_obj)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+FAULT_ROUNDS ?= 40
+faults: all ## kill server, worker and collector FAULT_ROUNDS times each (five kinds)
+	$(Q)tests/deps.sh check
+	$(Q)RQS_FAULT_ROUNDS=$(FAULT_ROUNDS) $(BUILD)/venv/bin/python -m pytest -q -p no:cacheprovider tests/system/test_faults.py
+
 # ---- fuzzing ----
 
 FUZZ_SECONDS ?= 600
@@ -232,6 +237,6 @@ help: ## this list
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo bench baselines fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo bench baselines faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,76 @@
+"""Waiting that the server itself can't see: in the accept queue, and in the socket's buffer of a keep-alive connection."""
+
+import os
+import signal
+import time
+
+import pytest
+import raw_client
+from raw_client import Connection
+from recording import ended_trace, recorded, report
+
+SERVERS = ("httpd", "nginx", "flask-gthread", "fastapi-asyncio", "fastapi-uvloop", "express")
+
+
+class Stopped:
+    """All processes of a server stopped; tells how long they surely were (ns)."""
+
+    def __init__(self, server):
+        self.pids = server.pids()
+
+    def __enter__(self):
+        for pid in self.pids:
+            os.kill(pid, signal.SIGSTOP)
+        return self
+
+    def __exit__(self, *_):
+        for pid in self.pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def wait_stopped(connection: Connection, request: bytes, server, seconds: float):
+    """Sends a request to a stopped server; the time from when it was sent to when the server could go on (ns)."""
+    with Stopped(server):
+        start = raw_client.now()
+        connection.send(request)
+        sent = time.monotonic_ns()
+        time.sleep(seconds)
+        waited = time.monotonic_ns() - sent
+    return start, waited
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_wait_on_keep_alive_is_queue(name, trace):
+    with recorded(name, trace, "run") as server, Connection(server.port) as client:
+        client.exchange(raw_client.get("/json"))
+        start, waited = wait_stopped(client, raw_client.get("/json"), server, 0.2)
+        client.receive(start)
+    first, second = sorted(ended_trace(trace).requests, key=lambda request: request.time)
+    assert first.queue is not None
+    # A part in 1,000 for the trace's quantisation.
+    assert second.queue >= waited * 0.999
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_wait_in_the_accept_queue_is_queue(name, trace):
+    with recorded(name, trace, "run") as server:
+        # What was accepted before the first wait tells nothing here; the server is idle.
+        with Stopped(server):
+            client = Connection(server.port)
+            start = raw_client.now()
+            client.send(raw_client.get("/json"))
+            sent = time.monotonic_ns()
+            time.sleep(0.05)
+            waited = time.monotonic_ns() - sent
+        client.receive(start)
+        client.close()
+    (request,) = ended_trace(trace).requests
+    assert request.queue >= waited * 0.999
+
+
+def test_all_latencies_count_from_the_kernel(trace, mode):
+    with recorded("nginx", trace, mode) as server, Connection(server.port) as client:
+        for _ in range(50):
+            client.exchange(raw_client.get("/json"))
+    ended_trace(trace)
+    assert report(trace)["latency_from"] == {"kernel": 50, "read": 0}
