@@ -285,7 +285,9 @@ RQS_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 	struct output out = output_begin(fd);
 	ssize_t n = RQS_REAL(sendmsg)(fd, message, flags);
 
-	output_vector(&out, fd, message->msg_iov, message->msg_iovlen, n);
+	/* Only a call that succeeded tells that the pointer is good. */
+	if (n > 0)
+		output_vector(&out, fd, message->msg_iov, message->msg_iovlen, n);
 	return n;
 }
 
