@@ -11,6 +11,7 @@
 #include "hook/arrival.h"
 #include "hook/hook.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/sendfile.h>
@@ -156,10 +157,40 @@ static void output_unseen(const struct output *out, int fd, ssize_t n)
 
 /* ---- reads ---- */
 
-/* A read of nothing asks something else, and the application's own limits are the original call's to check. */
+/*
+ * A read of nothing asks something else, and recvmsg refuses a length that
+ * read refuses otherwise, or that recv cuts: those are the original call's.
+ */
+static inline bool ordinary(size_t size)
+{
+	return size - 1 < INT_MAX;
+}
+
 static inline bool read_arrival(int fd, struct iovec *v, size_t count, int flags, ssize_t *n, uint64_t *stamp)
 {
 	return rqs_arrival_stamped(fd) && rqs_arrival_read(fd, v, count, flags, n, stamp);
+}
+
+/*
+ * The vector may be of no length at all, when readv never waits, or be no
+ * memory at all. A call that doesn't wait finds that out: once it has said
+ * that there is nothing to read, the vector can be looked at.
+ */
+static bool readv_arrival(int fd, struct iovec *v, size_t count, ssize_t *n, uint64_t *stamp)
+{
+	int saved = errno;
+	size_t size = 0;
+
+	if (!read_arrival(fd, v, count, MSG_DONTWAIT, n, stamp))
+		return false;
+	if (*n > 0 || (*n < 0 && errno != EAGAIN))
+		return true;
+	for (size_t i = 0; i < count && !size; i++)
+		size = v[i].iov_len;
+	if (*n == 0 && size)
+		return true;
+	errno = saved;
+	return size && read_arrival(fd, v, count, 0, n, stamp);
 }
 
 RQS_EXPORT ssize_t read(int fd, void *buffer, size_t size)
@@ -168,7 +199,7 @@ RQS_EXPORT ssize_t read(int fd, void *buffer, size_t size)
 	uint64_t stamp = 0;
 	ssize_t n;
 
-	if (!size || !read_arrival(fd, &v, 1, 0, &n, &stamp))
+	if (!ordinary(size) || !read_arrival(fd, &v, 1, 0, &n, &stamp))
 		n = RQS_REAL(read)(fd, buffer, size);
 	input(fd, &v, 1, n, stamp);
 	return n;
@@ -179,7 +210,7 @@ RQS_EXPORT ssize_t readv(int fd, const struct iovec *v, int count)
 	uint64_t stamp = 0;
 	ssize_t n;
 
-	if (count < 1 || count > IOV_MAX || !read_arrival(fd, (struct iovec *)v, (size_t)count, 0, &n, &stamp))
+	if (count < 1 || count > IOV_MAX || !readv_arrival(fd, (struct iovec *)v, (size_t)count, &n, &stamp))
 		n = RQS_REAL(readv)(fd, v, count);
 	input(fd, v, (size_t)count, n, stamp);
 	return n;
@@ -191,7 +222,7 @@ RQS_EXPORT ssize_t recv(int fd, void *buffer, size_t size, int flags)
 	uint64_t stamp = 0;
 	ssize_t n;
 
-	if (!size || !read_arrival(fd, &v, 1, flags, &n, &stamp))
+	if (!ordinary(size) || !read_arrival(fd, &v, 1, flags, &n, &stamp))
 		n = RQS_REAL(recv)(fd, buffer, size, flags);
 	received(fd, &v, 1, flags, n, stamp);
 	return n;
@@ -203,7 +234,7 @@ RQS_EXPORT ssize_t recvfrom(int fd, void *buffer, size_t size, int flags, struct
 	uint64_t stamp = 0;
 	ssize_t n;
 
-	if (!size || address || !read_arrival(fd, &v, 1, flags, &n, &stamp))
+	if (!ordinary(size) || address || !read_arrival(fd, &v, 1, flags, &n, &stamp))
 		n = RQS_REAL(recvfrom)(fd, buffer, size, flags, address, length);
 	received(fd, &v, 1, flags, n, stamp);
 	return n;
