@@ -129,22 +129,23 @@ RQS_EXPORT int dup(int fd)
 	return got;
 }
 
+/* After the call: one that fails leaves `to` as it was, and in one that succeeds the number never was free. */
 RQS_EXPORT int dup2(int fd, int to)
 {
-	if (fd != to)
-		closing(to);
 	int got = RQS_REAL(dup2)(fd, to);
 
+	if (got >= 0 && fd != to)
+		closing(to);
 	rqs_descriptor_duplicated(fd, got);
 	return got;
 }
 
 RQS_EXPORT int dup3(int fd, int to, int flags)
 {
-	if (fd != to)
-		closing(to);
 	int got = RQS_REAL(dup3)(fd, to, flags);
 
+	if (got >= 0)
+		closing(to);
 	rqs_descriptor_duplicated(fd, got);
 	return got;
 }

@@ -74,11 +74,6 @@ static void before_syscall(long number, long a, long b)
 	case SYS_close_range:
 		rqs_descriptor_closing_range((unsigned)a, (unsigned)b);
 		break;
-	case SYS_dup2:
-	case SYS_dup3:
-		if (a != b)
-			rqs_descriptor_closing((int)b);
-		break;
 	default: /* SYS_io_uring_setup */
 		if (rqs_active())
 			rqs_count(&rqs_agent, RQS_EVENT_IO_URING);
@@ -92,8 +87,6 @@ static inline bool is_of_interest(long number)
 	case SYS_seccomp:
 	case SYS_close:
 	case SYS_close_range:
-	case SYS_dup2:
-	case SYS_dup3:
 	case SYS_io_uring_setup:
 		return true;
 	default:
@@ -103,15 +96,20 @@ static inline bool is_of_interest(long number)
 
 static inline bool makes_descriptor(long number)
 {
-	return number == SYS_accept || number == SYS_accept4 || number == SYS_dup;
+	return number == SYS_accept || number == SYS_accept4 || number == SYS_dup || number == SYS_dup2 ||
+	       number == SYS_dup3;
 }
 
 static void after_syscall(long number, long a, long result)
 {
-	if (number == SYS_dup || number == SYS_dup2 || number == SYS_dup3)
-		rqs_descriptor_duplicated((int)a, (int)result);
-	else if (number == SYS_accept || number == SYS_accept4)
+	if (number == SYS_accept || number == SYS_accept4) {
 		rqs_descriptor_accepted((int)a, (int)result);
+	} else if (makes_descriptor(number)) {
+		/* The number was another's, by dup2, or because its end wasn't seen. */
+		if (result != a)
+			rqs_descriptor_closing((int)result);
+		rqs_descriptor_duplicated((int)a, (int)result);
+	}
 }
 
 RQS_EXPORT long rqs_syscall(long number, long a, long b, long c, long d, long e, long f)
