@@ -176,6 +176,8 @@ bool rqs_arrival_recvmsg(int fd, struct msghdr *message, int flags, ssize_t *n, 
 {
 	union stamp_control control;
 
+	if (!rqs_readable(message, sizeof(*message)))
+		return false;
 	/* It asks for control data, or for flags, that a stamp would have to be taken out of again. So no more stamps. */
 	if ((flags & ODD_FLAGS) || (message->msg_control && message->msg_controllen)) {
 		unstamp(fd);

@@ -77,10 +77,10 @@ static inline void input(int fd, const struct iovec *v, size_t count, ssize_t n,
 		input_slow(fd, v, count, (size_t)n, stamp);
 }
 
-/* The same behind the flags of recv. On a stream MSG_TRUNC throws the data away. */
+/* The same behind the flags of recv: not all of them move the stream on, and on a stream MSG_TRUNC throws data away. */
 static inline void received(int fd, const struct iovec *v, size_t count, int flags, ssize_t n, uint64_t stamp)
 {
-	if (rqs_unlikely(flags & MSG_PEEK))
+	if (rqs_unlikely(flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE)))
 		return;
 	if (rqs_unlikely(flags & MSG_TRUNC))
 		input_unseen(fd, n);

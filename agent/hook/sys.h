@@ -5,6 +5,9 @@
 #ifndef REQSCOPE_SYS_H
 #define REQSCOPE_SYS_H
 
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 
@@ -30,5 +33,18 @@ static inline long rqs_syscall6(long number, long a, long b, long c, long d, lon
 #define rqs_sys5(n, a, b, c, d, e) rqs_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
 #define rqs_sys6(n, a, b, c, d, e, f) \
 	rqs_syscall6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+/*
+ * Can the host's memory at p be read, n > 0 bytes within two pages? Asks for
+ * a signal mask to be set from it in a way that there is none of: EFAULT comes
+ * before EINVAL. The mask is of 8 bytes.
+ */
+static inline bool rqs_readable(const void *p, size_t n)
+{
+	const char *s = p;
+
+	return rqs_sys4(SYS_rt_sigprocmask, -1, s, NULL, 8) != -EFAULT &&
+	       (n <= 8 || rqs_sys4(SYS_rt_sigprocmask, -1, s + n - 8, NULL, 8) != -EFAULT);
+}
 
 #endif

@@ -6,6 +6,7 @@
  * of telling is known).
  */
 #include "hook/hook.h"
+#include "hook/sys.h"
 
 static void several(size_t descriptors)
 {
@@ -13,18 +14,28 @@ static void several(size_t descriptors)
 		rqs_self.event_loop = true;
 }
 
+/* The kernel takes whole words of n bits, from pointers that may be bad. */
 static size_t count_set(int n, const fd_set *set)
 {
 	size_t count = 0;
 
-	for (int fd = 0; set && fd < n && fd < FD_SETSIZE; fd++)
+	if (!set || n <= 0 || !rqs_readable(set, ((size_t)n + 63) / 64 * 8))
+		return 0;
+	for (int fd = 0; fd < n; fd++)
 		count += FD_ISSET(fd, set) != 0;
 	return count;
 }
 
 static void several_sets(int n, const fd_set *a, const fd_set *b, const fd_set *c)
 {
-	if (!rqs_self.event_loop)
+	if (n > FD_SETSIZE)
+		n = FD_SETSIZE;
+	if (rqs_self.event_loop || !rqs_active())
+		return;
+	/* Looking takes system calls. */
+	if (rqs_load_relaxed(&rqs_agent.frozen))
+		several(SIZE_MAX);
+	else
 		several(count_set(n, a) + count_set(n, b) + count_set(n, c));
 }
 
