@@ -52,6 +52,7 @@ static void reset(struct rqs_conn *conn, enum rqs_conn_kind kind)
 	conn->served = false;
 	conn->input_ended = false;
 	conn->stamped = false;
+	conn->unstamped = false;
 	conn->aliases = 0;
 	conn->first = RQS_NO_SLOT;
 	conn->last = RQS_NO_SLOT;

@@ -34,6 +34,7 @@ struct rqs_conn {
 	bool served;    /* counted as an open connection */
 	bool input_ended; /* what arrives is no longer looked at; interest is lost with the last open request */
 	bool stamped;     /* its reads bring the kernel's arrival time: the hooks asked for it (hook/arrival.h) */
+	bool unstamped;   /* and took it back; what a listener accepts may still have it */
 	uint32_t target;  /* ALIAS: descriptor of the entry that holds the state */
 	uint32_t aliases; /* how many entries point here */
 	/* Open requests in their order: slots chained by `next`, then those that found no slot. */

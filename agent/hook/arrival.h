@@ -2,7 +2,10 @@
  * arrival.h - when a request's first bytes arrived in the kernel.
  *
  * SO_TIMESTAMPNS, set on a listener, is inherited by what it accepts, so that
- * data is stamped even before accept. A recvmsg with room for control data, in
+ * data is stamped even before accept. It is set by its second name,
+ * SO_TIMESTAMPNS_NEW, which is for 64-bit times in 32-bit programs: by that
+ * it is known for ours after exec and in other processes, and the option's own
+ * name reads as 0 there without help of ours. A recvmsg with room for control data, in
  * place of the server's own read or recv, brings the stamp along: CLOCK_REALTIME
  * of the newest segment that the data came in, hence a lower bound of the
  * wait. AF_UNIX has no stamps.
@@ -49,10 +52,13 @@ bool rqs_arrival_recvmsg(int fd, struct msghdr *message, int flags, ssize_t *n, 
 /* The host is about to use fd in a way that would show the stamps: it loses them. */
 void rqs_arrival_decline(int fd);
 
+/* Is this an option by which the host would meet the stamps, or by which reads get control data of the host's own? */
+bool rqs_arrival_is_option(int level, int option);
+
 /* Fills call's queue from a stamp; leaves it unmeasured when that can't be true. */
 void rqs_arrival_queue(struct rqs_call *call, uint64_t stamp);
 
-/* No more calls but the host's own: it is about to restrict its system calls. */
+/* No more calls but the host's own: it is about to restrict its system calls. All stamps are taken back, as long as we may. */
 void rqs_arrival_stop(void);
 
 #endif

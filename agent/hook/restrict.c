@@ -59,7 +59,7 @@ RQS_EXPORT int rqs_prctl(int option, long a, long b, long c, long d)
 long rqs_syscall(long number, long a, long b, long c, long d, long e, long f) __asm__("syscall");
 
 /* What other symbols of ours would have seen. */
-static void before_syscall(long number, long a, long b)
+static void before_syscall(long number, long a, long b, long c)
 {
 	switch (number) {
 	case SYS_prctl:
@@ -74,6 +74,14 @@ static void before_syscall(long number, long a, long b)
 	case SYS_close_range:
 		rqs_descriptor_closing_range((unsigned)a, (unsigned)b);
 		break;
+	case SYS_recvmsg:
+	case SYS_recvmmsg:
+		rqs_arrival_decline((int)a);
+		break;
+	case SYS_setsockopt:
+		if (rqs_arrival_is_option((int)b, (int)c))
+			rqs_arrival_decline((int)a);
+		break;
 	default: /* SYS_io_uring_setup */
 		if (rqs_active())
 			rqs_count(&rqs_agent, RQS_EVENT_IO_URING);
@@ -87,6 +95,9 @@ static inline bool is_of_interest(long number)
 	case SYS_seccomp:
 	case SYS_close:
 	case SYS_close_range:
+	case SYS_recvmsg:
+	case SYS_recvmmsg:
+	case SYS_setsockopt:
 	case SYS_io_uring_setup:
 		return true;
 	default:
@@ -118,7 +129,7 @@ RQS_EXPORT long rqs_syscall(long number, long a, long b, long c, long d, long e,
 	if (rqs_likely(!is_of_interest(number) && !makes_descriptor(number)))
 		return RQS_REAL(syscall)(number, a, b, c, d, e, f);
 	if (!makes_descriptor(number))
-		before_syscall(number, a, b);
+		before_syscall(number, a, b, c);
 	long result = RQS_REAL(syscall)(number, a, b, c, d, e, f);
 	if (result >= 0)
 		after_syscall(number, a, result);
