@@ -40,6 +40,7 @@ has() {
 	case $1 in
 	/*) [ -e "$1" ] ;;
 	ensurepip) "$python" -c 'import ensurepip' 2>/dev/null ;;
+	clang-rt) ls "$(clang -print-resource-dir 2>/dev/null)"/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 ;;
 	*.h) [ -e "/usr/include/$1" ] || [ -e "/usr/include/$(uname -m)-linux-gnu/$1" ] || [ -e "/usr/local/include/$1" ] ;;
 	*) command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] ;;
 	esac
