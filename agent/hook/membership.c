@@ -316,10 +316,10 @@ static bool prepare(struct collector *c, int ready_fd)
  */
 static void __attribute__((noreturn)) child(struct collector *c)
 {
-	long all_blocked[2] = { 0, 0 };
+	uint64_t none_blocked = 0;
 
 	if (rqs_sys5(SYS_clone, 0, 0, 0, 0, 0) == 0) {
-		rqs_sys4(SYS_rt_sigprocmask, SIG_SETMASK, all_blocked, NULL, 8);
+		rqs_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &none_blocked, NULL, 8);
 		rqs_sys3(SYS_execve, c->program, c->argv, c->envp);
 	}
 	for (;;)
