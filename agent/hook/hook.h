@@ -106,9 +106,10 @@ extern _Thread_local bool rqs_in_vfork;
 /* Joins or starts a session, once a process; called where it turns out to be a server. May take some ms, once. */
 void rqs_activate(void);
 
+/* Ordered: whoever sees the agent active sees all of it. Never again once it is off: the clock may fault. */
 static inline bool rqs_active(void)
 {
-	return rqs_agent.process != NULL;
+	return rqs_load(&rqs_agent.process) != NULL && !rqs_load_relaxed(&rqs_agent.off);
 }
 
 /*

@@ -13,21 +13,27 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-/* A filter: what reads and clocks need no system call for goes on. */
+static void switch_off(void)
+{
+	if (rqs_active())
+		rqs_count(&rqs_agent, RQS_EVENT_RESTRICTED);
+	rqs_store_relaxed(&rqs_agent.off, true);
+}
+
+/* A filter: what needs no system call goes on. Where the counter can't be used, reading the clock may be one. */
 static void filter_comes(void)
 {
 	rqs_arrival_stop();
 	rqs_store_relaxed(&rqs_agent.frozen, true);
+	if (rqs_active() && rqs_agent.region->clock != RQS_CLOCK_TSC)
+		switch_off();
 }
 
 /* The time stamp counter will fault, or nothing but read, write and exit is left. */
-static void switch_off(void)
+static void everything_ends(void)
 {
 	filter_comes();
-	if (rqs_active()) {
-		rqs_count(&rqs_agent, RQS_EVENT_RESTRICTED);
-		rqs_store_relaxed(&rqs_agent.off, true);
-	}
+	switch_off();
 }
 
 static void prctl_comes(long option, long value)
@@ -36,7 +42,7 @@ static void prctl_comes(long option, long value)
 		filter_comes();
 	else if ((option == PR_SET_SECCOMP && value == SECCOMP_MODE_STRICT) ||
 		 (option == PR_SET_TSC && value == PR_TSC_SIGSEGV))
-		switch_off();
+		everything_ends();
 }
 
 static void seccomp_comes(long operation)
@@ -44,7 +50,7 @@ static void seccomp_comes(long operation)
 	if (operation == SECCOMP_SET_MODE_FILTER)
 		filter_comes();
 	else if (operation == SECCOMP_SET_MODE_STRICT)
-		switch_off();
+		everything_ends();
 }
 
 /* Variadic in the headers; the arguments are passed on whole, whatever their number. */
