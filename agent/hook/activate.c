@@ -17,7 +17,7 @@
 
 struct rqs_agent rqs_agent;
 _Thread_local struct rqs_worker rqs_self;
-_Thread_local bool rqs_in_vfork;
+_Thread_local uint32_t rqs_in_vfork;
 
 /* ---- the core's outside world ---- */
 

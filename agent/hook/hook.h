@@ -100,8 +100,8 @@ void rqs_real_find(void);
 
 extern struct rqs_agent rqs_agent;
 extern _Thread_local struct rqs_worker rqs_self;
-/* Set between a vfork and its child's end: the child runs on the parent's memory and must leave no trace in it. */
-extern _Thread_local bool rqs_in_vfork;
+/* Not 0 between a vfork and its child's end, how deep: the child runs on the parent's memory and must leave no trace in it. */
+extern _Thread_local uint32_t rqs_in_vfork;
 
 /* Joins or starts a session, once a process; called where it turns out to be a server. May take some ms, once. */
 void rqs_activate(void);

@@ -28,7 +28,7 @@ RQS_EXPORT pid_t fork(void)
 
 		/* Where the page wasn't wiped; else it is 0 already. */
 		rqs_agent.alive->epoch = 0;
-		rqs_in_vfork = false;
+		rqs_in_vfork = 0;
 		rqs_self.busy = false;
 		if (rqs_enter(&call))
 			rqs_leave();
@@ -42,12 +42,12 @@ void rqs_vfork_ends(void);
 /* Called by the assembly below, on the way in and, in the parent, on the way out. */
 __attribute__((used)) void rqs_vfork_begins(void)
 {
-	rqs_in_vfork = true;
+	rqs_in_vfork++;
 }
 
 __attribute__((used)) void rqs_vfork_ends(void)
 {
-	rqs_in_vfork = false;
+	rqs_in_vfork--;
 }
 
 /*
@@ -104,10 +104,10 @@ RQS_EXPORT int rqs_clone(int (*run)(void *), void *stack, int flags, void *argum
 {
 	/* A child on our memory and thread-local storage, while this thread waits: as vfork. */
 	bool as_vfork = (flags & CLONE_VM) && (flags & CLONE_VFORK) && !(flags & CLONE_SETTLS);
-	bool before = rqs_in_vfork;
+	uint32_t before = rqs_in_vfork;
 
 	if (as_vfork)
-		rqs_in_vfork = true;
+		rqs_in_vfork++;
 	else if (!(flags & CLONE_VM) && rqs_active() && !before)
 		rqs_agent_forked(&rqs_agent);
 	int pid = RQS_REAL(clone)(run, stack, flags, argument, a, b, c);

@@ -8,7 +8,7 @@
 struct rqs_agent rqs_agent;
 struct rqs_session rqs_session;
 _Thread_local struct rqs_worker rqs_self;
-_Thread_local bool rqs_in_vfork;
+_Thread_local uint32_t rqs_in_vfork;
 
 void rqs_activate(void)
 {
