@@ -67,6 +67,9 @@ bool rqs_procfs_rss(int dir, uint64_t *bytes)
 
 	if (rqs_procfs_read(dir, "statm", text, sizeof(text)) <= 0 || sscanf(text, "%*u %llu", &pages) != 1)
 		return false;
+	/* One that has ended and hasn't been waited for: that it has no memory any more is no measure of it. */
+	if (!pages)
+		return false;
 	*bytes = pages * (unsigned long long)sysconf(_SC_PAGESIZE);
 	return true;
 }
