@@ -12,7 +12,9 @@
 #include "core/request.h"
 #include "proto/protocol.h"
 
-#define LOCK_SPINS 20000u
+/* The lock is held for less than 1 us, unless its holder waits for its turn on the processor. */
+#define LOCK_SPINS 1000u
+#define LOCK_YIELDS 19000u
 
 #define ADDRESS(symbol) &rqs_protocol_##symbol,
 static const struct rqs_protocol *const protocols[] = { RQS_PROTOCOL_LIST(ADDRESS) };
@@ -87,7 +89,7 @@ static bool lock(const struct rqs_call *call, struct rqs_conn *conn)
 {
 	const struct rqs_agent *agent = call->agent;
 
-	for (uint32_t i = 0; i < LOCK_SPINS; i++) {
+	for (uint32_t i = 0; i < LOCK_SPINS + LOCK_YIELDS; i++) {
 		uint64_t holder = rqs_load_relaxed(&conn->lock);
 
 		if (holder != agent->epoch && rqs_swap(&conn->lock, holder, agent->epoch)) {
@@ -95,7 +97,10 @@ static bool lock(const struct rqs_call *call, struct rqs_conn *conn)
 				inherit(agent, conn, holder != 0);
 			return true;
 		}
-		rqs_pause();
+		if (i < LOCK_SPINS || agent->frozen)
+			rqs_pause();
+		else
+			agent->env->yield();
 	}
 	rqs_count(call->agent, RQS_EVENT_LOCK_BUSY);
 	rqs_store_relaxed(&conn->kind, (uint8_t)RQS_CONN_OTHER);
@@ -351,6 +356,8 @@ void rqs_conn_closing(const struct rqs_call *call, int fd)
 	} else {
 		if (conn->kind == RQS_CONN_SERVED)
 			end_requests(call, conn);
+		else if (conn->served)
+			rqs_conn_lose_interest(call, conn); /* open when its lock wasn't had */
 		closed(call->agent, conn);
 	}
 	conn->served = false;

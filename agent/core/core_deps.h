@@ -22,6 +22,7 @@ struct rqs_env {
 	uint32_t (*tid)(void);
 	uint32_t (*parent_pid)(void);
 	bool (*is_stream_socket)(int fd); /* a connected stream socket, not a listening one */
+	void (*yield)(void); /* lets other threads run */
 };
 
 #define rqs_likely(x) __builtin_expect(!!(x), 1)

@@ -53,12 +53,18 @@ static bool is_stream_socket(int fd)
 	       rqs_sys5(SYS_getsockopt, fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && !listening;
 }
 
+static void yield(void)
+{
+	rqs_sys0(SYS_sched_yield);
+}
+
 static const struct rqs_env env = {
 	.monotonic = monotonic,
 	.pid = pid,
 	.tid = tid,
 	.parent_pid = parent_pid,
 	.is_stream_socket = is_stream_socket,
+	.yield = yield,
 };
 
 /* ---- activation ---- */
@@ -132,7 +138,7 @@ static bool calls_are_allowed(void)
 	       rqs_sys3(SYS_recvmsg, -1, &message, 0) == -EBADF && rqs_sys1(SYS_close, own) == 0 &&
 	       rqs_sys2(SYS_pipe2, NULL, 0) == -EFAULT && rqs_sys3(SYS_read, -1, NULL, 0) == -EBADF &&
 	       rqs_sys2(SYS_access, "/", 0) == 0 && rqs_sys0(SYS_getpid) > 0 && rqs_sys0(SYS_gettid) > 0 &&
-	       rqs_sys0(SYS_getppid) >= 0;
+	       rqs_sys0(SYS_getppid) >= 0 && rqs_sys0(SYS_sched_yield) == 0;
 }
 
 /* The time stamp counter may be made to fault, for this process before its exec, too. */

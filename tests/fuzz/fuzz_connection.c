@@ -42,12 +42,17 @@ static bool is_socket(int fd)
 	return fd & 1;
 }
 
+static void yield(void)
+{
+}
+
 static const struct rqs_env env = {
 	.monotonic = monotonic,
 	.pid = get_pid,
 	.tid = get_pid,
 	.parent_pid = get_parent,
 	.is_stream_socket = is_socket,
+	.yield = yield,
 };
 
 static void start(void)

@@ -40,12 +40,20 @@ static bool get_socket(int fd)
 	return socket_answer;
 }
 
+static unsigned yields;
+
+static void count_yield(void)
+{
+	yields++;
+}
+
 static const struct rqs_env env = {
 	.monotonic = fake_monotonic,
 	.pid = get_pid,
 	.tid = get_pid,
 	.parent_pid = get_parent,
 	.is_stream_socket = get_socket,
+	.yield = count_yield,
 };
 
 static int start(void **state)
@@ -405,6 +413,33 @@ static void a_full_region_drops_and_counts(void **state)
 	assert_int_equal(totals().finished, 1);
 }
 
+/* A holder that doesn't come back is waited for by other threads' turns, not for ever, and its request is given up. */
+static void a_lock_that_is_not_had(void **state)
+{
+	(void)state;
+	accepted(5);
+	in(5, REQUEST);
+	yields = 0;
+	agent.connections[5].lock = agent.epoch;
+	out(5, RESPONSE);
+	assert_true(yields > 0);
+	assert_int_equal(agent.process->events[RQS_EVENT_LOCK_BUSY], 1);
+	/* Behind a filter, without a system call. */
+	yields = 0;
+	agent.frozen = true;
+	out(5, RESPONSE);
+	agent.frozen = false;
+	assert_int_equal(yields, 0);
+	agent.connections[5].lock = 0;
+	closing(5);
+	assert_int_equal(totals().given_up, 1);
+	assert_int_equal(agent.open_connections, 0);
+	accepted(5);
+	in(5, REQUEST);
+	out(5, RESPONSE);
+	assert_int_equal(totals().finished, 1);
+}
+
 static void allocations_of_a_thread_of_its_own(void **state)
 {
 	struct rqs_worker other = { 0 };
@@ -462,6 +497,7 @@ int main(void)
 		TEST(forked_children),
 		TEST(unanswered_after_fork_is_given_up),
 		TEST(a_full_region_drops_and_counts),
+		TEST(a_lock_that_is_not_had),
 		TEST(allocations_of_a_thread_of_its_own),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
