@@ -20,8 +20,9 @@ static bool claim_process(struct rqs_agent *agent)
 		process->connections = agent->open_connections;
 		process->connections_peak = agent->open_connections;
 		rqs_store(&process->ready, 1);
-		agent->process = process;
 		agent->process_index = i;
+		/* From here on other threads see the agent active: all else is set. */
+		rqs_store(&agent->process, process);
 		return true;
 	}
 	rqs_add(&agent->region->lost_processes, 1);
@@ -42,11 +43,9 @@ bool rqs_agent_start(struct rqs_agent *agent, void *region, uint64_t size)
 	agent->owners = (uint64_t *)(void *)(base + header->owners_offset);
 	agent->chunks = base + header->chunks_offset;
 	agent->alloc_per_request = agent->runtime == RQS_RUNTIME_NATIVE;
-	if (!claim_process(agent))
-		return false;
 	agent->epoch = 1;
 	rqs_store(&agent->alive->epoch, agent->epoch);
-	return true;
+	return claim_process(agent);
 }
 
 bool rqs_agent_revive(struct rqs_agent *agent)

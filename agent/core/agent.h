@@ -101,7 +101,7 @@ void rqs_agent_exit(struct rqs_agent *agent, struct rqs_worker *worker);
 
 static inline bool rqs_agent_on(const struct rqs_agent *agent)
 {
-	return agent->process && !rqs_load_relaxed(&agent->off) &&
+	return rqs_load(&agent->process) && !rqs_load_relaxed(&agent->off) &&
 	       rqs_load_relaxed(&agent->region->state) == RQS_RECORDING;
 }
 
