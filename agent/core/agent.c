@@ -35,8 +35,12 @@ bool rqs_agent_start(struct rqs_agent *agent, void *region, uint64_t size)
 	char *base = region;
 
 	if (size < sizeof(*header) || header->magic != RQS_REGION_MAGIC || header->version != RQS_REGION_VERSION ||
-	    header->size_of_header != sizeof(*header) || header->region_size != size)
+	    header->size_of_header != sizeof(*header) || size > header->region_size ||
+	    size < header->chunks_offset + RQS_CHUNK_SIZE)
 		return false;
+	agent->chunk_count = (uint32_t)((size - header->chunks_offset) / RQS_CHUNK_SIZE);
+	if (agent->chunk_count > RQS_CHUNKS)
+		agent->chunk_count = RQS_CHUNKS;
 	agent->region = header;
 	agent->processes = (struct rqs_process *)(void *)(base + header->processes_offset);
 	agent->threads = (struct rqs_thread *)(void *)(base + header->threads_offset);
@@ -128,7 +132,7 @@ struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_wor
 	/* Where none was free and none came back since, don't search again. */
 	if (worker->starved_at == reclaimed)
 		return NULL;
-	for (uint32_t i = 0; i < RQS_CHUNKS; i++) {
+	for (uint32_t i = 0; i < agent->chunk_count; i++) {
 		if (rqs_load_relaxed(&agent->owners[i]) || !rqs_swap(&agent->owners[i], 0, owner))
 			continue;
 		struct rqs_chunk_header *chunk = rqs_chunk_of(agent, i);

@@ -48,6 +48,7 @@ struct rqs_agent {
 	struct rqs_thread *threads;
 	uint64_t *owners;
 	char *chunks;
+	uint32_t chunk_count; /* as many as are mapped here */
 	struct rqs_conn *connections; /* by descriptor; sparse */
 	uint32_t connection_limit;
 	uint32_t connections_used; /* entries from here on were never more than glanced at */
@@ -83,7 +84,7 @@ struct rqs_call {
 };
 
 /*
- * Takes the mapped region into use: finds the arrays, claims a process slot.
+ * Takes the mapped region into use, or its first `size` bytes: finds the arrays, claims a process slot.
  * False: the region is unusable or full; the agent stays off. The caller has
  * set env, connections, alive, runtime, version, foreign_pids.
  */

@@ -5,6 +5,7 @@
 #include "hook/arrival.h"
 #include "hook/hook.h"
 #include "hook/membership.h"
+#include "hook/reserve.h"
 #include "hook/sys.h"
 #include "hook/trial.h"
 #include "runtime/runtime.h"
@@ -72,26 +73,19 @@ static const struct rqs_env env = {
 enum state { ASLEEP, BUSY, ON, OFF };
 static uint32_t state;
 
-static void *map_private(size_t size)
-{
-	long p = rqs_sys6(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-			  0);
-
-	return p < 0 && p > -4096 ? NULL : (void *)p;
-}
-
-/* Address space only: pages come with the descriptors in use. Less where the host limits its address space. */
+/* Address space only: pages come with the descriptors in use. */
 static bool map_connections(void)
 {
-	for (uint32_t n = RQS_DESCRIPTORS; n >= 1024; n /= 8) {
+	size_t share = rqs_reserve_share(RQS_DESCRIPTORS * sizeof(struct rqs_conn));
+
+	for (uint32_t n = RQS_DESCRIPTORS; n >= 1024; n /= 2) {
 		size_t size = n * sizeof(struct rqs_conn);
-		void *table = map_private(size);
+		void *table = size <= share || n == 1024 ? rqs_reserve(size, -1) : NULL;
 
 		if (!table)
 			continue;
 		/* A huge page would take 2 MiB for one connection. */
 		rqs_sys3(SYS_madvise, table, size, MADV_NOHUGEPAGE);
-		rqs_sys3(SYS_madvise, table, size, MADV_DONTDUMP);
 		rqs_agent.connections = table;
 		rqs_agent.connection_limit = n;
 		return true;
@@ -101,7 +95,7 @@ static bool map_connections(void)
 
 static bool map_alive(void)
 {
-	rqs_agent.alive = map_private(4096);
+	rqs_agent.alive = rqs_reserve(4096, -1);
 	/* Without WIPEONFORK (before Linux 4.14) the fork hook alone tells a child. */
 	if (rqs_agent.alive)
 		rqs_sys3(SYS_madvise, rqs_agent.alive, 4096, MADV_WIPEONFORK);
@@ -128,11 +122,11 @@ static bool calls_are_allowed(void)
 	struct msghdr message = { .msg_iov = NULL };
 	struct timespec none = { 0 };
 	struct pollfd fd = { .fd = -1 };
-	void *page = map_private(4096);
+	void *page = rqs_reserve(4096, -1);
 	long own = rqs_sys3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-	return page && rqs_sys3(SYS_madvise, page, 4096, MADV_DONTDUMP) == 0 &&
-	       rqs_sys2(SYS_munmap, page, 4096) == 0 && own >= 0 && rqs_sys3(SYS_connect, -1, NULL, 0) == -EBADF &&
+	return page && rqs_sys2(SYS_munmap, page, 4096) == 0 && rqs_reserve_share(1) && own >= 0 &&
+	       rqs_sys3(SYS_connect, -1, NULL, 0) == -EBADF &&
 	       rqs_sys6(SYS_sendto, -1, NULL, 0, MSG_NOSIGNAL, NULL, 0) == -EBADF &&
 	       rqs_sys5(SYS_ppoll, &fd, 1, &none, NULL, 0) == 0 &&
 	       rqs_sys3(SYS_recvmsg, -1, &message, 0) == -EBADF && rqs_sys1(SYS_close, own) == 0 &&
@@ -170,7 +164,7 @@ static bool start(void)
 	detect_runtime();
 	if (map_connections() && map_alive() && rqs_agent_start(&rqs_agent, region, size))
 		return true;
-	rqs_sys2(SYS_munmap, region, size);
+	rqs_unreserve(region, size);
 	return false;
 }
 

@@ -11,6 +11,7 @@
 #include "hook/membership.h"
 
 #include "hook/hook.h"
+#include "hook/reserve.h"
 #include "hook/sys.h"
 
 #include <dlfcn.h>
@@ -224,13 +225,12 @@ int rqs_session_join(void **region, uint64_t *size, bool *foreign_pids)
 	rqs_sys1(SYS_close, fd);
 	if (memory < 0)
 		return memory;
-	long map = rqs_sys6(SYS_mmap, NULL, welcome.region_size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+	/* Chunks are used from the low end: a part of the region is a smaller pool. */
+	*size = rqs_reserve_share(welcome.region_size) & ~(size_t)(RQS_CHUNK_SIZE - 1);
+	*region = rqs_reserve(*size, (int)memory);
 	rqs_sys1(SYS_close, memory);
-	if (map < 0 && map > -4096)
-		return (int)map;
-	rqs_sys3(SYS_madvise, map, welcome.region_size, MADV_DONTDUMP);
-	*region = (void *)map;
-	*size = welcome.region_size;
+	if (!*region)
+		return -ENOMEM;
 	*foreign_pids = welcome.foreign_pids;
 	return 0;
 }

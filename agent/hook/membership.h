@@ -26,7 +26,7 @@ struct rqs_session {
 };
 extern struct rqs_session rqs_session;
 
-/* Maps the region of the session's collector. 0, or -errno: -ECONNREFUSED when there is no collector. */
+/* Maps the region of the session's collector, or as much of it as the host's limits leave. 0, or -errno: -ECONNREFUSED when there is no collector. */
 int rqs_session_join(void **region, uint64_t *size, bool *foreign_pids);
 
 /* Starts `reqscope collect` for the session, outside of this process's family. 0 or -errno; waits until it is ready. */

@@ -1,0 +1,46 @@
+/* reserve.c - see reserve.h. */
+#include "hook/reserve.h"
+
+#include "hook/sys.h"
+
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#define SHARE 32
+
+void *rqs_reserve(size_t size, int fd)
+{
+	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
+	long p = rqs_sys6(SYS_mmap, NULL, size, PROT_NONE, flags, fd, 0);
+
+	if (p < 0 && p > -4096)
+		return NULL;
+	/* After mlockall(MCL_FUTURE) all of it would be brought into memory as soon as it can be written. */
+	rqs_sys2(SYS_munlock, p, size);
+	if (rqs_sys3(SYS_mprotect, p, size, PROT_READ | PROT_WRITE)) {
+		rqs_unreserve((void *)p, size);
+		return NULL;
+	}
+	/* No part of the host's core dumps. */
+	rqs_sys3(SYS_madvise, p, size, MADV_DONTDUMP);
+	return (void *)p;
+}
+
+void rqs_unreserve(void *memory, size_t size)
+{
+	rqs_sys2(SYS_munmap, memory, size);
+}
+
+static size_t share_of(int resource, size_t wanted)
+{
+	struct rlimit limit;
+
+	if (rqs_sys4(SYS_prlimit64, 0, resource, NULL, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return wanted;
+	return limit.rlim_cur / SHARE < wanted ? limit.rlim_cur / SHARE : wanted;
+}
+
+size_t rqs_reserve_share(size_t wanted)
+{
+	return share_of(RLIMIT_DATA, share_of(RLIMIT_AS, wanted));
+}

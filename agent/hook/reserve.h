@@ -1,0 +1,18 @@
+/*
+ * reserve.h - address space for the agent, which costs the host as little as
+ * can be: pages come with their use, also where all of the host's memory is
+ * locked, and where its address space is limited we take a small part of it.
+ */
+#ifndef REQSCOPE_RESERVE_H
+#define REQSCOPE_RESERVE_H
+
+#include <stddef.h>
+
+/* Memory that is zero, or with fd >= 0 the file's, shared. NULL: there is no room. */
+void *rqs_reserve(size_t size, int fd);
+void rqs_unreserve(void *memory, size_t size);
+
+/* How much one reservation may take, at most `wanted`, given the host's limits. */
+size_t rqs_reserve_share(size_t wanted);
+
+#endif
