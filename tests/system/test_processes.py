@@ -55,7 +55,8 @@ def test_samples_of_the_serving_processes(trace):
     seen = ended_trace(trace)
     numbers = {process["process"] for process in seen.processes if process["pid"] in pids}
     assert numbers <= {sample["process"] for sample in seen.samples}
-    assert all(sample["rss"] > 0 for sample in seen.samples if sample["process"] in numbers)
+    measured = [sample["rss"] for sample in seen.samples if sample["process"] in numbers and sample["rss"] is not None]
+    assert measured and min(measured) > 0
 
 
 def test_the_command_is_described(trace):
