@@ -30,8 +30,11 @@
 #ifdef __GLIBC__
 #define RQS_REAL_GLIBC_LIST(X)                          \
 	X(int, close_range, (unsigned, unsigned, int))  \
-	X(void, closefrom, (int))
+	X(void, closefrom, (int))                       \
+	X(int, epoll_pwait2, (int, struct epoll_event *, int, const struct timespec *, const sigset_t *))
 typedef int rqs_mmsg_flags;
+/* Weak, as musl's loader couldn't load us without it (membership.c, is_stranger). */
+void __chk_fail(void) __attribute__((noreturn, weak));
 #else
 #define RQS_REAL_GLIBC_LIST(X)
 typedef unsigned rqs_mmsg_flags;

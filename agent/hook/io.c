@@ -382,8 +382,6 @@ ssize_t __read_chk(int fd, void *buffer, size_t size, size_t room);
 ssize_t __recv_chk(int fd, void *buffer, size_t size, size_t room, int flags);
 ssize_t __recvfrom_chk(int fd, void *buffer, size_t size, size_t room, int flags, struct sockaddr *address,
 		       socklen_t *length);
-/* Weak, as musl's loader couldn't load us without it (membership.c, is_stranger). */
-void __chk_fail(void) __attribute__((noreturn, weak));
 
 RQS_EXPORT ssize_t __read_chk(int fd, void *buffer, size_t size, size_t room)
 {

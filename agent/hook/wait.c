@@ -74,3 +74,34 @@ RQS_EXPORT int pselect(int n, fd_set *a, fd_set *b, fd_set *c, const struct time
 	several_sets(n, a, b, c);
 	return RQS_REAL(pselect)(n, a, b, c, timeout, mask);
 }
+
+/* ---- glibc's other names ---- */
+
+#ifdef __GLIBC__
+
+int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room);
+int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t room);
+
+RQS_EXPORT int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room)
+{
+	if (room / sizeof(*fds) < count)
+		__chk_fail();
+	return poll(fds, count, timeout);
+}
+
+RQS_EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
+			   size_t room)
+{
+	if (room / sizeof(*fds) < count)
+		__chk_fail();
+	return ppoll(fds, count, timeout, mask);
+}
+
+RQS_EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int room, const struct timespec *timeout,
+			    const sigset_t *mask)
+{
+	several(SIZE_MAX);
+	return RQS_REAL(epoll_pwait2)(epoll, events, room, timeout, mask);
+}
+
+#endif
