@@ -219,7 +219,6 @@ bool rqs_enter(struct rqs_call *call)
 	__asm__ volatile("" ::: "memory");
 	call->agent = agent;
 	call->worker = worker;
-	call->ticks = rqs_now(agent);
 	call->queue_ns = 0;
 	call->has_queue = false;
 	return true;

@@ -12,7 +12,7 @@ static void tell(void (*event)(const struct rqs_call *, int), int fd)
 {
 	struct rqs_call call;
 
-	if (!rqs_enter(&call))
+	if (!rqs_enter_now(&call))
 		return;
 	event(&call, fd);
 	rqs_leave();

@@ -118,9 +118,19 @@ static inline bool rqs_active(void)
 /*
  * Opens the core to this thread: fills call and marks the thread busy. False
  * when the call has to pass unseen: agent off, a vfork child, or a signal
- * handler inside the core. rqs_leave() must follow a true.
+ * handler inside the core. rqs_leave() must follow a true. The caller sets
+ * ticks where the core needs it: a clock costs as much as all the rest.
  */
 bool rqs_enter(struct rqs_call *call);
+
+/* The same for calls whose time is now. */
+static inline bool rqs_enter_now(struct rqs_call *call)
+{
+	if (!rqs_enter(call))
+		return false;
+	call->ticks = rqs_now(call->agent);
+	return true;
+}
 
 static inline void rqs_leave(void)
 {

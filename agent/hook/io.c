@@ -41,7 +41,7 @@ static void input_slow(int fd, const struct iovec *v, size_t count, size_t n, ui
 	bool unknown = rqs_kind(fd) == RQS_CONN_UNKNOWN;
 	struct rqs_call call;
 
-	if (!rqs_enter(&call))
+	if (!rqs_enter_now(&call))
 		return;
 	rqs_arrival_queue(&call, stamp);
 	for (size_t i = 0; i < count && n > 0; i++) {
@@ -61,7 +61,7 @@ static void input_unseen(int fd, ssize_t n)
 {
 	struct rqs_call call;
 
-	if (n <= 0 || !rqs_conn_matters(rqs_kind(fd)) || !rqs_enter(&call))
+	if (n <= 0 || !rqs_conn_matters(rqs_kind(fd)) || !rqs_enter_now(&call))
 		return;
 	rqs_conn_input_unseen(&call, fd, (uint64_t)n);
 	rqs_leave();
@@ -108,8 +108,7 @@ static inline bool output_enter(const struct output *out, ssize_t n, struct rqs_
 {
 	if (n <= 0 || !rqs_enter(call))
 		return false;
-	if (n <= (ssize_t)NEVER_WAITS)
-		call->ticks = out->before;
+	call->ticks = n <= (ssize_t)NEVER_WAITS ? out->before : rqs_now(call->agent);
 	return true;
 }
 
@@ -246,7 +245,7 @@ static void received_descriptors(const struct msghdr *message)
 	struct rqs_call call;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR((struct msghdr *)message, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || !rqs_enter(&call))
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || !rqs_enter_now(&call))
 			continue;
 		const int *fd = (const int *)(const void *)CMSG_DATA(c);
 		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
