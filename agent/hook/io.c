@@ -23,7 +23,7 @@
 /* A process that isn't recorded yet turns out to be a server: it reads a request from a socket it was given. */
 static void maybe_activate(const void *p, size_t n)
 {
-	static const char methods[][5] = { "GET ", "POST", "HEAD", "PUT ", "DELE", "OPTI", "PATC" };
+	static const char methods[][5] = {"GET ", "POST", "HEAD", "PUT ", "DELE", "OPTI", "PATC"};
 	const char *s = p;
 
 	if (n < 4)
@@ -41,9 +41,11 @@ static void input_slow(int fd, const struct iovec *v, size_t count, size_t n, ui
 	bool unknown = rqs_kind(fd) == RQS_CONN_UNKNOWN;
 	struct rqs_call call;
 
-	if (!rqs_enter_now(&call))
+	if (!rqs_enter(&call))
 		return;
+	/* In this order: should we lose the processor between the clocks, that time isn't counted twice. */
 	rqs_arrival_queue(&call, stamp);
+	call.ticks = rqs_now(call.agent);
 	for (size_t i = 0; i < count && n > 0; i++) {
 		size_t part = n < v[i].iov_len ? n : v[i].iov_len;
 
@@ -97,7 +99,7 @@ struct output {
 
 static inline struct output output_begin(int fd)
 {
-	struct output out = { .matters = rqs_conn_matters(rqs_kind(fd)) };
+	struct output out = {.matters = rqs_conn_matters(rqs_kind(fd))};
 
 	if (out.matters)
 		out.before = rqs_now(&rqs_agent);
@@ -194,7 +196,7 @@ static bool readv_arrival(int fd, struct iovec *v, size_t count, ssize_t *n, uin
 
 RQS_EXPORT ssize_t read(int fd, void *buffer, size_t size)
 {
-	struct iovec v = { .iov_base = buffer, .iov_len = size };
+	struct iovec v = {.iov_base = buffer, .iov_len = size};
 	uint64_t stamp = 0;
 	ssize_t n;
 
@@ -217,7 +219,7 @@ RQS_EXPORT ssize_t readv(int fd, const struct iovec *v, int count)
 
 RQS_EXPORT ssize_t recv(int fd, void *buffer, size_t size, int flags)
 {
-	struct iovec v = { .iov_base = buffer, .iov_len = size };
+	struct iovec v = {.iov_base = buffer, .iov_len = size};
 	uint64_t stamp = 0;
 	ssize_t n;
 
@@ -229,7 +231,7 @@ RQS_EXPORT ssize_t recv(int fd, void *buffer, size_t size, int flags)
 
 RQS_EXPORT ssize_t recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *address, socklen_t *length)
 {
-	struct iovec v = { .iov_base = buffer, .iov_len = size };
+	struct iovec v = {.iov_base = buffer, .iov_len = size};
 	uint64_t stamp = 0;
 	ssize_t n;
 
