@@ -21,6 +21,13 @@ enum state {
 	BAD,
 };
 
+/* The header fields that tell a message's end. */
+enum field {
+	FIELD_OTHER,
+	FIELD_LENGTH,
+	FIELD_CODING,
+};
+
 static bool is_token_byte(uint8_t c)
 {
 	static const char others[] = "!#$%&'*+-.^_`|~";
@@ -62,6 +69,7 @@ static void message_begin(struct rqs_http1_message *m)
 	m->transfer_coded = false;
 	m->skip_line = false;
 	m->space = false;
+	m->field = FIELD_OTHER;
 	m->line_length = 0;
 	m->left = 0;
 }
@@ -75,6 +83,8 @@ static bool length_value(struct rqs_http1_message *m, const char *s, size_t n)
 
 	while (i < n && is_space((uint8_t)s[i]))
 		i++;
+	if (i == n)
+		return true; /* empty so far: a folded line may follow */
 	size_t first = i;
 	for (; i < n && s[i] >= '0' && s[i] <= '9'; i++) {
 		if (value > (UINT64_MAX - 9) / 10)
@@ -89,7 +99,7 @@ static bool length_value(struct rqs_http1_message *m, const char *s, size_t n)
 	return true;
 }
 
-static void coding_value(struct rqs_http1_message *m, const char *s, size_t n)
+static bool coding_value(struct rqs_http1_message *m, const char *s, size_t n)
 {
 	size_t end = n;
 
@@ -97,16 +107,61 @@ static void coding_value(struct rqs_http1_message *m, const char *s, size_t n)
 		end--;
 	m->transfer_coded = true;
 	m->chunked = end >= 7 && BEGINS(s + end - 7, 7, "chunked");
+	return true;
 }
 
 /* One whole header line, its end removed. False: the message's borders can't be known. */
 static bool header_line(struct rqs_http1_message *m, const char *s, size_t n)
 {
-	if (BEGINS(s, n, "content-length:"))
-		return length_value(m, s + 15, n - 15);
-	if (BEGINS(s, n, "transfer-encoding:"))
-		coding_value(m, s + 18, n - 18);
-	return true;
+	size_t name = 0;
+
+	/* A line that begins with white space goes on with the one before (obsolete folding, RFC 9112, 5.2). */
+	if (!is_space((uint8_t)s[0])) {
+		static const char length[] = "content-length:", coding[] = "transfer-encoding:";
+
+		m->field = FIELD_OTHER;
+		if (BEGINS(s, n, length)) {
+			m->field = FIELD_LENGTH;
+			name = sizeof(length) - 1;
+		} else if (BEGINS(s, n, coding)) {
+			m->field = FIELD_CODING;
+			name = sizeof(coding) - 1;
+		}
+	}
+	if (m->field == FIELD_LENGTH)
+		return length_value(m, s + name, n - name);
+	return m->field == FIELD_OTHER || coding_value(m, s + name, n - name);
+}
+
+/* May a line that begins so say anything of the message's end, or be the last? */
+static bool may_matter(uint8_t c)
+{
+	return (c | 0x20) == 'c' || (c | 0x20) == 't' || c <= ' ';
+}
+
+/*
+ * Most of a head is lines of no interest. Returns how many bytes of whole such
+ * lines p[0..n) begins with: all line ends of 16 bytes are found at once.
+ */
+static size_t skip_dull_lines(struct rqs_http1_message *m, const uint8_t *p, size_t n)
+{
+	const __m128i line_feed = _mm_set1_epi8('\n');
+	size_t line = 0;
+
+	if (may_matter(p[0]))
+		return 0;
+	for (size_t at = 0; n - at > 16; at += 16) {
+		__m128i block = _mm_loadu_si128((const __m128i *)(const void *)(p + at));
+		unsigned ends = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(block, line_feed));
+
+		for (; ends; ends &= ends - 1) {
+			line = at + (unsigned)__builtin_ctz(ends) + 1;
+			m->field = FIELD_OTHER;
+			if (may_matter(p[line]))
+				return line;
+		}
+	}
+	return line;
 }
 
 /* Keeps bytes of a cut line; runs of white space count as one byte. */
@@ -357,6 +412,8 @@ static size_t take_headers(struct rqs_http1_message *m, const uint8_t *p, size_t
 
 	*ended = false;
 	while (at < n) {
+		if (!m->line_length && !m->skip_line)
+			at += skip_dull_lines(m, p + at, n - at);
 		enum line line = take_line(m, p + at, n - at, &taken);
 
 		at += taken;

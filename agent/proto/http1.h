@@ -35,6 +35,7 @@ struct rqs_http1_message {
 	bool transfer_coded;  /* there is a transfer coding */
 	bool skip_line;       /* the rest of a line too long to keep */
 	bool space;           /* the last kept byte of the line is white space */
+	uint8_t field;        /* the header field that a folded line would go on with */
 	bool digits;          /* the chunk size has a digit */
 	uint8_t line_length;
 	uint64_t left;        /* bytes of the body or chunk still to come */

@@ -128,6 +128,10 @@ static const struct request_case request_cases[] = {
 	{ "PUT /c HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\nA;ext=\"1\"\r\n0123456789\r\n0\r\nT: 1\r\n\r\n"
 	  "GET /n HTTP/1.1\r\n\r\n", 2, 2, 0, RQS_METHOD_GET, "/n" },
 	{ "GET /1 HTTP/1.1\r\n\r\nGET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n", 3, 3, 0, RQS_METHOD_GET, "/b" },
+	{ "POST /f HTTP/1.1\r\nContent-Length:\r\n  5\r\nA: b\r\n 77\r\n\r\nhello", 1, 1, 0, RQS_METHOD_POST, "/f" },
+	{ "POST /f HTTP/1.1\r\nTransfer-Encoding: gzip,\r\n\tchunked\r\n\r\n0\r\n\r\n", 1, 1, 0, RQS_METHOD_POST, "/f" },
+	{ "GET /h HTTP/1.1\r\nHost: example.org\r\nUser-Agent: something/1.0 (of some length)\r\nAccept: */*\r\n"
+	  "Content-Length: 3\r\nX: y\r\n\r\nabc", 1, 1, 0, RQS_METHOD_GET, "/h" },
 	{ "OPTIONS * HTTP/1.1\r\n\r\n", 1, 1, 0, RQS_METHOD_OPTIONS, "*" },
 	{ "GET http://h:1/a/b?x HTTP/1.1\r\n\r\n", 1, 1, 0, RQS_METHOD_GET, "/a/b" },
 	{ "GET https://host HTTP/1.1\r\n\r\n", 1, 1, 0, RQS_METHOD_GET, "/" },
