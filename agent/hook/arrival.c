@@ -71,7 +71,7 @@ static void stamp(int fd)
 {
 	struct rqs_conn *conn = rqs_conn_of(&rqs_agent, fd);
 
-	if (!conn || !rqs_agent.stamping || conn->stamped)
+	if (!conn || !rqs_agent.stamping || conn->stamped || rqs_in_vfork)
 		return;
 	/* Those that are on come from us: before the exec, or in the process that passed the socket on. */
 	conn->stamped = has_stamps(fd) || (may_stamp(fd) && set_stamps(fd, 1) == 0);
@@ -110,7 +110,7 @@ void rqs_arrival_accepted(int listener, int fd)
 	struct rqs_conn *conn = rqs_conn_of(&rqs_agent, fd);
 	bool followed = conn && conn->kind == RQS_CONN_SERVED && rqs_agent_on(&rqs_agent);
 
-	if (!from || from->kind != RQS_CONN_LISTENER || !rqs_agent.stamping)
+	if (!from || from->kind != RQS_CONN_LISTENER || !rqs_agent.stamping || rqs_in_vfork)
 		return;
 	if (from->stamped && followed) {
 		conn->stamped = true;
@@ -145,7 +145,7 @@ void rqs_arrival_start(void)
 
 void rqs_arrival_stop(void)
 {
-	if (rqs_agent.stamping && !rqs_in_vfork)
+	if (rqs_agent.stamping)
 		for (uint32_t fd = 0; fd < rqs_load_relaxed(&rqs_agent.connections_used); fd++)
 			rqs_arrival_decline((int)fd);
 	rqs_store_relaxed(&rqs_agent.stamping, false);

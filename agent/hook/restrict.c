@@ -36,8 +36,12 @@ static void everything_ends(void)
 	switch_off();
 }
 
+/* A vfork's child restricts itself alone: all that we would note is its parent's. */
+
 static void prctl_comes(long option, long value)
 {
+	if (rqs_in_vfork)
+		return;
 	if (option == PR_SET_SECCOMP && value == SECCOMP_MODE_FILTER)
 		filter_comes();
 	else if ((option == PR_SET_SECCOMP && value == SECCOMP_MODE_STRICT) ||
@@ -47,6 +51,8 @@ static void prctl_comes(long option, long value)
 
 static void seccomp_comes(long operation)
 {
+	if (rqs_in_vfork)
+		return;
 	if (operation == SECCOMP_SET_MODE_FILTER)
 		filter_comes();
 	else if (operation == SECCOMP_SET_MODE_STRICT)

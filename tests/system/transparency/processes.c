@@ -6,8 +6,11 @@
  */
 #include "host.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #define CONNECTIONS 50
@@ -121,6 +124,24 @@ static void by_vfork(void)
 		_exit(errno == ENOENT ? 7 : 8);
 	}
 	wait_for("vfork and no exec", pid);
+
+	pid = vfork();
+	if (!pid) {
+		/* Restricts itself, as what prepares the start of a sandboxed program. */
+		static struct sock_filter code = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+		static const struct sock_fprog program = { .len = 1, .filter = &code };
+
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+		_exit(8);
+	}
+	wait_for("vfork and filter", pid);
+	pid = (pid_t)MUST(fork());
+	if (!pid) {
+		exchange(pairs[7].client, pairs[7].server);
+		_exit(9);
+	}
+	wait_for("fork after that", pid);
 
 	pid = vfork();
 	if (!pid) {
