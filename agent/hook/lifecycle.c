@@ -132,9 +132,12 @@ static void exec_failed(void)
 		rqs_agent_exec(&rqs_agent, false);
 }
 
+/* A bad pointer is the kernel's to refuse; behind a filter there is no looking, and none is expected. */
 static bool may_change(char *const *envp)
 {
-	return rqs_session.wanted && envp && rqs_session_environment_size(envp) <= ENVIRONMENT_MAX;
+	return rqs_session.wanted && envp &&
+	       (rqs_load_relaxed(&rqs_agent.frozen) || rqs_readable(envp, sizeof(*envp))) &&
+	       rqs_session_environment_size(envp) <= ENVIRONMENT_MAX;
 }
 
 /* The library for the program that `look` looks at; no more looking once the host has restricted its system calls. */

@@ -120,6 +120,8 @@ static void others(struct pair p, int from)
 	SHOW(dup3(-1, p.server, O_CLOEXEC));
 	SHOW(close_range(9, 3, 0));
 	SHOW(execve(low, (char *[]){"x", NULL}, environ));
+	SHOW(execve("/bin/true", (char *[]){"true", NULL}, low));
+	SHOW(execve("/bin/true", (char *[]){"true", NULL}, high));
 	SHOW(execve("/nonexistent", (char *[]){"x", NULL}, NULL));
 	close(epoll);
 }
