@@ -76,11 +76,12 @@ static void inherit(const struct rqs_agent *agent, struct rqs_conn *conn, bool t
 	if (conn->kind != RQS_CONN_SERVED)
 		return;
 	if (torn || rqs_request_any(conn) || !conn->protocol->is_idle(conn)) {
-		bool served = conn->served;
+		bool served = conn->served, stamped = conn->stamped;
 		uint32_t aliases = conn->aliases;
 
 		reset(conn, RQS_CONN_OTHER);
 		conn->served = served;
+		conn->stamped = stamped;
 		conn->aliases = aliases;
 	}
 }

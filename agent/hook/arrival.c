@@ -185,6 +185,17 @@ static uint64_t find_stamp(struct msghdr *message, bool *other)
 /* Data that these flags ask for isn't the stream's next, or comes by another way. */
 #define ODD_FLAGS (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE | MSG_TRUNC)
 
+/* Of no interest any more, to anybody: the stamps go. */
+static bool lost_interest(int fd)
+{
+	const struct rqs_conn *conn = rqs_conn_of(&rqs_agent, fd);
+
+	if (!conn || conn->kind != RQS_CONN_OTHER)
+		return false;
+	unstamp(fd);
+	return true;
+}
+
 /* What the table says of fd is no longer so: a close that wasn't seen. */
 static void is_another(int fd)
 {
@@ -215,7 +226,7 @@ bool rqs_arrival_read(int fd, struct iovec *v, size_t count, int flags, ssize_t 
 	};
 	int saved = errno;
 
-	if (flags & ODD_FLAGS)
+	if ((flags & ODD_FLAGS) || lost_interest(fd))
 		return false;
 	*n = RQS_REAL(recvmsg)(fd, &message, flags);
 	if (*n >= 0) {
@@ -237,7 +248,7 @@ bool rqs_arrival_recvmsg(int fd, struct msghdr *message, int flags, ssize_t *n, 
 {
 	union stamp_control control;
 
-	if (!rqs_readable(message, sizeof(*message)))
+	if (lost_interest(fd) || !rqs_readable(message, sizeof(*message)))
 		return false;
 	/* It asks for control data, or for flags, that a stamp would have to be taken out of again. So no more stamps. */
 	if ((flags & ODD_FLAGS) || (message->msg_control && message->msg_controllen)) {

@@ -29,14 +29,13 @@ void rqs_arrival_accepted(int listener, int fd);
 /* fd came from another process, and was found to be served. */
 void rqs_arrival_adopted(int fd);
 
+/* Also of a connection that is of no more interest (RQS_CONN_OTHER): its next read takes the stamps back. */
 static inline bool rqs_arrival_stamped(int fd)
 {
-	uint8_t kind = rqs_kind(fd);
-
-	if (kind == RQS_CONN_OTHER || kind == RQS_CONN_UNKNOWN || rqs_in_vfork || !rqs_agent.stamping)
+	if (!rqs_active() || !rqs_agent.stamping || rqs_in_vfork)
 		return false;
 	const struct rqs_conn *conn = rqs_conn_of(&rqs_agent, fd);
-	return conn && conn->stamped;
+	return conn && conn->kind != RQS_CONN_UNKNOWN && conn->stamped;
 }
 
 /*

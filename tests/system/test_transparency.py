@@ -157,6 +157,13 @@ def test_as_inetd_starts_it(trace, tmp_path):
     assert_balanced(ended_trace(trace).totals["completeness"])
 
 
+def test_other_protocols(trace, tmp_path):
+    compare(["stamps", "other"], trace, tmp_path)
+    completeness = ended_trace(trace).totals["completeness"]
+    assert_balanced(completeness)
+    assert completeness["unfinished"] == 0
+
+
 def test_recording_ends_before_the_server(trace, tmp_path):
     """No stamp shows on connections that come when nobody is there to take it out."""
     seen = compare(["stamps", "late"], trace, tmp_path, "run", ["--duration", "1"])

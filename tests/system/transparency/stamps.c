@@ -1,6 +1,6 @@
 /*
  * stamps.c - the kernel's receive timestamps, which the agent switches on for
- * itself: stamps [late]
+ * itself: stamps [late|other]
  *
  * Whoever asks, by option or by control data, finds what he himself has set.
  */
@@ -169,6 +169,61 @@ static int after_exec(int from)
 	return finish();
 }
 
+/* What isn't HTTP, or is no longer, the agent looks at no more: its stamps have to go with its interest. */
+static void after_first(struct pair p, const char *what)
+{
+	char data[100];
+	struct iovec v = {data, 5};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+
+	printf("%s\n", what);
+	for (int i = 0; i < 3; i++) {
+		MUST(send(p.client, "0123456789", 10, 0));
+		wait_readable(p.server);
+		m.msg_flags = 0;
+		printf("  %ld", (long)recvmsg(p.server, &m, 0));
+		printf(" flags %x, control %zu\n", (unsigned)m.msg_flags, m.msg_controllen);
+		if (i == 1)
+			read_with_control("message", p.server);
+		else
+			MUST(read(p.server, data, 5));
+		show_options("connection", p.server);
+	}
+}
+
+static int other_protocols(int from)
+{
+	static const char upgrade[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n";
+	char got[100];
+	struct pair p = pair(from);
+
+	after_first(p, "never HTTP");
+	close_pair(p);
+
+	p = pair(from);
+	ask(p.client);
+	wait_readable(p.server);
+	MUST(read(p.server, got, sizeof(got)));
+	MUST(write(p.server, upgrade, sizeof(upgrade) - 1));
+	after_first(p, "no longer HTTP");
+	close_pair(p);
+
+	/* A child takes over a connection on which the parent has a request open. */
+	p = pair(from);
+	ask(p.client);
+	wait_readable(p.server);
+	MUST(read(p.server, got, sizeof(got)));
+	pid_t pid = (pid_t)MUST(fork());
+	if (!pid) {
+		after_first(p, "in a child");
+		_exit(0);
+	}
+	show_status("child", pid);
+	after_first(p, "in its parent");
+	close_pair(p);
+	return finish();
+}
+
 /* Recording ends in between, by its own time. */
 static int late(int from)
 {
@@ -196,7 +251,7 @@ int main(int argc, char **argv)
 		return after_exec(atoi(argv[2]));
 	int from = listener(AF_INET);
 	if (argc > 1)
-		return late(from);
+		return strcmp(argv[1], "late") ? other_protocols(from) : late(from);
 	connection("as it comes", from);
 	raw(from);
 	each_option();
