@@ -184,6 +184,11 @@ demo: ## record two small servers under load and compare them
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all
 	$(Q)tests/demo.sh
 
+transparency-long: ## CPython's own tests and Node's cluster, with the agent and without
+	$(Q)tests/deps.sh check
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(BUILD)/venv/bin/python -m pytest -v -rP tests/long
+
 bench: ## measure what recording costs, in alternated pairs
 	$(Q)tests/deps.sh check
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all baselines $(BUILD)/bench/gen_trace
@@ -234,12 +239,12 @@ clean: ## remove the build folders
 	rm -rf build build-*
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
 	@echo '  SAN=address|undefined|thread, COVERAGE=1: kinds of build, each in a folder of its own; V=1: show commands'
 
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo bench baselines tested faults fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo transparency-long bench baselines tested faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
