@@ -303,6 +303,21 @@ static void begin_chunked(struct rqs_http1_message *m)
 	m->digits = false;
 }
 
+/* Is the message over, well or badly? That is told before any more is taken. */
+static bool is_settled(struct rqs_http1_message *m, enum rqs_http1_event *event)
+{
+	if (m->state == BAD) {
+		*event = RQS_HTTP1_BAD;
+		return true;
+	}
+	if (m->state == DONE) {
+		m->state = IDLE;
+		*event = RQS_HTTP1_END;
+		return true;
+	}
+	return false;
+}
+
 /* ---- requests ---- */
 
 void rqs_http1_in_reset(struct rqs_http1_in *in)
@@ -437,16 +452,7 @@ size_t rqs_http1_in(struct rqs_http1_in *in, const uint8_t *p, size_t n, enum rq
 
 	*event = RQS_HTTP1_MORE;
 	for (;;) {
-		if (m->state == BAD) {
-			*event = RQS_HTTP1_BAD;
-			return at;
-		}
-		if (m->state == DONE) {
-			m->state = IDLE;
-			*event = RQS_HTTP1_END;
-			return at;
-		}
-		if (at == n)
+		if (is_settled(m, event) || at == n)
 			return at;
 		switch (m->state) {
 		case IDLE:
@@ -559,16 +565,7 @@ size_t rqs_http1_out(struct rqs_http1_out *out, const uint8_t *p, size_t n, enum
 
 	*event = RQS_HTTP1_MORE;
 	for (;;) {
-		if (m->state == BAD) {
-			*event = RQS_HTTP1_BAD;
-			return at;
-		}
-		if (m->state == DONE) {
-			m->state = IDLE;
-			*event = RQS_HTTP1_END;
-			return at;
-		}
-		if (at == n)
+		if (is_settled(m, event) || at == n)
 			return at;
 		switch (m->state) {
 		case IDLE:
