@@ -107,7 +107,7 @@ def assert_recorded(seen: Seen, path: Path) -> read_trace.Trace | None:
     "faults", "stamps", "descriptors", "fortified",
     "passing messages", "passing activate",
     "signals profiled", "signals serving", "signals jumps", "signals interrupted",
-    "threads storm", "threads cancel", "threads share", "threads both",
+    "threads storm", "threads cancel", "threads share", "threads both", "threads small",
     "environment",
 ))  # fmt: skip
 def test_calls(program, trace, tmp_path):

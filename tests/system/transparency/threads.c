@@ -203,6 +203,48 @@ static void both_directions(void)
 	close_pair(p);
 }
 
+/* ---- threads with the least stack there is: the agent is started in one, too ---- */
+
+static void *on_a_small_stack(void *argument)
+{
+	int fd = (int)MUST(accept(from, NULL, NULL));
+	pid_t pid;
+
+	while (serve(fd))
+		;
+	close(fd);
+	pid = (pid_t)MUST(fork());
+	if (!pid)
+		execv("/bin/true", (char *[]){"true", NULL});
+	waitpid(pid, NULL, 0);
+	return argument;
+}
+
+static void small_stacks(void)
+{
+	pthread_attr_t attributes;
+	long result;
+
+	/* Behind the agent's back, so that the thread's accept is the first that it sees. */
+	from = bound(AF_INET);
+	__asm__ volatile("syscall" : "=a"(result) : "a"(50), "D"(from), "S"(10) : "rcx", "r11", "memory");
+	MUST(result);
+	pthread_attr_init(&attributes);
+	MUST(-pthread_attr_setstacksize(&attributes, PTHREAD_STACK_MIN));
+	for (int i = 0; i < 5; i++) {
+		pthread_t thread;
+		int asks = client();
+
+		MUST(-pthread_create(&thread, &attributes, on_a_small_stack, NULL));
+		for (int n = 0; n < 3; n++) {
+			ask(asks);
+			answered(asks);
+		}
+		close(asks);
+		pthread_join(thread, NULL);
+	}
+}
+
 /* ---- ends with threads alive ---- */
 
 static bool forever = true;
@@ -253,6 +295,10 @@ int main(int argc, char **argv)
 {
 	if (argc < 2)
 		return 2;
+	if (!strcmp(argv[1], "small")) {
+		small_stacks();
+		return finish();
+	}
 	from = listener(AF_INET);
 	if (!strcmp(argv[1], "storm"))
 		storm();
