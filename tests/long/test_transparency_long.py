@@ -21,8 +21,9 @@ import runpy, socket
 socket.create_server(("127.0.0.1", 0)).close()
 runpy.run_module("test", run_name="__main__")
 """
-# VSOCK's tests wait for ever in some virtual machines.
-IGNORED = ("-i", "*VSOCK*")
+# VSOCK's tests wait for ever in some virtual machines; one suite wants to be allowed the loopback network.
+OPTIONS = ("-v", "-i", "*VSOCK*")
+MORE_OPTIONS = {"test_socketserver": ("-u", "network")}
 SUITES = (
     "test_socket", "test_selectors", "test_threading", "test_subprocess", "test_socketserver", "test_ssl", "test_asyncio",
 )  # fmt: skip
@@ -34,7 +35,7 @@ def outcomes(suite: str, folder: Path, env: dict) -> dict[str, str]:
     results = folder / "results.xml"
     with open(folder / "output", "wb") as output:
         subprocess.run(
-            [PYTHON, "-c", RUNNER, "-v", *IGNORED, "--junit-xml", results, suite],
+            [PYTHON, "-c", RUNNER, *OPTIONS, *MORE_OPTIONS.get(suite, ()), "--junit-xml", results, suite],
             cwd=folder, env={**os.environ, **env}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             timeout=SECONDS,
         )  # fmt: skip
