@@ -66,11 +66,13 @@ static void *serves_behind_the_filter(void *argument)
 static void worker(enum how how)
 {
 	struct pair before = pair(from), of_thread = pair(from);
+	char nowhere[] = "/tmp/transparency-XXXXXX";
 	int gate[2];
 	pid_t pid;
 
 	exchange(before.client, before.server);
 	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, gate));
+	MUST(mkdtemp(nowhere) ? 0 : -1);
 	pid = (pid_t)MUST(fork());
 	if (pid) {
 		close(gate[0]);
@@ -96,12 +98,10 @@ static void worker(enum how how)
 		}
 		close(of_thread.client);
 		show_status("worker", pid);
+		MUST(rmdir(nowhere));
 		return;
 	}
 	if (!geteuid()) {
-		char nowhere[] = "/tmp/transparency-XXXXXX";
-
-		MUST(mkdtemp(nowhere) ? 0 : -1);
 		MUST(chroot(nowhere));
 		MUST(chdir("/"));
 		MUST(setgid(65534));
