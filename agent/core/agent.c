@@ -123,6 +123,18 @@ void rqs_worker_start(struct rqs_agent *agent, struct rqs_worker *worker)
 	worker->epoch = agent->epoch;
 }
 
+/* Behind a collector that was killed, or doesn't get to run, records must not pile up in the host's memory. */
+static uint32_t usable_chunks(const struct rqs_agent *agent)
+{
+	const struct rqs_region_header *region = agent->region;
+	uint64_t heartbeat = rqs_load_relaxed(&region->heartbeat);
+	uint32_t few = agent->chunk_count < RQS_SILENT_CHUNKS ? agent->chunk_count : RQS_SILENT_CHUNKS;
+
+	if (heartbeat && rqs_now(agent) > heartbeat + RQS_SILENT_SECONDS * region->ticks_per_second)
+		return few;
+	return agent->chunk_count;
+}
+
 struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_worker *worker, enum rqs_chunk_kind kind,
 					 uint32_t *index)
 {
@@ -132,7 +144,8 @@ struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_wor
 	/* Where none was free and none came back since, don't search again. */
 	if (worker->starved_at == reclaimed)
 		return NULL;
-	for (uint32_t i = 0; i < agent->chunk_count; i++) {
+	uint32_t usable = usable_chunks(agent);
+	for (uint32_t i = 0; i < usable; i++) {
 		if (rqs_load_relaxed(&agent->owners[i]) || !rqs_swap(&agent->owners[i], 0, owner))
 			continue;
 		struct rqs_chunk_header *chunk = rqs_chunk_of(agent, i);

@@ -44,6 +44,9 @@
 #define RQS_THREADS 32768u
 #define RQS_CHUNK_SIZE 16384u
 #define RQS_CHUNKS 8192u /* 128 MiB of address space, used from the low end */
+/* An agent whose collector has been silent for this long uses only so many chunks (4 MiB), and drops beyond. */
+#define RQS_SILENT_SECONDS 2u
+#define RQS_SILENT_CHUNKS 256u
 #define RQS_ROUTE_MAX 128u
 
 /* The environment variable that carries the session's token. */
@@ -78,7 +81,8 @@ struct rqs_region_header {
 	uint64_t ticks_per_second; /* first estimate; written by the collector before handing out */
 	uint64_t lost_processes;   /* processes that found no slot and stay off; atomic add by agents */
 	uint64_t next_generation;  /* fetch_add by agents: the generation of each process slot claimed */
-	uint64_t reserved[16];
+	uint64_t heartbeat; /* ticks of the collector's last pass, every 0.1 s at least; 0: none yet */
+	uint64_t reserved[15];
 };
 _Static_assert(sizeof(struct rqs_region_header) == 224, "region layout");
 

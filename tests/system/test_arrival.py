@@ -3,13 +3,19 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import raw_client
 from raw_client import Connection
 from recording import ended_trace, recorded, report
+from serve import wait_until
 
 SERVERS = ("httpd", "nginx", "flask-gthread", "fastapi-asyncio", "fastapi-uvloop", "express")
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Stopped:
@@ -21,6 +27,8 @@ class Stopped:
     def __enter__(self):
         for pid in self.pids:
             os.kill(pid, signal.SIGSTOP)
+        # The signal is on its way until the process has been seen stopped.
+        wait_until(lambda: all(state(pid) == "T" for pid in self.pids), 5, "the server to stop")
         return self
 
     def __exit__(self, *_):

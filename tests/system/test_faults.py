@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import load
 import pytest
@@ -105,6 +106,29 @@ def test_the_collector_is_killed(round_, trace, mode):
     assert told.returncode in (0, 2), told.stderr
     assert told.stderr.startswith("reqscope: ")
     assert not told.stdout or json.loads(told.stdout)["traces"][0]["truncated"]
+
+
+def region_memory(pid) -> int:
+    """Bytes of the shared region that a process has in memory."""
+    total = 0
+    inside = False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if "-" in line.split(" ")[0]:
+            inside = "memfd:reqscope" in line
+        elif inside and line.startswith("Rss:"):
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+def test_without_a_collector_memory_stays_small(trace):
+    """Nobody takes the records away any more: they are dropped, not piled up."""
+    with Server("httpd", env=preload_env(trace)) as server:
+        load.fixed(server.url + "/json", 1_000)
+        os.kill(collector_of(server, trace), signal.SIGKILL)
+        time.sleep(2.5)
+        done = load.fixed(server.url + "/json", 150_000, log=False)
+        assert done.succeeded == 150_000
+        assert 0 < region_memory(server.pid) < 6 << 20
 
 
 def test_a_stopped_collector_holds_nobody_up(trace):
