@@ -1,5 +1,6 @@
 """Requests that no load generator sends: cut, pipelined, chunked, answered without a body, broken off."""
 
+import socket
 import time
 
 import pytest
@@ -129,3 +130,24 @@ def test_an_open_request_is_unfinished(trace):
 def served_count(port: int) -> int:
     with Connection(port) as client:
         return int(client.exchange(raw_client.get("/__count")).body.split(b":")[1].rstrip(b"}"))
+
+
+def test_expect_continue(trace):
+    """The interim response is not the answer: the handler's time ends with the final one, and the bytes of both count."""
+    body = b"x" * 1000
+    head = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+    with recorded("fastapi-asyncio", trace, "run") as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+            client.sendall(head)
+            interim = client.recv(1000)
+            assert interim.startswith(b"HTTP/1.1 100 ")
+            time.sleep(0.1)
+            client.sendall(body)
+            answer = b""
+            while not answer.endswith(body):
+                answer += client.recv(65536)
+    (request,) = ended_trace(trace).requests
+    assert (request.status, request.route, request.aborted) == (200, "/echo", False)
+    assert request.handler >= 100_000_000 * 0.999
+    assert request.values["request_bytes"] == len(head) + len(body)
+    assert request.values["response_bytes"] == len(interim) + len(answer)
