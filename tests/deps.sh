@@ -22,7 +22,8 @@ build='gcc:gcc make:make libc6-dev:stdio.h pkg-config:pkg-config libunwind-dev:l
 	libnghttp2-dev:nghttp2/nghttp2.h'
 demo='python3:python3 wrk:wrk'
 check='python3-venv:ensurepip nghttp2-client:h2load nginx-light:nginx nodejs:node
-	musl-tools:musl-gcc'
+	musl-tools:musl-gcc libjemalloc2:/usr/lib/x86_64-linux-gnu/libjemalloc.so.2
+	libmimalloc2.0:/usr/lib/x86_64-linux-gnu/libmimalloc.so.2'
 fuzz='clang:clang clang-format:clang-format libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a'
 
 case $level in
