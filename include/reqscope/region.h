@@ -134,13 +134,12 @@ struct rqs_process {
 	int64_t connections_peak;
 	uint64_t accepted;     /* served connections so far */
 	uint64_t unslotted;    /* requests that found no request slot: started and dropped at once */
-	uint64_t last_activity; /* ticks of a late event; plain store, may lag */
 	uint64_t events[RQS_EVENT_COUNT];
-	uint64_t reserved[8];
+	uint64_t reserved[9];
 };
 _Static_assert(offsetof(struct rqs_process, version) == 40, "region layout");
 _Static_assert(offsetof(struct rqs_process, listeners) == 72, "region layout");
-_Static_assert(sizeof(struct rqs_process) == 120 + 8 * RQS_EVENT_COUNT + 64, "region layout");
+_Static_assert(sizeof(struct rqs_process) == 112 + 8 * RQS_EVENT_COUNT + 72, "region layout");
 
 /* Counters of one thread, written by that thread alone (plain stores of whole words). 64 bytes. */
 struct rqs_thread {

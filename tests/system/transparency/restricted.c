@@ -298,34 +298,30 @@ static void without_counter(bool first)
 
 /* ---- limits ---- */
 
-static void little_address_space(void)
+/* Under a limit of 512 MiB, is at least so much left for the program itself once it serves? */
+static void little_memory(int resource, size_t enough)
 {
 	struct rlimit limit = {.rlim_cur = 512ul << 20, .rlim_max = 512ul << 20};
 	size_t mib = 0;
 
-	MUST(setrlimit(RLIMIT_AS, &limit));
+	MUST(setrlimit(resource, &limit));
 	from = listener(AF_INET);
 	struct pair p = pair(from);
 	exchange(p.client, p.server);
 	close_pair(p);
 	while (mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
 		mib++;
-	printf("left for the program itself: %s of 512 MiB\n", mib >= 460 ? "460 or more" : "less than 460");
+	printf("left for the program itself: %s %zu of 512 MiB\n", mib >= enough ? "at least" : "less than", enough);
+}
+
+static void little_address_space(void)
+{
+	little_memory(RLIMIT_AS, 460);
 }
 
 static void little_data(void)
 {
-	struct rlimit limit = {.rlim_cur = 512ul << 20, .rlim_max = 512ul << 20};
-	size_t mib = 0;
-
-	MUST(setrlimit(RLIMIT_DATA, &limit));
-	from = listener(AF_INET);
-	struct pair p = pair(from);
-	exchange(p.client, p.server);
-	close_pair(p);
-	while (mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
-		mib++;
-	printf("left for the program itself: %s of 512 MiB\n", mib >= 480 ? "480 or more" : "less than 480");
+	little_memory(RLIMIT_DATA, 480);
 }
 
 static void few_descriptors(void)
