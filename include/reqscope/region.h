@@ -2,7 +2,7 @@
  * region.h - the memory shared by the agent (in the target) and the collector
  * (a process of ours), and the greeting by which a process gets it.
  *
- *   | header | processes | threads | owners | chunk 0 | chunk 1 | ...
+ *   | header | processes | threads | owners | table owners | chunk 0 | chunk 1 | ... | table 0 | table 1 | ...
  *
  * The region is a sparse memfd made by the collector. The agent trusts the
  * header; the collector trusts nothing in here: whatever it reads it copies
@@ -38,7 +38,7 @@
 #include <stdint.h>
 
 #define RQS_REGION_MAGIC 0x3152474552515352ull /* "RSQREGR1" */
-#define RQS_REGION_VERSION 1
+#define RQS_REGION_VERSION 2
 
 #define RQS_PROCESSES 4096u
 #define RQS_THREADS 32768u
@@ -48,6 +48,9 @@
 #define RQS_SILENT_SECONDS 2u
 #define RQS_SILENT_CHUNKS 256u
 #define RQS_ROUTE_MAX 128u
+/* Tables of goroutines, one for each Go process; mapped one by one, by those who need them. */
+#define RQS_TABLES 256u
+#define RQS_TABLE_ENTRIES 2097152u
 
 /* The environment variable that carries the session's token. */
 #define RQS_ENV_SESSION "REQSCOPE_SESSION"
@@ -82,7 +85,11 @@ struct rqs_region_header {
 	uint64_t lost_processes;   /* processes that found no slot and stay off; atomic add by agents */
 	uint64_t next_generation;  /* fetch_add by agents: the generation of each process slot claimed */
 	uint64_t heartbeat; /* ticks of the collector's last pass, every 0.1 s at least; 0: none yet */
-	uint64_t reserved[15];
+	uint64_t table_owners_offset; /* uint64_t[RQS_TABLES] */
+	uint64_t tables_offset;       /* RQS_TABLES of table_size bytes, page aligned */
+	uint64_t table_size;          /* == sizeof(struct rqs_table), page aligned */
+	uint64_t unplaced; /* programs that were to be hooked and couldn't be; atomic add by the placing step */
+	uint64_t reserved[11];
 };
 _Static_assert(sizeof(struct rqs_region_header) == 224, "region layout");
 
@@ -115,6 +122,11 @@ enum rqs_runtime {
 	RQS_RUNTIME_GO = 3,
 };
 
+/* What the hooks that were placed in a Go program measure. */
+#define RQS_MEASURES_ALLOC 1u    /* allocations, of requests and of the process */
+#define RQS_MEASURES_CHILDREN 2u /* the goroutines that a request's own started */
+#define RQS_MEASURES_SCHED 4u    /* times on a CPU and waiting for one */
+
 #define RQS_PROCESS_FOREIGN_PIDS 1u /* pid is of another pid namespace: it can't be watched */
 #define RQS_PROCESS_EXECED 2u       /* replaced by exec; the slot's counts are final */
 
@@ -125,7 +137,7 @@ struct rqs_process {
 	uint32_t flags;        /* RQS_PROCESS_*; written by the agent */
 	uint32_t parent;       /* pid */
 	uint32_t runtime;      /* enum rqs_runtime; may change once, when the runtime is loaded late */
-	uint32_t reserved0;
+	uint32_t measures;     /* RQS_MEASURES_*; Go only */
 	uint64_t start_ticks;  /* when it was claimed */
 	char version[32];      /* of the runtime, NUL-terminated, "" unknown */
 	/* Written with atomic adds by any thread of the process. */
@@ -135,7 +147,8 @@ struct rqs_process {
 	uint64_t accepted;     /* served connections so far */
 	uint64_t unslotted;    /* requests that found no request slot: started and dropped at once */
 	uint64_t events[RQS_EVENT_COUNT];
-	uint64_t reserved[9];
+	uint64_t table; /* Go: index + 1 of its table of goroutines, 0 none; written before `ready` */
+	uint64_t reserved[8];
 };
 _Static_assert(offsetof(struct rqs_process, version) == 40, "region layout");
 _Static_assert(offsetof(struct rqs_process, listeners) == 72, "region layout");
@@ -152,6 +165,42 @@ struct rqs_thread {
 };
 _Static_assert(sizeof(struct rqs_thread) == 64, "region layout");
 
+/*
+ * A goroutine, keyed by the address of its descriptor (runtime.g), which is
+ * never freed. Inserted once, by CAS of `g` from 0; the rest is written by
+ * whoever runs the goroutine or changes its status, one at a time. 128 bytes.
+ */
+struct rqs_goroutine {
+	uint64_t g;
+	uint64_t alloc_bytes; /* since the agent's start */
+	uint64_t alloc_count;
+	/* The rest is the agent's own. */
+	uint64_t owner;       /* meter of the request on whose behalf it was started, 0 none */
+	uint64_t owner_generation;
+	uint64_t serving; /* meter of the request that it serves itself, 0 none */
+	uint64_t serving_generation;
+	uint64_t coroutine; /* 1: runs in its caller's time (iter.Pull) */
+	uint64_t since;     /* ticks of the last change of status */
+	uint64_t waiting;   /* ticks in all, by status */
+	uint64_t runnable;
+	uint64_t running;
+	uint64_t in_syscall;
+	uint64_t last_waiting; /* ticks of the last slice that ended, by status */
+	uint64_t last_runnable;
+	uint64_t last_running;
+};
+_Static_assert(sizeof(struct rqs_goroutine) == 128, "region layout");
+
+/* The goroutines of one process: a hash table, open addressing, (g >> 9) mod RQS_TABLE_ENTRIES, linear probing. */
+struct rqs_table {
+	/* Allocations by goroutines that found no entry. Atomic adds. */
+	uint64_t lost_bytes;
+	uint64_t lost_count;
+	uint64_t reserved[510];
+	struct rqs_goroutine goroutines[RQS_TABLE_ENTRIES];
+};
+_Static_assert(offsetof(struct rqs_table, goroutines) == 4096, "region layout");
+
 enum rqs_chunk_kind {
 	RQS_CHUNK_NONE = 0,    /* claimed, not yet initialised */
 	RQS_CHUNK_RECORDS = 1, /* one thread appends records */
@@ -159,6 +208,9 @@ enum rqs_chunk_kind {
 };
 
 /*
+ * table_owners[i]: 0 free, else process slot + 1 (bits 32..63); CAS by the
+ * agent, cleared by the collector, after the process's death and its reading.
+ *
  * owners[i]: 0 free, else process slot + 1 (bits 32..63) and tid of the
  * claimer (bits 0..31; of no meaning for a slots chunk).
  */
@@ -196,6 +248,7 @@ enum rqs_record_type {
 #define RQS_RECORD_HAS_FIRST 4u   /* first_out is measured: a response byte was sent */
 #define RQS_RECORD_HAS_LAST 8u    /* last_out is measured: the response is complete */
 #define RQS_RECORD_HAS_ALLOC 16u  /* alloc_* are measured */
+#define RQS_RECORD_HAS_SCHED 32u  /* cpu_ticks, sched_ticks and children_ticks are measured */
 
 /* One finished request, as committed to a records chunk. Records are 8-byte aligned. */
 struct rqs_record {
@@ -216,9 +269,12 @@ struct rqs_record {
 	uint64_t response_bytes;
 	uint64_t alloc_count;
 	uint64_t alloc_bytes;
+	uint64_t cpu_ticks;      /* its own task on a CPU */
+	uint64_t sched_ticks;    /* its own task ready to run, and waiting for a CPU */
+	uint64_t children_ticks; /* the tasks that it started, on CPUs */
 	char route[]; /* route_length bytes of template, padded with zeroes */
 };
-_Static_assert(offsetof(struct rqs_record, route) == 88, "region layout");
+_Static_assert(offsetof(struct rqs_record, route) == 112, "region layout");
 
 /*
  * The greeting. The agent connects, sends one rqs_hello; the collector answers
@@ -228,6 +284,26 @@ _Static_assert(offsetof(struct rqs_record, route) == 88, "region layout");
 struct rqs_hello {
 	uint32_t version; /* RQS_REGION_VERSION */
 	uint32_t pid;     /* as the agent sees itself */
+};
+
+/*
+ * A second kind of greeting, without an answer: where a Go process keeps its
+ * runtime's figures, with /proc/PID/mem (opened for reading by one that may)
+ * attached. Addresses are 0 where a figure wasn't found. It may come before
+ * the process has claimed its slot.
+ */
+struct rqs_go_facts {
+	uint32_t version;  /* RQS_REGION_VERSION */
+	uint32_t pid;      /* as the sender sees the process */
+	uint64_t heap_in_use;    /* u64, bytes */
+	uint64_t heap_live;      /* u64, bytes */
+	uint64_t heap_goal;      /* u64, bytes */
+	uint64_t gc_cycles;      /* u32 */
+	uint64_t gc_pause_total; /* u64, ns */
+	uint64_t goroutines_all;  /* u64: descriptors ever made (runtime.allglen) */
+	uint64_t goroutines_free; /* i32: of these, dead and kept for reuse (sched.gFree) */
+	uint64_t goroutines_system; /* i32: the runtime's own (sched.ngsys) */
+	uint64_t reserved[8];
 };
 
 struct rqs_welcome {

@@ -1,0 +1,45 @@
+/*
+ * setup.h - what the code in a Go program is given at its start, by the
+ * placing step or the preloaded library.
+ */
+#ifndef REQSCOPE_SETUP_H
+#define REQSCOPE_SETUP_H
+
+#include "go/sites.h"
+#include "reqscope/region.h"
+
+#include <stdbool.h>
+
+struct rqs_go_setup {
+	int32_t region;       /* descriptor of the session's region; closed by rqs_go_start() */
+	uint32_t measures;    /* RQS_MEASURES_* that hooks are placed for */
+	uint32_t curg_offset; /* of runtime.m's curg */
+	bool foreign_pids;
+	uint64_t region_size; /* as the welcome said */
+	uint64_t clock_gettime; /* address of the vDSO's __vdso_clock_gettime, 0 none */
+	char version[32];     /* of Go */
+	/* The placing program's path and the session's token, for Go programs that this one starts. */
+	char program[4096];
+	char token[RQS_TOKEN_LENGTH + 1];
+	bool no_sched;
+};
+
+/*
+ * Takes the region into use: maps what it takes, claims a process slot and a
+ * table of goroutines. Runs before the program's first instruction (or in a
+ * constructor), on a stack of ours or any with 8 KiB left. False: nothing is
+ * to be hooked; nothing of ours stays but the code itself.
+ */
+bool rqs_go_start(const struct rqs_go_setup *setup);
+
+/*
+ * In the payload's image (a shared object without undefined symbols, and with
+ * relative relocations only), found by name in its dynamic symbols:
+ *   rqs_go_entries   uint64_t[RQS_SITE_KINDS], the hooks' addresses
+ *   rqs_go_setup     struct rqs_go_setup, to be filled
+ *   rqs_go_begin     code to be run once, on a stack of 16 KiB: calls rqs_go_start(&rqs_go_setup), and
+ *                    ends at the breakpoint (int3) rqs_go_began with the result, 0 or 1, in RAX
+ */
+extern const uint64_t rqs_go_entries[RQS_SITE_KINDS];
+
+#endif

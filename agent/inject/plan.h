@@ -1,0 +1,67 @@
+/*
+ * plan.h - what can be hooked in a Go program, and where: found in its file,
+ * before it runs.
+ *
+ * A plan holds addresses as linked; whoever carries it out adds the load bias.
+ * Every site's original bytes were decoded and verified, and are in the plan,
+ * so that they can be compared once more with what is in memory. Nothing is
+ * decided by Go's version alone.
+ */
+#ifndef REQSCOPE_PLAN_H
+#define REQSCOPE_PLAN_H
+
+#include "go/sites.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RQS_SITE_CODE 32
+#define RQS_REASON 160
+
+/* One place in the program's text that gets a jump to a stub of ours. */
+struct rqs_site {
+	enum rqs_site_kind kind;
+	uint8_t length; /* bytes of `code` that are displaced: whole instructions, at least 5 bytes */
+	uint8_t before; /* of these, bytes of the instructions that run before the hook is called (a stack check) */
+	uint64_t address;
+	uint8_t code[RQS_SITE_CODE]; /* the original bytes from address on */
+	char name[64];               /* of the function, cut */
+};
+
+/* Addresses of the runtime's figures, 0 where not found; as in struct rqs_go_facts. */
+struct rqs_plan_figures {
+	uint64_t heap_in_use, heap_live, heap_goal;
+	uint64_t gc_cycles, gc_pause_total;
+	uint64_t goroutines_all, goroutines_free, goroutines_system;
+};
+
+struct rqs_plan {
+	bool is_go;          /* a Go program at all; else all below is empty */
+	char version[32];    /* "1.26.8", "" unknown */
+	char why_not[RQS_REASON]; /* "": requests can be recorded; else the one reason why no hook is placed, a sentence's end */
+	uint32_t measures;   /* RQS_MEASURES_* */
+	char why_no_alloc[RQS_REASON]; /* where that is not in `measures`; why_no_children likewise, and so on */
+	char why_no_children[RQS_REASON];
+	char why_no_sched[RQS_REASON];
+	struct rqs_site *sites;
+	size_t site_count;
+	bool position_independent;
+	bool dynamic;        /* has a PT_INTERP: the preloaded library patches it */
+	uint64_t image_start, image_end; /* of all PT_LOAD segments */
+	uint64_t text_start, text_end;   /* of the executable one(s) */
+	uint64_t syscall_instruction;    /* a SYSCALL in the text */
+	uint32_t curg_offset;            /* of runtime.m's curg; 0 unknown */
+	struct rqs_plan_figures figures;
+};
+
+/*
+ * Fills plan from the ELF file open at fd (borrowed, its offset isn't used).
+ * 0, also where nothing can be hooked (why_not); -errno when the file can't be
+ * read or memory is short. rqs_plan_free() in any case. Any file is safe to
+ * give, hostile ones included.
+ */
+int rqs_plan_make(struct rqs_plan *plan, int fd);
+void rqs_plan_free(struct rqs_plan *plan);
+
+#endif
