@@ -43,7 +43,8 @@ no_loop_calls := $(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-lo
 
 # The core and the recognisers run where there may be no libc and no TLS. The compiler must not invent calls.
 FREESTANDING := -ffreestanding -fno-builtin -fno-stack-protector -fPIC -fvisibility=hidden \
-	$(no_loop_calls) -fno-asynchronous-unwind-tables -fcf-protection=none -Iagent -DRQS_FREESTANDING
+	$(no_loop_calls) -fno-asynchronous-unwind-tables -fcf-protection=none -Iagent
+CORE := $(FREESTANDING) -DRQS_FREESTANDING
 # The rest of the agent may use libc with care; the host's TLS model is known, as ld.so loads us at the start.
 # Libc's checked functions (_FORTIFY_SOURCE) are only in glibc.
 HOOK := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector -fno-builtin-malloc \
@@ -51,7 +52,8 @@ HOOK := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector 
 PROGRAM := -Iagent -Ianalyzer
 
 core_src := $(wildcard agent/core/*.c agent/proto/*.c)
-hook_src := $(wildcard agent/hook/*.c agent/runtime/*.c)
+os_src := $(wildcard agent/os/*.c)
+hook_src := $(wildcard agent/hook/*.c agent/runtime/*.c) $(os_src)
 program_src := $(wildcard agent/collect/*.c analyzer/*.c analyzer/*/*.c)
 unit_src := $(wildcard tests/unit/test_*.c)
 
@@ -66,7 +68,8 @@ libraries := $(BUILD)/libreqscope.so $(if $(MUSL_CC),$(BUILD)/libreqscope-musl.s
 
 all: $(BUILD)/reqscope $(libraries) ## build the program and the agent
 
-$(BUILD)/obj/agent/core/%.o $(BUILD)/obj/agent/proto/%.o: KIND = $(FREESTANDING)
+$(BUILD)/obj/agent/core/%.o $(BUILD)/obj/agent/proto/%.o: KIND = $(CORE)
+$(BUILD)/obj/agent/os/%.o $(BUILD)/obj/agent/go/%.o: KIND = $(FREESTANDING)
 $(BUILD)/obj/agent/hook/%.o $(BUILD)/obj/agent/runtime/%.o: KIND = $(HOOK)
 $(BUILD)/obj/agent/collect/%.o $(BUILD)/obj/analyzer/%.o: KIND = $(PROGRAM) $(SAN_FLAGS)
 $(BUILD)/obj/tests/%.o: KIND = $(PROGRAM) $(SAN_FLAGS)
@@ -104,7 +107,8 @@ $(BUILD)/libreqscope.so: $(core_obj) $(hook_obj) agent/hook/exports.map
 musl_obj = $(patsubst %.c,$(BUILD)/obj-musl/%.o,$(core_src) $(hook_src))
 MUSL := -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch)
 
-$(BUILD)/obj-musl/agent/core/%.o $(BUILD)/obj-musl/agent/proto/%.o: KIND = $(FREESTANDING)
+$(BUILD)/obj-musl/agent/core/%.o $(BUILD)/obj-musl/agent/proto/%.o: KIND = $(CORE)
+$(BUILD)/obj-musl/agent/os/%.o $(BUILD)/obj-musl/agent/go/%.o: KIND = $(FREESTANDING)
 $(BUILD)/obj-musl/agent/hook/%.o $(BUILD)/obj-musl/agent/runtime/%.o: KIND = $(HOOK)
 
 $(BUILD)/obj-musl/%.o: %.c

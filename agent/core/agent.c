@@ -15,6 +15,8 @@ static bool claim_process(struct rqs_agent *agent)
 		process->parent = agent->env->parent_pid();
 		process->runtime = agent->runtime;
 		rqs_copy(process->version, agent->version, sizeof(process->version));
+		process->measures = agent->measures;
+		process->table = agent->table;
 		process->start_ticks = rqs_now(agent);
 		process->listeners = agent->listeners;
 		process->connections = agent->open_connections;
@@ -46,7 +48,8 @@ bool rqs_agent_start(struct rqs_agent *agent, void *region, uint64_t size)
 	agent->threads = (struct rqs_thread *)(void *)(base + header->threads_offset);
 	agent->owners = (uint64_t *)(void *)(base + header->owners_offset);
 	agent->chunks = base + header->chunks_offset;
-	agent->alloc_per_request = agent->runtime == RQS_RUNTIME_NATIVE;
+	if (!agent->meter)
+		agent->meter = agent->runtime == RQS_RUNTIME_NATIVE ? &rqs_meter_thread : &rqs_meter_none;
 	agent->epoch = 1;
 	rqs_store(&agent->alive->epoch, agent->epoch);
 	return claim_process(agent);

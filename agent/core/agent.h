@@ -18,6 +18,7 @@
 
 #include "core/connection.h"
 #include "core/core_deps.h"
+#include "core/meter.h"
 #include "reqscope/region.h"
 
 /* In a page of its own. 0: this process is a fork that hasn't been taken note of. */
@@ -43,6 +44,7 @@ struct rqs_worker {
 
 struct rqs_agent {
 	const struct rqs_env *env;
+	const struct rqs_meter *meter; /* set before the start, else by the runtime: threads' for native ones, or none */
 	struct rqs_region_header *region;
 	struct rqs_process *processes;
 	struct rqs_thread *threads;
@@ -62,7 +64,8 @@ struct rqs_agent {
 	bool off;      /* switched off for good: calls pass unseen */
 	bool frozen;   /* no system calls of ours: the process has restricted its own */
 	bool stamping; /* arrival times may be asked for */
-	bool alloc_per_request; /* a thread's allocator calls are its request's */
+	uint32_t measures;      /* RQS_MEASURES_*; Go only */
+	uint32_t table;         /* Go: index + 1 of its table of goroutines, 0 none */
 	char version[32];       /* of the runtime */
 	int64_t listeners;      /* of this process, forks' inheritance included */
 	int64_t open_connections;

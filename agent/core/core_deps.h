@@ -18,6 +18,7 @@
 /* The host's services. None may fail, block, or touch errno. */
 struct rqs_env {
 	uint64_t (*monotonic)(void); /* ns; asked only where the time stamp counter can't be used */
+	uint64_t (*realtime)(void);  /* ns; of the clock that arrivals are stamped by */
 	uint32_t (*pid)(void);
 	uint32_t (*tid)(void);
 	uint32_t (*parent_pid)(void);

@@ -76,26 +76,6 @@ static void release_slot(const struct rqs_call *call, uint32_t slot)
 
 /* ---- opening ---- */
 
-static bool is_open(const struct rqs_slot *slot)
-{
-	return slot->opened != slot->finished + slot->dropped + slot->given_up;
-}
-
-/* A thread with two requests open at once can't say whose its allocations are. */
-static void note_sharing(const struct rqs_call *call, struct rqs_request *request)
-{
-	struct rqs_worker *worker = call->worker;
-
-	if (worker->current != RQS_NO_SLOT) {
-		struct rqs_slot *other = rqs_slot_at(call->agent, worker->current);
-
-		if (other->opened == worker->current_ordinal && is_open(other)) {
-			rqs_request_at(call->agent, worker->current)->shared = true;
-			request->shared = true;
-		}
-	}
-}
-
 static void append(const struct rqs_call *call, struct rqs_conn *conn, uint32_t slot)
 {
 	if (conn->first == RQS_NO_SLOT)
@@ -116,7 +96,6 @@ static void open_blind(const struct rqs_call *call, struct rqs_conn *conn)
 void rqs_request_open(const struct rqs_call *call, struct rqs_conn *conn)
 {
 	struct rqs_agent *agent = call->agent;
-	struct rqs_worker *worker = call->worker;
 	uint32_t index = conn->blind ? RQS_NO_SLOT : claim_slot(call);
 
 	if (index == RQS_NO_SLOT) {
@@ -132,21 +111,25 @@ void rqs_request_open(const struct rqs_call *call, struct rqs_conn *conn)
 	request->has_queue = call->has_queue;
 	request->request_bytes = 0;
 	request->response_bytes = 0;
-	request->alloc_count = worker->counters->alloc_count;
-	request->alloc_bytes = worker->counters->alloc_bytes;
 	request->forks = rqs_load_relaxed(&agent->forks);
 	request->next = RQS_NO_SLOT;
-	request->thread = worker->thread;
 	request->status = 0;
 	request->method = RQS_METHOD_OTHER;
 	request->route_length = 0;
-	request->shared = !agent->alloc_per_request || worker->event_loop || worker->thread == RQS_THREADS;
-	note_sharing(call, request);
-	worker->current = index;
-	worker->current_ordinal = slot->opened + 1;
 	append(call, conn, index);
 	conn->reading = index;
 	rqs_store(&slot->opened, slot->opened + 1);
+	if (conn->first == index)
+		agent->meter->begin(call, index);
+}
+
+void rqs_request_read_on(const struct rqs_call *call, const struct rqs_conn *conn)
+{
+	const struct rqs_agent *agent = call->agent;
+
+	if (agent->meter->read_on && rqs_request_is_slot(conn->reading) && conn->reading == conn->first &&
+	    !rqs_request_at(agent, conn->reading)->route_length)
+		agent->meter->read_on(call, conn->reading);
 }
 
 void rqs_request_named(const struct rqs_call *call, struct rqs_conn *conn, uint8_t method, const char *route,
@@ -181,8 +164,8 @@ void rqs_request_answered(const struct rqs_call *call, struct rqs_conn *conn, ui
 		request->first_out = call->ticks;
 	request->response_bytes += n;
 	request->status = status;
-	if (request->thread != call->worker->thread)
-		request->shared = true;
+	if (call->agent->meter->answered)
+		call->agent->meter->answered(call, conn->first);
 }
 
 /* ---- ending ---- */
@@ -205,7 +188,7 @@ static struct rqs_record *record_space(const struct rqs_call *call, size_t size)
 	return chunk ? (struct rqs_record *)(void *)((char *)(chunk + 1) + worker->chunk_used) : NULL;
 }
 
-static uint16_t record_flags(const struct rqs_call *call, const struct rqs_request *request, enum rqs_ending ending)
+static uint16_t record_flags(const struct rqs_request *request, enum rqs_ending ending)
 {
 	unsigned flags = ending == RQS_ENDING_ABORTED ? RQS_RECORD_ABORTED : RQS_RECORD_HAS_LAST;
 
@@ -213,20 +196,7 @@ static uint16_t record_flags(const struct rqs_call *call, const struct rqs_reque
 		flags |= RQS_RECORD_HAS_QUEUE;
 	if (request->first_out)
 		flags |= RQS_RECORD_HAS_FIRST;
-	if (!request->shared && request->thread == call->worker->thread && !call->worker->event_loop)
-		flags |= RQS_RECORD_HAS_ALLOC;
 	return (uint16_t)flags;
-}
-
-/* The part of the thread's allocations that was the request's. */
-static void record_alloc(const struct rqs_call *call, const struct rqs_request *request, struct rqs_record *record)
-{
-	struct rqs_thread *counters = call->worker->counters;
-
-	record->alloc_count = counters->alloc_count - request->alloc_count;
-	record->alloc_bytes = counters->alloc_bytes - request->alloc_bytes;
-	rqs_store_relaxed(&counters->attributed_count, counters->attributed_count + record->alloc_count);
-	rqs_store_relaxed(&counters->attributed_bytes, counters->attributed_bytes + record->alloc_bytes);
 }
 
 /* Commits the request as a record; false when there is no room. */
@@ -240,13 +210,15 @@ static bool commit(const struct rqs_call *call, uint32_t index, enum rqs_ending 
 	size_t size = (offsetof(struct rqs_record, route) + length + 7) & ~(size_t)7;
 	struct rqs_record *record = record_space(call, size);
 
-	if (!record)
+	if (!record) {
+		call->agent->meter->end(call, index, NULL);
 		return false;
+	}
 	record->size = (uint16_t)size;
 	record->type = RQS_RECORD_REQUEST;
 	record->method = request->method;
 	record->status = request->status;
-	record->flags = record_flags(call, request, ending);
+	record->flags = record_flags(request, ending);
 	record->slot = index;
 	record->route_length = (uint16_t)length;
 	record->reserved = 0;
@@ -259,8 +231,10 @@ static bool commit(const struct rqs_call *call, uint32_t index, enum rqs_ending 
 	record->response_bytes = request->response_bytes;
 	record->alloc_count = 0;
 	record->alloc_bytes = 0;
-	if (record->flags & RQS_RECORD_HAS_ALLOC)
-		record_alloc(call, request, record);
+	record->cpu_ticks = 0;
+	record->sched_ticks = 0;
+	record->children_ticks = 0;
+	call->agent->meter->end(call, index, record);
 	rqs_copy(record->route, route, length);
 	worker->chunk_used += (uint32_t)size;
 	rqs_store(&worker->chunk->head, worker->chunk_used);
@@ -281,9 +255,12 @@ static void unlink_first(const struct rqs_call *call, struct rqs_conn *conn)
 static void close_slot(const struct rqs_call *call, uint32_t index, enum rqs_ending ending)
 {
 	struct rqs_slot *slot = rqs_slot_at(call->agent, index);
-	uint64_t *counter = ending == RQS_ENDING_GIVEN_UP ? &slot->given_up
-			    : commit(call, index, ending) ? &slot->finished
-							  : &slot->dropped;
+	uint64_t *counter = &slot->given_up;
+
+	if (ending != RQS_ENDING_GIVEN_UP)
+		counter = commit(call, index, ending) ? &slot->finished : &slot->dropped;
+	else
+		call->agent->meter->end(call, index, NULL);
 
 	rqs_store(counter, *counter + 1);
 	release_slot(call, index);
@@ -304,6 +281,8 @@ void rqs_request_end(const struct rqs_call *call, struct rqs_conn *conn, enum rq
 	}
 	unlink_first(call, conn);
 	close_slot(call, slot, ending);
+	if (conn->first != RQS_NO_SLOT)
+		call->agent->meter->begin(call, conn->first);
 }
 
 void rqs_request_give_up_reading(const struct rqs_call *call, struct rqs_conn *conn)

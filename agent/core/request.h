@@ -15,16 +15,16 @@ struct rqs_request {
 	uint64_t queue_ns;
 	uint64_t request_bytes;
 	uint64_t response_bytes;
-	uint64_t alloc_count; /* the thread's counters at the start */
+	uint64_t alloc_count; /* kept by the thread meter: the thread's counters at the start, */
 	uint64_t alloc_bytes;
 	uint64_t forks; /* the process's, at the start */
 	uint32_t next;  /* on its connection, or RQS_NO_SLOT */
-	uint32_t thread; /* that opened it */
+	uint32_t thread; /* which it was, */
 	uint16_t status;
 	uint8_t method;
 	uint8_t route_length; /* 0: the start line isn't complete */
 	bool has_queue;
-	bool shared; /* its thread did other things meanwhile: no allocations for it */
+	bool shared; /* and whether it did other things meanwhile */
 	char route[RQS_ROUTE_MAX];
 };
 _Static_assert(sizeof(struct rqs_request) <= sizeof(((struct rqs_slot *)0)->state), "a request fits its slot");
@@ -44,6 +44,9 @@ static inline bool rqs_request_is_slot(uint32_t slot)
 
 /* Opens a request at the end of the connection's queue; its slot becomes conn->reading. */
 void rqs_request_open(const struct rqs_call *call, struct rqs_conn *conn);
+
+/* More has arrived, maybe of the start line of conn->reading. */
+void rqs_request_read_on(const struct rqs_call *call, const struct rqs_conn *conn);
 
 /* What the start line told of conn->reading. */
 void rqs_request_named(const struct rqs_call *call, struct rqs_conn *conn, uint8_t method, const char *route,

@@ -50,7 +50,7 @@ void rqs_descriptor_accepted(int listener, int fd)
 	/* A listener that came by exec or from another process. */
 	if (rqs_kind(listener) == RQS_CONN_UNKNOWN) {
 		tell(rqs_conn_listening, listener);
-		rqs_arrival_listening(listener);
+		rqs_arrival_ask(listener);
 	}
 	tell(rqs_conn_accepted, fd);
 	rqs_arrival_accepted(listener, fd);
@@ -81,7 +81,7 @@ RQS_EXPORT int listen(int fd, int backlog)
 			rqs_activate();
 		if (rqs_active()) {
 			tell(rqs_conn_listening, fd);
-			rqs_arrival_listening(fd);
+			rqs_arrival_ask(fd);
 		}
 	}
 	return result;

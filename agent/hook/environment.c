@@ -4,7 +4,7 @@
  * touched. Works on the caller's memory, as it also runs in vfork children.
  */
 #include "hook/membership.h"
-#include "hook/sys.h"
+#include "os/sys.h"
 
 #include <unistd.h>
 

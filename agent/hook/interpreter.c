@@ -1,7 +1,7 @@
 /* interpreter.c - see interpreter.h. */
 #include "hook/interpreter.h"
 
-#include "hook/sys.h"
+#include "os/sys.h"
 
 #include <elf.h>
 #include <fcntl.h>

@@ -44,7 +44,7 @@ static void input_slow(int fd, const struct iovec *v, size_t count, size_t n, ui
 	if (!rqs_enter(&call))
 		return;
 	/* In this order: should we lose the processor between the clocks, that time isn't counted twice. */
-	rqs_arrival_queue(&call, stamp);
+	rqs_stamps_queue(&call, stamp);
 	call.ticks = rqs_now(call.agent);
 	for (size_t i = 0; i < count && n > 0; i++) {
 		size_t part = n < v[i].iov_len ? n : v[i].iov_len;
@@ -55,7 +55,7 @@ static void input_slow(int fd, const struct iovec *v, size_t count, size_t n, ui
 	}
 	rqs_leave();
 	if (rqs_unlikely(unknown) && rqs_kind(fd) == RQS_CONN_SERVED)
-		rqs_arrival_adopted(fd);
+		rqs_arrival_ask(fd);
 }
 
 /* Bytes that left the stream without passing through memory of the host's. */

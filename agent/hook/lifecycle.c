@@ -7,7 +7,7 @@
  */
 #include "hook/hook.h"
 #include "hook/membership.h"
-#include "hook/sys.h"
+#include "os/sys.h"
 
 #include <alloca.h>
 #include <errno.h>

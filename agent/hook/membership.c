@@ -11,8 +11,9 @@
 #include "hook/membership.h"
 
 #include "hook/hook.h"
-#include "hook/reserve.h"
-#include "hook/sys.h"
+#include "os/join.h"
+#include "os/reserve.h"
+#include "os/sys.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -28,7 +29,6 @@
 #include <unistd.h>
 
 #define ON_DEMAND_MARK ".p"
-#define READY_TIMEOUT_MS 3000
 
 struct rqs_session rqs_session;
 
@@ -160,69 +160,11 @@ end:
 
 /* ---- joining ---- */
 
-static long connect_collector(void)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	size_t n = sizeof(RQS_SOCKET_PREFIX) - 1;
-	long fd = rqs_sys3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return fd;
-	memcpy(address.sun_path + 1, RQS_SOCKET_PREFIX, n);
-	memcpy(address.sun_path + 1 + n, rqs_session.token, RQS_TOKEN_LENGTH);
-	long error = rqs_sys3(SYS_connect, fd, &address,
-			      offsetof(struct sockaddr_un, sun_path) + 1 + n + RQS_TOKEN_LENGTH);
-	if (error < 0) {
-		rqs_sys1(SYS_close, fd);
-		return error;
-	}
-	return fd;
-}
-
-/* Waits for fd to be readable, at most READY_TIMEOUT_MS. */
-static bool readable(long fd)
-{
-	struct pollfd p = { .fd = (int)fd, .events = POLLIN };
-	struct timespec timeout = { .tv_sec = READY_TIMEOUT_MS / 1000 };
-
-	return rqs_sys5(SYS_ppoll, &p, 1, &timeout, NULL, 0) == 1;
-}
-
-static int receive_region(long fd, struct rqs_welcome *welcome)
-{
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { .room = { 0 } };
-	struct iovec v = { .iov_base = welcome, .iov_len = sizeof(*welcome) };
-	struct msghdr message = {
-		.msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
-	};
-
-	if (!readable(fd))
-		return -ETIMEDOUT;
-	long n = rqs_sys3(SYS_recvmsg, fd, &message, MSG_CMSG_CLOEXEC);
-	if (n != (long)sizeof(*welcome) || welcome->version != RQS_REGION_VERSION || welcome->status)
-		return n < 0 ? (int)n : -EPROTO;
-	if (message.msg_controllen < CMSG_LEN(sizeof(int)) || control.header.cmsg_type != SCM_RIGHTS)
-		return -EPROTO;
-	int memory;
-	memcpy(&memory, CMSG_DATA(&control.header), sizeof(memory));
-	return memory;
-}
-
 int rqs_session_join(void **region, uint64_t *size, bool *foreign_pids)
 {
-	struct rqs_hello hello = { .version = RQS_REGION_VERSION, .pid = (uint32_t)rqs_sys0(SYS_getpid) };
 	struct rqs_welcome welcome;
-	long fd = connect_collector();
+	int memory = rqs_join(rqs_session.token, &welcome);
 
-	if (fd < 0)
-		return (int)fd;
-	int memory = -EPROTO;
-	if (rqs_sys6(SYS_sendto, fd, &hello, sizeof(hello), MSG_NOSIGNAL, NULL, 0) == (long)sizeof(hello))
-		memory = receive_region(fd, &welcome);
-	rqs_sys1(SYS_close, fd);
 	if (memory < 0)
 		return memory;
 	/* Chunks are used from the low end: a part of the region is a smaller pool. */
@@ -347,7 +289,7 @@ int rqs_session_start_collector(void)
 		error = pid < 0 ? (int)pid : 0;
 	}
 	rqs_sys1(SYS_close, ready[1]);
-	if (!error && (!readable(ready[0]) || rqs_sys3(SYS_read, ready[0], &answer, 1) != 1))
+	if (!error && (!rqs_join_readable(ready[0]) || rqs_sys3(SYS_read, ready[0], &answer, 1) != 1))
 		error = -ECHILD;
 	rqs_sys1(SYS_close, ready[0]);
 	return error;

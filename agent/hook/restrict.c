@@ -23,7 +23,7 @@ static void switch_off(void)
 /* A filter: what needs no system call goes on. Where the counter can't be used, reading the clock may be one. */
 static void filter_comes(void)
 {
-	rqs_arrival_stop();
+	rqs_stamps_stop(&rqs_agent);
 	rqs_store_relaxed(&rqs_agent.frozen, true);
 	if (rqs_active() && rqs_agent.region->clock != RQS_CLOCK_TSC)
 		switch_off();
@@ -91,7 +91,7 @@ static void before_syscall(long number, long a, long b, long c)
 		rqs_arrival_decline((int)a);
 		break;
 	case SYS_setsockopt:
-		if (rqs_arrival_is_option((int)b, (int)c))
+		if (rqs_stamps_is_option((int)b, (int)c))
 			rqs_arrival_decline((int)a);
 		break;
 	default: /* SYS_io_uring_setup */

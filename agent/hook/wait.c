@@ -6,7 +6,7 @@
  * of telling is known).
  */
 #include "hook/hook.h"
-#include "hook/sys.h"
+#include "os/sys.h"
 
 static void several(size_t descriptors)
 {

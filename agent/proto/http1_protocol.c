@@ -36,6 +36,7 @@ static void input(const struct rqs_call *call, struct rqs_conn *conn, const uint
 	enum rqs_http1_event event;
 	size_t at = 0;
 
+	rqs_request_read_on(call, conn);
 	while (at < n) {
 		size_t taken = rqs_http1_in(in, p + at, n - at, &event);
 

@@ -159,9 +159,7 @@ struct rqs_thread {
 	uint64_t owner; /* 0 free, else process slot + 1 (high 32) and tid (low 32); CAS by the agent, cleared by the collector */
 	uint64_t alloc_count;
 	uint64_t alloc_bytes;
-	uint64_t attributed_count; /* the part of the above that records carry */
-	uint64_t attributed_bytes;
-	uint64_t reserved[3];
+	uint64_t reserved[5];
 };
 _Static_assert(sizeof(struct rqs_thread) == 64, "region layout");
 

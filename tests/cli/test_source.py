@@ -12,7 +12,9 @@ MAY_INCLUDE = {
     "include/reqscope": {"reqscope"},
     "agent/core": {"core", "proto", "reqscope"},
     "agent/proto": {"core", "proto", "reqscope"},
-    "agent/hook": {"hook", "core", "runtime", "reqscope"},
+    "agent/os": {"os", "core", "reqscope"},
+    "agent/go": {"go", "os", "core", "reqscope"},
+    "agent/hook": {"hook", "go", "os", "core", "runtime", "reqscope"},
     "agent/runtime": {"runtime", "reqscope"},
     "agent/collect": {"collect", "reqscope"},
     "analyzer/base": {"base"},
@@ -36,7 +38,7 @@ def run(*command):
 
 
 def core_objects():
-    return [str(p) for part in ("core", "proto") for p in sorted((BUILD / "obj/agent" / part).glob("*.o"))]
+    return [str(p) for part in ("core", "proto", "os", "go") for p in sorted((BUILD / "obj/agent" / part).glob("*.o"))]
 
 
 def test_core_needs_nothing_from_outside(tmp_path):

@@ -1,7 +1,7 @@
 /* reserve.c - see reserve.h. */
-#include "hook/reserve.h"
+#include "os/reserve.h"
 
-#include "hook/sys.h"
+#include "os/sys.h"
 
 #include <sys/mman.h>
 #include <sys/resource.h>

@@ -1,7 +1,7 @@
 /* trial.c - see trial.h. */
-#include "hook/trial.h"
+#include "os/trial.h"
 
-#include "hook/sys.h"
+#include "os/sys.h"
 
 #include <linux/seccomp.h>
 #include <stddef.h>
