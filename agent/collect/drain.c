@@ -285,10 +285,14 @@ static bool thread_is_gone(const struct rqs_watched *watched, uint64_t owner)
 	return syscall(SYS_tgkill, watched->pid, tid, 0) && errno == ESRCH;
 }
 
-static void fold_thread(struct rqs_drain *drain, uint32_t thread, struct rqs_sums *sums)
+/* What a Go process's threads allocate is that of the C code in it, and none of its requests'. */
+static void fold_thread(struct rqs_drain *drain, uint32_t thread, const struct rqs_watched *watched,
+			struct rqs_sums *sums)
 {
 	const struct rqs_thread *slot = &drain->region->threads[thread];
 
+	if (rqs_watched_is_go(watched))
+		return;
 	sums->alloc_count += __atomic_load_n(&slot->alloc_count, __ATOMIC_RELAXED);
 	sums->alloc_bytes += __atomic_load_n(&slot->alloc_bytes, __ATOMIC_RELAXED);
 }
@@ -333,7 +337,7 @@ static void visit_dead_thread(struct rqs_drain *drain, uint32_t thread, struct r
 {
 	if (!thread_is_gone(watched, owner))
 		return;
-	fold_thread(drain, thread, &watched->folded);
+	fold_thread(drain, thread, watched, &watched->folded);
 	rqs_region_free_thread(drain->region, thread);
 }
 
@@ -361,6 +365,15 @@ static void fold_slots(struct rqs_drain *drain, uint32_t chunk, struct rqs_sums 
 		if (opened > finished + dropped + given_up && drain->last_ordinal[chunk * 64 + i] < opened)
 			sums->unfinished++;
 	}
+}
+
+static void fold_table(struct rqs_drain *drain, struct rqs_watched *watched, struct rqs_sums *sums)
+{
+	if (!rqs_watched_is_go(watched) || !(watched->measures & RQS_MEASURES_ALLOC))
+		return;
+	rqs_table_read(&watched->table, drain->region, watched->slot);
+	sums->alloc_count += watched->table.alloc_count;
+	sums->alloc_bytes += watched->table.alloc_bytes;
 }
 
 static void read_dying_chunks(struct rqs_drain *drain)
@@ -393,7 +406,7 @@ static void visit_dying_thread(struct rqs_drain *drain, uint32_t thread, struct 
 	(void)owner;
 	if (!watched->ending)
 		return;
-	fold_thread(drain, thread, &watched->folded);
+	fold_thread(drain, thread, watched, &watched->folded);
 	rqs_region_free_thread(drain->region, thread);
 }
 
@@ -424,6 +437,7 @@ void rqs_drain_dying(struct rqs_drain *drain)
 		if (!watched || !watched->ending)
 			continue;
 		watched->live = (struct rqs_sums){0};
+		fold_table(drain, watched, &watched->folded);
 		rqs_processes_end(processes, watched);
 	}
 }
@@ -431,14 +445,19 @@ void rqs_drain_dying(struct rqs_drain *drain)
 static void visit_live_thread(struct rqs_drain *drain, uint32_t thread, struct rqs_watched *watched, uint64_t owner)
 {
 	(void)owner;
-	fold_thread(drain, thread, &watched->live);
+	fold_thread(drain, thread, watched, &watched->live);
 }
 
 void rqs_drain_survey(struct rqs_drain *drain)
 {
-	for (uint32_t slot = 0; slot < RQS_PROCESSES; slot++)
-		if (drain->processes->by_slot[slot])
-			drain->processes->by_slot[slot]->live = (struct rqs_sums){0};
+	for (uint32_t slot = 0; slot < RQS_PROCESSES; slot++) {
+		struct rqs_watched *watched = drain->processes->by_slot[slot];
+
+		if (!watched)
+			continue;
+		watched->live = (struct rqs_sums){0};
+		fold_table(drain, watched, &watched->live);
+	}
 	for (uint32_t chunk = 0; chunk < RQS_CHUNKS; chunk++) {
 		struct rqs_watched *watched = owner_of(drain, look_at(drain, chunk)->owner);
 

@@ -221,14 +221,22 @@ static uint64_t less(uint64_t value, uint64_t part)
 	return value > part ? value - part : 0;
 }
 
+static bool measures_alloc(const struct rqs_watched *watched)
+{
+	if (rqs_watched_is_go(watched))
+		return (watched->measures & RQS_MEASURES_ALLOC) && watched->table.known;
+	return watched->folded.alloc_count + watched->live.alloc_count > 0;
+}
+
 /* What no record carries is unattributed: so the parts always add up to the whole. */
 static void add_allocs(cJSON *object, const struct rqs_watched *watched)
 {
 	uint64_t count = watched->folded.alloc_count + watched->live.alloc_count;
 	uint64_t bytes = watched->folded.alloc_bytes + watched->live.alloc_bytes;
+	bool measured = measures_alloc(watched);
 
-	add_alloc(object, "process_alloc", count > 0, bytes, count);
-	add_alloc(object, "unattributed", count > 0, less(bytes, watched->record_alloc_bytes),
+	add_alloc(object, "process_alloc", measured, bytes, count);
+	add_alloc(object, "unattributed", measured, less(bytes, watched->record_alloc_bytes),
 		  less(count, watched->record_alloc_count));
 	cJSON_AddNullToObject(object, "after_response");
 }
@@ -295,11 +303,38 @@ static void note_troubles(cJSON *notes, const struct rqs_troubles *troubles)
 	}
 }
 
+static bool any_go_lacks(const struct rqs_processes *processes, uint32_t measure)
+{
+	for (uint32_t i = 0; i < processes->noted_count; i++) {
+		const struct rqs_watched *watched = processes->noted[i];
+
+		if (rqs_watched_is_go(watched) && watched->records && !(watched->measures & measure))
+			return true;
+	}
+	return false;
+}
+
+/* Which of the hooks couldn't be placed in a Go program, or weren't to be. */
+static void note_go(cJSON *notes, const struct rqs_processes *processes)
+{
+	if (any_go_lacks(processes, RQS_MEASURES_ALLOC))
+		add_note(notes, "alloc_bytes, alloc_count",
+			 "the Go program's allocator is inlined where it is called, or none that is known");
+	else if (any_go_lacks(processes, RQS_MEASURES_CHILDREN))
+		add_note(notes, "allocations of goroutines that a request starts",
+			 "the Go program's way to start them is none that is known");
+	if (any_go_lacks(processes, RQS_MEASURES_SCHED))
+		add_note(notes, "cpu_time, sched_wait, children_cpu_time",
+			 "switched off, or the Go program's scheduler is inlined or none that is known");
+}
+
 static void note_allocations(cJSON *notes, const struct rqs_processes *processes)
 {
 	uint64_t requests = 0, measured = 0;
 
 	for (uint32_t i = 0; i < processes->noted_count; i++) {
+		if (rqs_watched_is_go(processes->noted[i]))
+			continue;
 		requests += processes->noted[i]->records;
 		measured += processes->noted[i]->with_alloc;
 	}
@@ -335,6 +370,7 @@ char *rqs_payload_totals(const struct rqs_processes *processes, const struct rqs
 	note_troubles(notes, troubles);
 	if (reason) {
 		note_allocations(notes, processes);
+		note_go(notes, processes);
 		note_imbalance(notes, processes);
 	}
 	cJSON *list = cJSON_AddArrayToObject(totals, "processes");

@@ -48,6 +48,7 @@ static void close_fds(struct rqs_watched *watched)
 static void free_watched(struct rqs_watched *watched)
 {
 	close_fds(watched);
+	rqs_table_unmap(&watched->table);
 	free(watched->command);
 	free(watched);
 }
@@ -79,6 +80,7 @@ static void copy_slot(struct rqs_watched *watched, const struct rqs_process *pro
 {
 	watched->flags = __atomic_load_n(&process->flags, __ATOMIC_ACQUIRE);
 	watched->runtime = __atomic_load_n(&process->runtime, __ATOMIC_ACQUIRE);
+	watched->measures = __atomic_load_n(&process->measures, __ATOMIC_ACQUIRE);
 	if (process->version[0]) {
 		memcpy(watched->version, process->version, sizeof(watched->version));
 		watched->version[sizeof(watched->version) - 1] = 0;
@@ -159,6 +161,7 @@ static struct rqs_watched *watch(struct rqs_processes *processes, uint32_t slot,
 	watched->index = RQS_UNNOTED;
 	watched->pid = (pid_t)(uint32_t)owner;
 	watched->parent = (pid_t)process->parent;
+	watched->table.number = load(&process->table);
 	watched->pidfd = watched->procdir = -1;
 	watched->seen_ns = rqs_monotonic_ns();
 	watched->start_ns = rqs_calibration_ns(processes->clock, load(&process->start_ticks));
@@ -293,6 +296,7 @@ void rqs_processes_check(struct rqs_processes *processes)
 void rqs_processes_end(struct rqs_processes *processes, struct rqs_watched *watched)
 {
 	close_fds(watched);
+	rqs_table_unmap(&watched->table);
 	processes->by_slot[watched->slot] = NULL;
 	processes->live--;
 	rqs_region_free_process(processes->region, watched->slot);

@@ -10,7 +10,7 @@
 #define COLLECT_PROCESS_H
 
 #include "collect/clock.h"
-#include "collect/mapping.h"
+#include "collect/tables.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -35,6 +35,7 @@ struct rqs_watched {
 	pid_t parent;
 	uint32_t flags; /* RQS_PROCESS_* */
 	uint32_t runtime;
+	uint32_t measures; /* RQS_MEASURES_* */
 	char version[sizeof(((struct rqs_process *)0)->version)];
 	char *command; /* arguments separated by NUL; NULL unknown */
 	size_t command_length;
@@ -65,8 +66,16 @@ struct rqs_watched {
 	struct rqs_sums folded; /* of slots that are freed */
 	struct rqs_sums live;   /* of slots still there, by the last survey */
 
+	struct rqs_table_view table; /* of its goroutines; Go only */
+
 	uint64_t rss_peak; /* bytes, 0 unknown */
 };
+
+/* Whether its goroutines' table, and not its threads' counters, tells what it allocates. */
+static inline bool rqs_watched_is_go(const struct rqs_watched *watched)
+{
+	return watched->runtime == RQS_RUNTIME_GO;
+}
 
 struct rqs_processes {
 	struct rqs_region *region;

@@ -30,8 +30,10 @@ struct fake_agent {
 	uint64_t *owners;
 	uint32_t process; /* slot */
 	uint32_t thread;
-	uint32_t records; /* the thread's present chunk of records, RQS_CHUNKS none */
-	uint32_t slots;   /* the process's chunk of request slots */
+	uint32_t records;        /* the thread's present chunk of records, RQS_CHUNKS none */
+	uint32_t slots;          /* the process's chunk of request slots */
+	int threadless;          /* Go: chunks name no thread */
+	struct rqs_table *table; /* Go: of its goroutines */
 };
 
 static inline void fake_attach(struct fake_agent *agent, void *base)
@@ -123,7 +125,7 @@ static inline uint32_t fake_claim(uint64_t *words, size_t stride, uint32_t count
 
 static inline uint64_t fake_owner(const struct fake_agent *agent)
 {
-	return (uint64_t)(agent->process + 1) << 32 | (uint32_t)syscall(SYS_gettid);
+	return (uint64_t)(agent->process + 1) << 32 | (agent->threadless ? 0 : (uint32_t)syscall(SYS_gettid));
 }
 
 /* Claims a process slot and makes it ready; `pid` 0 is the caller's. */
@@ -142,6 +144,53 @@ static inline void fake_process(struct fake_agent *agent, uint32_t pid, uint32_t
 	strcpy(process->version, "3.11.2");
 	__atomic_store_n(&process->ready, 1, __ATOMIC_RELEASE);
 	agent->records = agent->slots = RQS_CHUNKS;
+}
+
+/*
+ * Claims a process slot and a table of goroutines for a Go program; `pid` 0 is the caller's, `fd` the region's,
+ * which is not kept. The chunks that it claims name no thread: Go's scheduler decides which writes to them next.
+ */
+static inline void fake_go_process(struct fake_agent *agent, uint32_t pid, int fd, uint32_t measures)
+{
+	uint64_t generation = __atomic_add_fetch(&agent->header->next_generation, 1, __ATOMIC_RELAXED);
+	uint64_t *table_owners = (uint64_t *)(agent->base + agent->header->table_owners_offset);
+	struct rqs_process *process;
+
+	agent->process = fake_claim(&agent->processes->owner, sizeof(*agent->processes), RQS_PROCESSES,
+				    generation << 32 | (pid ? pid : (uint32_t)getpid()));
+	agent->threadless = 1;
+	agent->thread = RQS_THREADS;
+	uint32_t table = fake_claim(table_owners, sizeof(uint64_t), RQS_TABLES, fake_owner(agent));
+	process = &agent->processes[agent->process];
+	process->runtime = RQS_RUNTIME_GO;
+	process->measures = measures;
+	process->start_ticks = fake_ticks(agent);
+	process->table = table + 1;
+	strcpy(process->version, "1.26.8");
+	agent->table = mmap(NULL, agent->header->table_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+			    (off_t)(agent->header->tables_offset + table * agent->header->table_size));
+	__atomic_store_n(&process->ready, 1, __ATOMIC_RELEASE);
+	agent->records = agent->slots = RQS_CHUNKS;
+}
+
+/* The entry of the goroutine whose descriptor is at address g; made when it isn't there. */
+static inline struct rqs_goroutine *fake_goroutine(struct fake_agent *agent, uint64_t g)
+{
+	struct rqs_goroutine *all = agent->table->goroutines;
+	uint64_t at = (g >> 9) % RQS_TABLE_ENTRIES;
+
+	while (all[at].g && all[at].g != g)
+		at = (at + 1) % RQS_TABLE_ENTRIES;
+	all[at].g = g;
+	return &all[at];
+}
+
+static inline void fake_allocate(struct fake_agent *agent, uint64_t g, uint64_t bytes)
+{
+	struct rqs_goroutine *goroutine = fake_goroutine(agent, g);
+
+	goroutine->alloc_bytes += bytes;
+	goroutine->alloc_count++;
 }
 
 static inline void fake_thread(struct fake_agent *agent)

@@ -7,6 +7,8 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 /* A collector without its loop, and an agent, on one region. */
@@ -49,6 +51,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
+	if (t.agent.table)
+		munmap(t.agent.table, sizeof(*t.agent.table));
 	rqs_drain_free(&t.drain);
 	rqs_batch_free(&t.requests);
 	rqs_processes_free(&t.processes);
@@ -97,6 +101,8 @@ static void assert_region_is_free(void)
 		assert_int_equal(t.region.threads[i].owner, 0);
 	for (uint32_t i = 0; i < RQS_PROCESSES; i++)
 		assert_int_equal(t.region.processes[i].owner, 0);
+	for (uint32_t i = 0; i < RQS_TABLES; i++)
+		assert_int_equal(t.region.table_owners[i], 0);
 }
 
 static const struct rqs_request_row *last_row(void)
@@ -376,6 +382,211 @@ static void helpers_leave_no_trace(void **state)
 	die(it);
 	assert_int_equal(t.processes.noted_count, 0);
 	assert_int_equal(t.processes.registered, 1);
+}
+
+/* Go programs */
+
+static void join_as_go(uint32_t pid, uint32_t measures)
+{
+	fake_go_process(&t.agent, pid, t.region.fd, measures);
+	assert_true(t.agent.table != MAP_FAILED);
+}
+
+static uint64_t bytes_of_region(void)
+{
+	struct stat stat;
+
+	assert_int_equal(fstat(t.region.fd, &stat), 0);
+	return (uint64_t)stat.st_blocks * 512;
+}
+
+/* Goroutines all over the table, its first and last entries included. */
+static void allocate_here_and_there(void)
+{
+	for (uint64_t i = 0; i < 1000; i++)
+		fake_allocate(&t.agent, (0xc000000000 + i * 7919 * 512) & ~511ull, i);
+	fake_allocate(&t.agent, (uint64_t)RQS_TABLE_ENTRIES << 9, 500);
+	fake_allocate(&t.agent, ((uint64_t)RQS_TABLE_ENTRIES - 1) << 9, 500);
+	t.agent.table->lost_bytes = 40;
+	t.agent.table->lost_count = 2;
+}
+
+static void with_alloc(struct rqs_record *record)
+{
+	record->flags |= RQS_RECORD_HAS_ALLOC;
+	record->alloc_count = 100;
+	record->alloc_bytes = 4950;
+}
+
+static void goroutines_are_summed(void **state)
+{
+	(void)state;
+	join_as_go(0, RQS_MEASURES_ALLOC);
+	fake_thread(&t.agent);
+	t.agent.threads[t.agent.thread].alloc_bytes = 1 << 20; /* of C code in the program */
+	allocate_here_and_there();
+	finish_changed(with_alloc);
+	uint64_t size = bytes_of_region();
+	rqs_drain_records(&t.drain);
+	rqs_drain_dead_threads(&t.drain); /* the chunks name none */
+	for (int i = 0; i < 3; i++)
+		rqs_drain_survey(&t.drain);
+	assert_true(bytes_of_region() < size + (1 << 20)); /* holes stayed holes */
+	struct rqs_watched *it = watched();
+	assert_int_equal(it->records, 1);
+	assert_true(it->table.known);
+	assert_int_equal(it->live.alloc_bytes, 999 * 1000 / 2 + 1040);
+	assert_int_equal(it->live.alloc_count, 1004);
+	assert_int_equal(it->record_alloc_bytes, 4950);
+	fake_allocate(&t.agent, 512, 1);
+	die(it);
+	assert_int_equal(it->folded.alloc_bytes, 999 * 1000 / 2 + 1041);
+	assert_int_equal(it->folded.alloc_count, 1005);
+	assert_int_equal(it->live.alloc_bytes, 0);
+	assert_null(it->table.table);
+	assert_counts(rqs_completeness_of(it), 1, 1, 0, 0, 0);
+	assert_region_is_free();
+	assert_true(bytes_of_region() < size);
+	assert_int_equal(t.agent.table->lost_bytes, 0); /* zero for the next owner */
+	assert_int_equal(fake_goroutine(&t.agent, 512)->alloc_bytes, 0);
+}
+
+static void go_processes_are_kept_apart(void **state)
+{
+	(void)state;
+	join_as_go((uint32_t)getppid(), RQS_MEASURES_ALLOC);
+	fake_allocate(&t.agent, 1024, 10);
+	struct rqs_watched *one = watched();
+	join_as_go(0, RQS_MEASURES_ALLOC);
+	fake_allocate(&t.agent, 1024, 200);
+	struct rqs_watched *two = watched();
+	rqs_drain_survey(&t.drain);
+	assert_int_equal(one->live.alloc_bytes, 10);
+	assert_int_equal(two->live.alloc_bytes, 200);
+	assert_true(rqs_processes_note(&t.processes, one));
+	die(one);
+	assert_int_equal(t.region.table_owners[0], 0);
+	assert_int_not_equal(t.region.table_owners[1], 0);
+	fake_allocate(&t.agent, 1024, 5);
+	rqs_drain_survey(&t.drain);
+	assert_int_equal(one->folded.alloc_bytes, 10);
+	assert_int_equal(two->live.alloc_bytes, 205);
+	die(two);
+	assert_region_is_free();
+}
+
+/* Without that hook the table has other uses, and its counters none. */
+static void unmeasured_allocations_are_not_summed(void **state)
+{
+	(void)state;
+	join_as_go(0, RQS_MEASURES_SCHED);
+	fake_allocate(&t.agent, 512, 100);
+	struct rqs_watched *it = watched();
+	rqs_drain_survey(&t.drain);
+	assert_int_equal(it->live.alloc_bytes, 0);
+	assert_false(it->table.known);
+	assert_null(it->table.table);
+	die(it);
+	assert_region_is_free();
+}
+
+static void a_table_of_others_is_not_read(void **state)
+{
+	(void)state;
+	static const uint64_t numbers[] = {0, 2, 3, RQS_TABLES, RQS_TABLES + 1, 1ull << 32 | 1, UINT64_MAX};
+
+	t.region.table_owners[2] = 7ull << 32; /* of a process slot that nobody is in */
+	t.region.table_owners[RQS_TABLES - 1] = UINT64_MAX;
+	join_as_go(0, RQS_MEASURES_ALLOC);
+	fake_allocate(&t.agent, 512, 100);
+	struct rqs_watched *it = watched();
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		it->table.number = numbers[i];
+		rqs_drain_survey(&t.drain);
+		assert_false(it->table.known);
+		assert_int_equal(it->live.alloc_bytes, 0);
+	}
+	die(it);
+	assert_int_equal(t.region.table_owners[0], 0);
+	assert_int_not_equal(t.region.table_owners[2], 0);
+}
+
+static void impossible_sums_stop_at_the_greatest_value(void **state)
+{
+	(void)state;
+	join_as_go(0, RQS_MEASURES_ALLOC);
+	struct rqs_watched *it = watched();
+	memset(t.agent.table, 0xff, 1 << 20);
+	t.region.header->tables_offset = 77; /* what it says by now is not asked */
+	rqs_drain_survey(&t.drain);
+	assert_int_equal(it->live.alloc_bytes, RQS_VALUE_MAX);
+	assert_int_equal(it->live.alloc_count, RQS_VALUE_MAX);
+	die(it);
+	assert_int_equal(t.agent.table->lost_bytes, 0);
+	assert_region_is_free();
+}
+
+/* Killed between claiming a table and being ready. */
+static void a_table_never_used_is_freed(void **state)
+{
+	(void)state;
+	pid_t child = fork();
+	uint64_t now = rqs_monotonic_ns();
+
+	if (!child)
+		_exit(0);
+	waitpid(child, NULL, 0);
+	t.region.processes[7].owner = 1ull << 32 | (uint32_t)child;
+	t.region.table_owners[9] = 8ull << 32;
+	rqs_processes_scan(&t.processes, now);
+	assert_int_not_equal(t.region.table_owners[9], 0);
+	rqs_processes_scan(&t.processes, now + 2000000000);
+	assert_region_is_free();
+}
+
+static void a_killed_go_program_loses_no_count(void **state)
+{
+	(void)state;
+	pid_t child = fork();
+
+	if (!child) {
+		join_as_go(0, RQS_MEASURES_ALLOC);
+		fake_allocate(&t.agent, 1ull << 29, 4950);
+		fake_allocate(&t.agent, 1ull << 28, 50);
+		finish_changed(with_alloc);
+		kill(getpid(), SIGKILL);
+	}
+	waitpid(child, NULL, 0);
+	rqs_processes_scan(&t.processes, rqs_monotonic_ns());
+	rqs_drain_dying(&t.drain);
+	assert_int_equal(t.processes.noted_count, 1);
+	assert_int_equal(t.processes.noted[0]->folded.alloc_bytes, 5000);
+	assert_int_equal(t.processes.noted[0]->record_alloc_bytes, 4950);
+	assert_region_is_free();
+}
+
+/* A limit on the sizes of files leaves no room for tables; all else works. */
+static void a_short_region_has_no_tables(void **state)
+{
+	(void)state;
+	struct rqs_region region;
+	struct rlimit limit, before;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &before);
+	limit = before;
+	limit.rlim_cur = 1ull << 30;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	assert_int_equal(rqs_region_create(&region), 0);
+	setrlimit(RLIMIT_FSIZE, &before);
+	assert_int_equal(region.header->tables_offset, 0);
+	region.table_owners[0] = 1ull << 32;
+	struct rqs_table_view view = {.number = 1};
+	rqs_table_read(&view, &region, 0);
+	assert_false(view.known);
+	rqs_region_free_process(&region, 0);
+	assert_int_equal(lseek(region.fd, 0, SEEK_END), region.header->region_size);
+	rqs_region_destroy(&region);
 }
 
 /* Broken ones */
@@ -667,6 +878,14 @@ int main(void)
 	    WITH_REGION(a_killed_process_is_seen_dead),
 	    WITH_REGION(a_claim_never_ready_is_undone),
 	    WITH_REGION(helpers_leave_no_trace),
+	    WITH_REGION(goroutines_are_summed),
+	    WITH_REGION(go_processes_are_kept_apart),
+	    WITH_REGION(unmeasured_allocations_are_not_summed),
+	    WITH_REGION(a_table_of_others_is_not_read),
+	    WITH_REGION(impossible_sums_stop_at_the_greatest_value),
+	    WITH_REGION(a_table_never_used_is_freed),
+	    WITH_REGION(a_killed_go_program_loses_no_count),
+	    cmocka_unit_test(a_short_region_has_no_tables),
 	    WITH_REGION(bad_lengths_end_a_chunk),
 	    WITH_REGION(records_of_no_slot_are_refused),
 	    WITH_REGION(impossible_times_drop_the_request),

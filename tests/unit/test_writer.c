@@ -200,6 +200,50 @@ static void allocations_add_up(void **state)
 	free(processes);
 }
 
+static bool is_noted(const cJSON *totals, const char *what)
+{
+	const cJSON *note;
+
+	cJSON_ArrayForEach(note, cJSON_GetObjectItem(totals, "notes"))
+	{
+		if (!strcmp(cJSON_GetObjectItem(note, "what")->valuestring, what))
+			return true;
+	}
+	return false;
+}
+
+/* What a Go program allocates is known by its table alone; what its hooks don't measure is said. */
+static void what_go_measures_is_told(void **state)
+{
+	(void)state;
+	struct rqs_watched watched = {
+	    .records = 1,
+	    .runtime = RQS_RUNTIME_GO,
+	    .measures = RQS_MEASURES_ALLOC,
+	    .folded = {.opened = 1},
+	};
+	struct rqs_watched *list[] = {&watched};
+	struct rqs_processes *processes = calloc(1, sizeof(*processes));
+	struct rqs_troubles troubles = {0};
+
+	processes->noted = list;
+	processes->noted_count = 1;
+	for (int round = 0; round < 3; round++) {
+		watched.table.known = round > 0;
+		watched.measures = round < 2 ? RQS_MEASURES_ALLOC : RQS_MEASURES_SCHED;
+		cJSON *end = parsed(rqs_payload_totals(processes, &troubles, 9, "exited"));
+		cJSON *process = cJSON_GetArrayItem(cJSON_GetObjectItem(end, "processes"), 0);
+		cJSON *alloc = cJSON_GetObjectItem(process, "process_alloc");
+
+		assert_int_equal(cJSON_IsObject(alloc), round == 1); /* known, and nothing yet */
+		assert_int_equal(is_noted(end, "alloc_bytes, alloc_count"), round == 2);
+		assert_int_equal(is_noted(end, "allocations of goroutines that a request starts"), round < 2);
+		assert_int_equal(is_noted(end, "cpu_time, sched_wait, children_cpu_time"), round < 2);
+		cJSON_Delete(end);
+	}
+	free(processes);
+}
+
 static void troubles_are_noted(void **state)
 {
 	(void)state;
@@ -222,6 +266,7 @@ int main(void)
 	    cmocka_unit_test(too_long_a_payload_is_refused),
 	    cmocka_unit_test(a_run_is_told),
 	    cmocka_unit_test(allocations_add_up),
+	    cmocka_unit_test(what_go_measures_is_told),
 	    cmocka_unit_test(troubles_are_noted),
 	};
 
