@@ -29,7 +29,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(
 CFLAGS ?= -O2 -g
 DEFS := -D_GNU_SOURCE -DRQS_VERSION='"$(VERSION)"'
 ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) $(DEFS) -Iinclude -fno-strict-aliasing -MMD -MP
-LDLIBS := -lzstd -lcjson -lm -lpthread
+LDLIBS := -lzstd -lcjson -lelf -lZydis -lm -lpthread
 
 ifneq ($(SAN),)
 SAN_FLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
@@ -54,7 +54,9 @@ PROGRAM := -Iagent -Ianalyzer
 core_src := $(wildcard agent/core/*.c agent/proto/*.c)
 os_src := $(wildcard agent/os/*.c)
 hook_src := $(wildcard agent/hook/*.c agent/runtime/*.c) $(os_src)
-program_src := $(wildcard agent/collect/*.c analyzer/*.c analyzer/*/*.c)
+planner_src := $(wildcard agent/inject/find_*.c) $(patsubst %,agent/inject/%.c,\
+	elf_image go_table go_version inline_tree instruction plan search stub)
+program_src := $(planner_src) $(wildcard agent/collect/*.c analyzer/*.c analyzer/*/*.c)
 unit_src := $(wildcard tests/unit/test_*.c)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -71,7 +73,7 @@ all: $(BUILD)/reqscope $(libraries) ## build the program and the agent
 $(BUILD)/obj/agent/core/%.o $(BUILD)/obj/agent/proto/%.o: KIND = $(CORE)
 $(BUILD)/obj/agent/os/%.o $(BUILD)/obj/agent/go/%.o: KIND = $(FREESTANDING)
 $(BUILD)/obj/agent/hook/%.o $(BUILD)/obj/agent/runtime/%.o: KIND = $(HOOK)
-$(BUILD)/obj/agent/collect/%.o $(BUILD)/obj/analyzer/%.o: KIND = $(PROGRAM) $(SAN_FLAGS)
+$(BUILD)/obj/agent/collect/%.o $(BUILD)/obj/agent/inject/%.o $(BUILD)/obj/analyzer/%.o: KIND = $(PROGRAM) $(SAN_FLAGS)
 $(BUILD)/obj/tests/%.o: KIND = $(PROGRAM) $(SAN_FLAGS)
 ifneq ($(SAN_FLAGS),)
 # Under a sanitizer the core is tested in an ordinary program; the preloaded agent is never instrumented.

@@ -20,7 +20,8 @@ struct rqs_command {
 	X(report)           \
 	X(compare)          \
 	X(info)             \
-	X(collect)
+	X(collect)          \
+	X(show_plan)
 
 #define RQS_DECLARE_COMMAND(symbol) extern const struct rqs_command rqs_command_##symbol;
 RQS_COMMAND_LIST(RQS_DECLARE_COMMAND)

@@ -1,0 +1,150 @@
+/*
+ * find_alloc.c - a set of functions of which every allocation passes exactly
+ * one.
+ *
+ * Normally that is runtime.mallocgc. Where a profile made the compiler put
+ * copies of it into its callers, the functions that it ends in (Go 1.24 and
+ * later) serve instead. Size-specialised allocators (an experiment of Go 1.26)
+ * are called by the compiler's code and by mallocgc, so that they and the
+ * functions for the other sizes are the set.
+ *
+ * Source: src/runtime/malloc.go, malloc_generated.go.
+ */
+#include "inject/instruction.h"
+#include "inject/search.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WHOLE "runtime.mallocgc"
+
+/* All take the size first. Size-specialised ones stand for the last two. */
+static const char *const leaves[] = {
+    "runtime.mallocgcSmallNoscan", "runtime.mallocgcSmallScanHeader",   "runtime.mallocgcLarge",
+    "runtime.mallocgcTiny",        "runtime.mallocgcSmallScanNoHeader",
+};
+#define LEAVES (sizeof(leaves) / sizeof(*leaves))
+#define LEAVES_OF_SPECIALISED 3u
+
+static bool is_specialised(const char *name)
+{
+	static const char *const stems[] = {"runtime.mallocgcSmallNoScanSC", "runtime.mallocgcSmallScanNoHeaderSC",
+					    "runtime.mallocgcTinySize"};
+
+	for (size_t i = 0; i < sizeof(stems) / sizeof(*stems); i++) {
+		const char *rest = name + strlen(stems[i]);
+
+		if (!strncmp(name, stems[i], strlen(stems[i])) && *rest && rest[strspn(rest, "0123456789")] == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_leaf(const char *name)
+{
+	for (size_t i = 0; i < LEAVES; i++)
+		if (!strcmp(name, leaves[i]))
+			return true;
+	return is_specialised(name);
+}
+
+/* A function of the set that this one calls or jumps to; NULL none. */
+static const char *passes_on_to(const struct rqs_search *search, const struct rqs_go_function *function)
+{
+	struct rqs_instruction step;
+
+	for (uint64_t at = function->start; at < function->end; at += step.info.length) {
+		if (!rqs_instruction_decode(&step, function->code + (at - function->start), function->end - at, at))
+			return "code that isn't understood";
+		bool leaves_it = rqs_instruction_is_jump(&step) || step.info.mnemonic == ZYDIS_MNEMONIC_CALL;
+		uint64_t target = leaves_it ? rqs_instruction_target(&step) : 0;
+		for (size_t i = 0; target && i < search->function_count; i++) {
+			const struct rqs_go_function *other = &search->functions[i];
+
+			if (other->start == target && other != function &&
+			    (is_leaf(other->name) || !strcmp(other->name, WHOLE)))
+				return other->name;
+		}
+	}
+	return NULL;
+}
+
+static void use_whole(struct rqs_search *search)
+{
+	struct rqs_plan *plan = search->plan;
+	struct rqs_site site;
+	const struct rqs_go_function *function = rqs_search_function(search, WHOLE);
+
+	if (!function || !rqs_stack_check(function) || !rqs_site_at_entry(&site, RQS_SITE_ALLOC, function))
+		RQS_SAY(plan->why_no_alloc, "%s isn't as expected", WHOLE);
+	else if (!rqs_sites_add(plan, &site, 1))
+		RQS_SAY(plan->why_no_alloc, "memory is short");
+	else
+		plan->measures |= RQS_MEASURES_ALLOC;
+}
+
+/* Describes one function of the set, or says why it can't be in it. */
+static bool describe_leaf(const struct rqs_search *search, const struct rqs_go_function *function,
+			  struct rqs_site *site)
+{
+	struct rqs_plan *plan = search->plan;
+	const char *host = rqs_inlined_into(&search->inlined, function->name);
+	const char *other = passes_on_to(search, function);
+
+	if (host)
+		RQS_SAY(plan->why_no_alloc, "the compiler put %s into %s", function->name, host);
+	else if (other)
+		RQS_SAY(plan->why_no_alloc, "%s leads to %s", function->name, other);
+	else if (!rqs_stack_check(function) || !rqs_site_at_entry(site, RQS_SITE_ALLOC, function))
+		RQS_SAY(plan->why_no_alloc, "%s isn't as expected", function->name);
+	else
+		return true;
+	return false;
+}
+
+static void use_leaves(struct rqs_search *search, size_t needed)
+{
+	struct rqs_plan *plan = search->plan;
+	size_t count = 0;
+	struct rqs_site *sites;
+
+	for (size_t i = 0; i < needed; i++)
+		if (!rqs_search_function(search, leaves[i])) {
+			const char *host = rqs_inlined_into(&search->inlined, leaves[i]);
+
+			RQS_SAY(plan->why_no_alloc, "%s%s", host ? "the compiler inlined " : "there is no ", leaves[i]);
+			return;
+		}
+	sites = calloc(search->function_count, sizeof(*sites));
+	for (size_t i = 0; sites && i < search->function_count; i++)
+		if (is_leaf(search->functions[i].name) &&
+		    !describe_leaf(search, &search->functions[i], &sites[count++]))
+			break;
+	if (!sites || (!plan->why_no_alloc[0] && !rqs_sites_add(plan, sites, count)))
+		RQS_SAY(plan->why_no_alloc, "memory is short");
+	if (!plan->why_no_alloc[0])
+		plan->measures |= RQS_MEASURES_ALLOC;
+	free(sites);
+}
+
+void rqs_find_alloc(struct rqs_search *search)
+{
+	bool specialised = false;
+	const char *host;
+
+	if (!search->inlined_known) {
+		RQS_SAY(search->plan->why_no_alloc, "what the compiler inlined isn't known");
+		return;
+	}
+	for (size_t i = 0; i < search->function_count; i++)
+		specialised = specialised || is_specialised(search->functions[i].name);
+	host = rqs_inlined_into(&search->inlined, WHOLE);
+	if (!specialised && !host)
+		use_whole(search);
+	else if (!specialised && !rqs_search_function(search, leaves[0]))
+		RQS_SAY(search->plan->why_no_alloc, "the compiler put %s into %s", WHOLE, host);
+	else
+		use_leaves(search, specialised ? LEAVES_OF_SPECIALISED : LEAVES);
+}

@@ -1,0 +1,33 @@
+/*
+ * inline_tree.h - which functions the compiler put into which others.
+ *
+ * The runtime needs it for tracebacks, so that it is there in stripped
+ * programs too (FUNCDATA_InlTree).
+ */
+#ifndef REQSCOPE_INLINE_TREE_H
+#define REQSCOPE_INLINE_TREE_H
+
+#include "inject/go_table.h"
+
+struct rqs_inlined {
+	const char *callee, *host; /* of the table */
+};
+
+struct rqs_inline_tree {
+	struct rqs_inlined *entries; /* of the callees that were asked for */
+	size_t count;
+};
+
+/*
+ * Collects where the functions that `wanted` names were inlined. 0; -ENOMEM;
+ * -EINVAL where the trees aren't there or can't be understood. To be freed in
+ * any case.
+ */
+int rqs_inline_tree_read(struct rqs_inline_tree *tree, const struct rqs_go_table *table,
+			 bool (*wanted)(const char *name));
+void rqs_inline_tree_free(struct rqs_inline_tree *tree);
+
+/* The first function that holds a copy of callee, NULL where none does. */
+const char *rqs_inlined_into(const struct rqs_inline_tree *tree, const char *callee);
+
+#endif
