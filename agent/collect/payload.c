@@ -366,6 +366,7 @@ char *rqs_payload_totals(const struct rqs_processes *processes, const struct rqs
 		cJSON_AddStringToObject(totals, "reason", reason);
 	add_ns(totals, "end_monotonic_ns", now_ns);
 	add_completeness(totals, rqs_completeness_sum(processes));
+	add_number(totals, "unplaced", troubles->unplaced);
 	cJSON *notes = cJSON_AddArrayToObject(totals, "notes");
 	note_troubles(notes, troubles);
 	if (reason) {

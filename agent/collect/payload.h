@@ -33,6 +33,7 @@ struct rqs_completeness {
 /* What, besides the counts, a reader should know. */
 struct rqs_troubles {
 	uint64_t lost_processes;
+	uint64_t unplaced; /* Go programs that ran without hooks */
 	uint64_t malformed_records;
 	uint64_t broken_chunks;
 	uint64_t rows_lost; /* that couldn't be written */

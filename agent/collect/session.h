@@ -31,6 +31,7 @@ struct rqs_session_report {
 	uint64_t registered; /* processes that joined */
 	uint64_t serving;    /* of these, noted in the trace */
 	uint64_t refused;    /* processes turned away */
+	uint64_t unplaced;   /* Go programs that ran without hooks */
 	uint64_t bytes;      /* of the trace */
 	uint64_t cpu_ns;     /* the collector's own */
 	bool ended;          /* the end frame was written */

@@ -5,5 +5,5 @@ trace) ls analyzer/base/*.c analyzer/read/*.c analyzer/stats/*.c analyzer/model/
 columns) ls analyzer/read/columns.c ;;
 http1) ls agent/proto/http1.c agent/core/route.c ;;
 connection) ls agent/core/*.c agent/proto/*.c agent/collect/mapping.c ;;
-region) ls agent/collect/*.c | grep -v -e session -e background -e kin ;;
+region) ls agent/collect/*.c | grep -v -e session -e lifetime -e background -e kin ;;
 esac

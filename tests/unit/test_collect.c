@@ -186,6 +186,7 @@ static void serve_and_be_killed(struct fake_agent *agent)
 	fake_open(agent, 7);
 	fake_open(agent, 8);
 	fake_finish(agent, 8, "/json", 0);
+	__atomic_add_fetch(&agent->header->unplaced, 3, __ATOMIC_RELAXED);
 	kill(getpid(), SIGKILL);
 }
 
@@ -196,6 +197,7 @@ static void a_kill_loses_nothing(void **state)
 
 	assert_int_equal(report.completeness.finished, 1001);
 	assert_int_equal(report.completeness.unfinished, 1);
+	assert_int_equal(report.unplaced, 3);
 	assert_balanced(&report.completeness);
 	assert_int_equal(rows_in_trace(), 1001);
 }

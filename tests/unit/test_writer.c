@@ -248,11 +248,13 @@ static void troubles_are_noted(void **state)
 {
 	(void)state;
 	struct rqs_processes *processes = calloc(1, sizeof(*processes));
-	struct rqs_troubles troubles = {.lost_processes = 1, .broken_chunks = 2, .rows_lost = 3, .write_error = ENOSPC};
+	struct rqs_troubles troubles = {
+	    .lost_processes = 1, .unplaced = 4, .broken_chunks = 2, .rows_lost = 3, .write_error = ENOSPC};
 	cJSON *totals = parsed(rqs_payload_totals(processes, &troubles, 9, NULL));
 
 	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(totals, "notes")), 3);
 	assert_null(cJSON_GetObjectItem(totals, "reason"));
+	assert_int_equal(cJSON_GetObjectItem(totals, "unplaced")->valueint, 4);
 	cJSON_Delete(totals);
 	free(processes);
 }
