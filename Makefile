@@ -53,6 +53,7 @@ PROGRAM := -Iagent -Ianalyzer
 
 core_src := $(wildcard agent/core/*.c agent/proto/*.c)
 os_src := $(wildcard agent/os/*.c)
+go_src := $(wildcard agent/go/*.c)
 hook_src := $(wildcard agent/hook/*.c agent/runtime/*.c) $(os_src)
 planner_src := $(wildcard agent/inject/find_*.c) $(patsubst %,agent/inject/%.c,\
 	elf_image go_table go_version inline_tree instruction plan search stub)
@@ -63,6 +64,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 core_obj := $(call obj,$(core_src))
 hook_obj := $(call obj,$(hook_src))
 program_obj := $(call obj,$(program_src))
+program_obj += $(BUILD)/obj/agent/inject/payload_image.o
 library_obj := $(filter-out $(BUILD)/obj/analyzer/main.o,$(program_obj))
 unit_bin := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(unit_src))
 
@@ -94,6 +96,21 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/reqscope: $(program_obj)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# What is placed in static Go programs: the core without a libc, as one image without undefined symbols.
+payload_obj := $(core_obj) $(call obj,$(os_src) $(go_src)) $(BUILD)/obj/agent/go/go_entries.o
+
+$(BUILD)/payload.so: $(payload_obj)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -nostdlib -Wl,-z,defs,-z,now,-z,noexecstack,-Bsymbolic,--strip-all,--build-id=none \
+		-Wl,-soname,payload.so -o $@ $^
+
+$(BUILD)/obj/%.o: %.S
+	$(call say,AS,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(DEFS) -MMD -MP -DPAYLOAD='"$(BUILD)/payload.so"' -c -o $@ $<
+
+$(BUILD)/obj/agent/inject/payload_image.o: $(BUILD)/payload.so
 
 # One rule for the agent and its baselines; AGENT_OBJ says what goes in.
 agent_link = $(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,--version-script=agent/hook/exports.map \

@@ -1,6 +1,20 @@
 /* agent.c - process, thread and chunk slots of the region; see agent.h. */
 #include "core/agent.h"
 
+/* A table of goroutines for the process in that slot. */
+static uint32_t claim_table(struct rqs_agent *agent, uint32_t process)
+{
+	uint64_t *owners = (uint64_t *)(void *)((char *)agent->region + agent->region->table_owners_offset);
+	uint64_t owner = (uint64_t)(process + 1) << 32;
+
+	if (!agent->wants_table || !agent->region->tables_offset)
+		return 0;
+	for (uint32_t i = 0; i < RQS_TABLES; i++)
+		if (!rqs_load_relaxed(&owners[i]) && rqs_swap(&owners[i], 0, owner))
+			return i + 1;
+	return 0;
+}
+
 static bool claim_process(struct rqs_agent *agent)
 {
 	uint64_t generation = rqs_add(&agent->region->next_generation, 1) + 1;
@@ -15,6 +29,9 @@ static bool claim_process(struct rqs_agent *agent)
 		process->parent = agent->env->parent_pid();
 		process->runtime = agent->runtime;
 		rqs_copy(process->version, agent->version, sizeof(process->version));
+		agent->table = claim_table(agent, i);
+		if (agent->wants_table && !agent->table)
+			agent->measures = 0;
 		process->measures = agent->measures;
 		process->table = agent->table;
 		process->start_ticks = rqs_now(agent);
@@ -76,6 +93,9 @@ bool rqs_agent_revive(struct rqs_agent *agent)
 	agent->slot_hint = 0;
 	rqs_zero(agent->slot_chunk, sizeof(agent->slot_chunk));
 	agent->process = NULL;
+	/* The parent's table, mapped here too, is its own. */
+	agent->wants_table = false;
+	agent->measures = 0;
 	bool claimed = claim_process(agent);
 	rqs_store(&agent->alive->epoch, epoch);
 	return claimed;
@@ -120,7 +140,7 @@ void rqs_worker_start(struct rqs_agent *agent, struct rqs_worker *worker)
 	rqs_zero(worker, sizeof(*worker));
 	worker->event_loop = event_loop;
 	worker->current = RQS_NO_SLOT;
-	worker->tid = agent->frozen ? 0 : agent->env->tid(); /* 0: the collector can't tell when it ends */
+	worker->tid = agent->frozen || agent->threadless ? 0 : agent->env->tid(); /* 0: the collector can't tell when it ends */
 	worker->thread = claim_thread(agent, worker->tid);
 	worker->counters = worker->thread < RQS_THREADS ? &agent->threads[worker->thread] : &agent->fallback;
 	worker->epoch = agent->epoch;

@@ -65,7 +65,9 @@ struct rqs_agent {
 	bool frozen;   /* no system calls of ours: the process has restricted its own */
 	bool stamping; /* arrival times may be asked for */
 	uint32_t measures;      /* RQS_MEASURES_*; Go only */
-	uint32_t table;         /* Go: index + 1 of its table of goroutines, 0 none */
+	bool threadless;        /* workers aren't threads: their ends can't be told */
+	bool wants_table;       /* of goroutines, claimed with the process slot */
+	uint32_t table;         /* its index + 1, 0 none */
 	char version[32];       /* of the runtime */
 	int64_t listeners;      /* of this process, forks' inheritance included */
 	int64_t open_connections;
@@ -81,6 +83,7 @@ struct rqs_agent {
 struct rqs_call {
 	struct rqs_agent *agent;
 	struct rqs_worker *worker;
+	uint64_t task;     /* which of the runtime's tasks makes it; Go: its goroutine's address */
 	uint64_t ticks;    /* reads: after it returned; writes: when its bytes were accepted */
 	uint64_t queue_ns; /* reads: kernel arrival -> ticks */
 	bool has_queue;

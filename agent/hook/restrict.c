@@ -7,56 +7,23 @@
 #include "hook/arrival.h"
 #include "hook/descriptor.h"
 #include "hook/hook.h"
+#include "os/restriction.h"
 
-#include <linux/seccomp.h>
 #include <stdarg.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
-
-static void switch_off(void)
-{
-	if (rqs_active())
-		rqs_count(&rqs_agent, RQS_EVENT_RESTRICTED);
-	rqs_store_relaxed(&rqs_agent.off, true);
-}
-
-/* A filter: what needs no system call goes on. Where the counter can't be used, reading the clock may be one. */
-static void filter_comes(void)
-{
-	rqs_stamps_stop(&rqs_agent);
-	rqs_store_relaxed(&rqs_agent.frozen, true);
-	if (rqs_active() && rqs_agent.region->clock != RQS_CLOCK_TSC)
-		switch_off();
-}
-
-/* The time stamp counter will fault, or nothing but read, write and exit is left. */
-static void everything_ends(void)
-{
-	filter_comes();
-	switch_off();
-}
 
 /* A vfork's child restricts itself alone: all that we would note is its parent's. */
 
 static void prctl_comes(long option, long value)
 {
-	if (rqs_in_vfork)
-		return;
-	if (option == PR_SET_SECCOMP && value == SECCOMP_MODE_FILTER)
-		filter_comes();
-	else if ((option == PR_SET_SECCOMP && value == SECCOMP_MODE_STRICT) ||
-		 (option == PR_SET_TSC && value == PR_TSC_SIGSEGV))
-		everything_ends();
+	if (!rqs_in_vfork)
+		rqs_restriction_prctl(&rqs_agent, option, value);
 }
 
 static void seccomp_comes(long operation)
 {
-	if (rqs_in_vfork)
-		return;
-	if (operation == SECCOMP_SET_MODE_FILTER)
-		filter_comes();
-	else if (operation == SECCOMP_SET_MODE_STRICT)
-		everything_ends();
+	if (!rqs_in_vfork)
+		rqs_restriction_seccomp(&rqs_agent, operation);
 }
 
 /* Variadic in the headers; the arguments are passed on whole, whatever their number. */

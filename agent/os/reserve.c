@@ -10,8 +10,13 @@
 
 void *rqs_reserve(size_t size, int fd)
 {
+	return rqs_reserve_at(size, fd, 0);
+}
+
+void *rqs_reserve_at(size_t size, int fd, uint64_t offset)
+{
 	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
-	long p = rqs_sys6(SYS_mmap, NULL, size, PROT_NONE, flags, fd, 0);
+	long p = rqs_sys6(SYS_mmap, NULL, size, PROT_NONE, flags, fd, offset);
 
 	if (p < 0 && p > -4096)
 		return NULL;

@@ -7,9 +7,12 @@
 #define REQSCOPE_RESERVE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Memory that is zero, or with fd >= 0 the file's, shared. NULL: there is no room. */
 void *rqs_reserve(size_t size, int fd);
+/* The same for a file's bytes from offset (of whole pages) on. */
+void *rqs_reserve_at(size_t size, int fd, uint64_t offset);
 void rqs_unreserve(void *memory, size_t size);
 
 /* How much one reservation may take, at most `wanted`, given the host's limits. */

@@ -147,7 +147,7 @@ struct rqs_process {
 	uint64_t accepted;     /* served connections so far */
 	uint64_t unslotted;    /* requests that found no request slot: started and dropped at once */
 	uint64_t events[RQS_EVENT_COUNT];
-	uint64_t table; /* Go: index + 1 of its table of goroutines, 0 none; written before `ready` */
+	uint64_t table; /* Go: index + 1 of its table of goroutines, 0 none; set before `ready` */
 	uint64_t reserved[8];
 };
 _Static_assert(offsetof(struct rqs_process, version) == 40, "region layout");

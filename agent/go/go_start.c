@@ -1,0 +1,177 @@
+/* go_start.c - takes the session's region into use in a Go program; see setup.h. */
+#include "go/go.h"
+
+#include "os/host.h"
+#include "os/reserve.h"
+#include "os/stamps.h"
+#include "os/sys.h"
+#include "os/trial.h"
+
+#include <sys/mman.h>
+
+#define SAME(structure, field, offset) _Static_assert(offsetof(struct structure, field) == (offset), "layout.h")
+SAME(rqs_go, goroutines, GO_GOROUTINES);
+SAME(rqs_go, goroutine_mask, GO_GOROUTINE_MASK);
+SAME(rqs_go, goroutines_end, GO_GOROUTINES_END);
+SAME(rqs_go, table, GO_TABLE);
+SAME(rqs_go, contexts, GO_CONTEXTS);
+SAME(rqs_go, connections, GO_CONNECTIONS);
+SAME(rqs_go, connection_limit, GO_CONNECTION_LIMIT);
+SAME(rqs_go, curg, GO_CURG);
+SAME(rqs_go, sched, GO_SCHED);
+SAME(rqs_go, contended, GO_CONTENDED);
+SAME(rqs_goroutine, g, G_KEY);
+SAME(rqs_goroutine, alloc_bytes, G_ALLOC_BYTES);
+SAME(rqs_goroutine, alloc_count, G_ALLOC_COUNT);
+SAME(rqs_goroutine, owner, G_OWNER);
+SAME(rqs_goroutine, owner_generation, G_OWNER_GENERATION);
+SAME(rqs_goroutine, serving, G_SERVING);
+SAME(rqs_goroutine, serving_generation, G_SERVING_GENERATION);
+SAME(rqs_goroutine, coroutine, G_COROUTINE);
+SAME(rqs_goroutine, since, G_SINCE);
+SAME(rqs_goroutine, waiting, G_TIMES + 8 * TIME_WAITING);
+SAME(rqs_goroutine, runnable, G_TIMES + 8 * TIME_RUNNABLE);
+SAME(rqs_goroutine, running, G_TIMES + 8 * TIME_RUNNING);
+SAME(rqs_goroutine, last_running, G_LAST + 8 * TIME_RUNNING);
+SAME(rqs_table, lost_bytes, TABLE_LOST_BYTES);
+SAME(rqs_table, lost_count, TABLE_LOST_COUNT);
+SAME(rqs_go_meter, generation, METER_CHILDREN);
+SAME(rqs_go_meter, cpu_generation, METER_CPU);
+SAME(rqs_go_context, taken, CONTEXT_TAKEN);
+SAME(rqs_go_context, sp, CONTEXT_SP);
+SAME(rqs_conn, kind, CONN_KIND);
+SAME(rqs_conn, stamped, CONN_STAMPED);
+_Static_assert(sizeof(struct rqs_conn) == CONN_SIZE, "layout.h");
+_Static_assert(sizeof(struct rqs_goroutine) == G_SIZE, "layout.h");
+_Static_assert(RQS_CONN_SERVED == KIND_SERVED && RQS_CONN_OTHER == 4, "layout.h");
+_Static_assert(KINDS_THAT_MATTER == (1 << RQS_CONN_UNKNOWN | 1 << RQS_CONN_SERVED | 1 << RQS_CONN_ALIAS), "layout.h");
+_Static_assert(sizeof(union rqs_stamp_control) == MESSAGE_CONTROL_SIZE, "layout.h");
+_Static_assert(sizeof(struct msghdr) == MESSAGE_IOV && sizeof(struct iovec) == MESSAGE_CONTROL - MESSAGE_IOV, "layout.h");
+
+/* Before the start: nobody's entry, so that every search fails. */
+static struct rqs_goroutine nobody = { .g = 1 };
+struct rqs_go rqs_go = {
+	.goroutines = (uint64_t)&nobody,
+	.goroutines_end = (uint64_t)(&nobody + 1),
+};
+
+#define METERS (RQS_CHUNKS * 64u) /* one a request slot */
+
+static void *map_sparse(size_t size)
+{
+	void *p = rqs_reserve(size, -1);
+
+	/* A huge page would take 2 MiB for a few entries. */
+	if (p)
+		rqs_sys3(SYS_madvise, p, size, MADV_NOHUGEPAGE);
+	return p;
+}
+
+static bool map_own_memory(void)
+{
+	rqs_go.contexts = map_sparse((size_t)CONTEXT_SIZE * CONTEXT_COUNT);
+	rqs_go.meters = map_sparse(sizeof(struct rqs_go_meter) * METERS);
+	return rqs_go.contexts && rqs_go.meters;
+}
+
+static void unmap_own_memory(void)
+{
+	if (rqs_go.contexts)
+		rqs_unreserve(rqs_go.contexts, (size_t)CONTEXT_SIZE * CONTEXT_COUNT);
+	if (rqs_go.meters)
+		rqs_unreserve(rqs_go.meters, sizeof(struct rqs_go_meter) * METERS);
+	rqs_go.contexts = NULL;
+	rqs_go.meters = NULL;
+}
+
+/* The process's table of goroutines, or as much of it as the host's limits leave. */
+static void map_table(struct rqs_agent *agent, int region)
+{
+	uint64_t entries = RQS_TABLE_ENTRIES;
+
+	if (!agent->table)
+		return;
+	while (entries > 1024 && rqs_reserve_share(entries * sizeof(struct rqs_goroutine)) < entries * sizeof(struct rqs_goroutine))
+		entries /= 2;
+	size_t size = offsetof(struct rqs_table, goroutines) + entries * sizeof(struct rqs_goroutine);
+	uint64_t offset = agent->region->tables_offset + (agent->table - 1) * agent->region->table_size;
+	struct rqs_table *table = rqs_reserve_at(size, region, offset);
+	if (!table)
+		return;
+	rqs_go.goroutine_mask = (entries - 1) * sizeof(struct rqs_goroutine);
+	rqs_go.goroutines_end = (uint64_t)(table->goroutines + entries);
+	rqs_go.goroutines = (uint64_t)table->goroutines;
+	rqs_go.table = table;
+}
+
+void rqs_go_prepare(struct rqs_agent *agent, const struct rqs_go_setup *setup)
+{
+	agent->runtime = RQS_RUNTIME_GO;
+	rqs_copy(agent->version, setup->version, sizeof(agent->version));
+	agent->meter = &rqs_meter_go;
+	agent->threadless = true;
+	agent->wants_table = true;
+	agent->measures = setup->measures;
+	if (setup->no_sched)
+		agent->measures &= ~RQS_MEASURES_SCHED;
+}
+
+bool rqs_go_adopt(struct rqs_agent *agent, const struct rqs_go_setup *setup, int region)
+{
+	if (!map_own_memory()) {
+		unmap_own_memory();
+		return false;
+	}
+	map_table(agent, region);
+	if (!rqs_go.table || agent->region->clock != RQS_CLOCK_TSC)
+		agent->measures &= ~RQS_MEASURES_SCHED;
+	if (!rqs_go.table)
+		agent->measures = 0;
+	rqs_store_relaxed(&agent->process->measures, agent->measures);
+	rqs_go.curg = setup->curg_offset;
+	rqs_go.sched = (agent->measures & RQS_MEASURES_SCHED) != 0;
+	rqs_go.connections = agent->connections;
+	rqs_go.agent = agent;
+	rqs_store(&rqs_go.connection_limit, (uint64_t)agent->connection_limit);
+	return true;
+}
+
+/* ---- in a program without a libc ---- */
+
+static struct rqs_agent agent_;
+
+static int clock_by_system_call(clockid_t clock, struct timespec *now)
+{
+	return (int)rqs_sys2(SYS_clock_gettime, clock, now);
+}
+
+static bool start(const struct rqs_go_setup *setup)
+{
+	uint64_t size = rqs_reserve_share(setup->region_size) & ~(uint64_t)(RQS_CHUNK_SIZE - 1);
+	rqs_clock_gettime clock =
+	    setup->clock_gettime ? (rqs_clock_gettime)setup->clock_gettime : clock_by_system_call;
+
+	if (!rqs_trial_passes(rqs_host_calls_are_allowed) || rqs_host_counter_faults())
+		return false;
+	void *region = rqs_reserve(size, setup->region);
+	if (!region)
+		return false;
+	agent_.env = rqs_host_env(clock);
+	agent_.foreign_pids = setup->foreign_pids;
+	rqs_go_prepare(&agent_, setup);
+	rqs_stamps_start(&agent_);
+	if (rqs_host_map(&agent_) && rqs_agent_start(&agent_, region, size) &&
+	    rqs_go_adopt(&agent_, setup, setup->region))
+		return true;
+	rqs_host_unmap(&agent_);
+	rqs_unreserve(region, size);
+	return false;
+}
+
+bool rqs_go_start(const struct rqs_go_setup *setup)
+{
+	bool started = start(setup);
+
+	rqs_sys1(SYS_close, setup->region);
+	return started;
+}
