@@ -54,15 +54,18 @@ PROGRAM := -Iagent -Ianalyzer
 core_src := $(wildcard agent/core/*.c agent/proto/*.c)
 os_src := $(wildcard agent/os/*.c)
 go_src := $(wildcard agent/go/*.c)
-hook_src := $(wildcard agent/hook/*.c agent/runtime/*.c) $(os_src)
+hook_src := $(wildcard agent/hook/*.c agent/runtime/*.c) $(os_src) $(filter-out %/payload.c,$(go_src))
 planner_src := $(wildcard agent/inject/find_*.c) $(patsubst %,agent/inject/%.c,\
 	elf_image go_table go_version inline_tree instruction plan search stub)
-program_src := $(planner_src) $(wildcard agent/collect/*.c analyzer/*.c analyzer/*/*.c)
+placing_src := $(patsubst %,agent/inject/%.c,placing starter) $(patsubst %,agent/os/%.c,join trial)
+tracer_src := $(patsubst %,agent/inject/%.c,dynsym install loadable privileges tracee tracer)
+program_src := $(planner_src) $(placing_src) $(tracer_src) $(wildcard agent/collect/*.c analyzer/*.c analyzer/*/*.c)
 unit_src := $(wildcard tests/unit/test_*.c)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 core_obj := $(call obj,$(core_src))
-hook_obj := $(call obj,$(hook_src))
+go_entries := $(BUILD)/obj/agent/go/go_entries.o
+hook_obj := $(call obj,$(hook_src)) $(go_entries)
 program_obj := $(call obj,$(program_src))
 program_obj += $(BUILD)/obj/agent/inject/payload_image.o
 library_obj := $(filter-out $(BUILD)/obj/analyzer/main.o,$(program_obj))
@@ -98,7 +101,7 @@ $(BUILD)/reqscope: $(program_obj)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # What is placed in static Go programs: the core without a libc, as one image without undefined symbols.
-payload_obj := $(core_obj) $(call obj,$(os_src) $(go_src)) $(BUILD)/obj/agent/go/go_entries.o
+payload_obj := $(core_obj) $(call obj,$(os_src) $(go_src)) $(go_entries)
 
 $(BUILD)/payload.so: $(payload_obj)
 	$(call say,LINK,$@)
@@ -123,7 +126,7 @@ $(BUILD)/libreqscope.so: $(core_obj) $(hook_obj) agent/hook/exports.map
 
 # For musl, whose loader needs no DT_NEEDED of libc; without one glibc's loader takes the library too (membership.c).
 # The kernel's headers come from the machine's own libc.
-musl_obj = $(patsubst %.c,$(BUILD)/obj-musl/%.o,$(core_src) $(hook_src))
+musl_obj = $(patsubst %.c,$(BUILD)/obj-musl/%.o,$(core_src) $(hook_src)) $(go_entries)
 MUSL := -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch)
 
 $(BUILD)/obj-musl/agent/core/%.o $(BUILD)/obj-musl/agent/proto/%.o: KIND = $(CORE)
@@ -145,7 +148,7 @@ $(BUILD)/libreqscope-musl.so: $(musl_obj) agent/hook/exports.map
 nop_obj := $(BUILD)/obj/agent/hook/nop/nop.o
 $(nop_obj): KIND = $(HOOK)
 $(BUILD)/bench/libreqscope-nop.so: $(core_obj) $(nop_obj) agent/hook/exports.map \
-		$(filter-out %/activate.o %/membership.o,$(hook_obj))
+		$(filter-out %/activate.o %/membership.o %/go_program.o,$(filter-out $(BUILD)/obj/agent/runtime/%,$(hook_obj)))
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(agent_link)

@@ -75,11 +75,14 @@ _Static_assert(sizeof(struct rqs_go_meter) == 128, "a cache line pair each");
 
 extern const struct rqs_meter rqs_meter_go;
 
+/* In a process that may become a server: calls are looked at, and activate() is called at its first listener. */
+bool rqs_go_await(struct rqs_agent *agent, void (*activate)(void));
+
 /*
  * The two halves of rqs_go_start(), around rqs_agent_start(): what the agent
  * is in a Go program; and taking it into use. region: the session's memory.
  */
 void rqs_go_prepare(struct rqs_agent *agent, const struct rqs_go_setup *setup);
-bool rqs_go_adopt(struct rqs_agent *agent, const struct rqs_go_setup *setup, int region);
+void rqs_go_adopt(struct rqs_agent *agent, const struct rqs_go_setup *setup, int region);
 
 #endif

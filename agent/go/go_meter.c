@@ -18,7 +18,7 @@ static struct rqs_goroutine *find(uint64_t g)
 {
 	uint64_t at = rqs_go.goroutines + (g >> 2 & rqs_go.goroutine_mask);
 
-	if (!rqs_go.table)
+	if (!rqs_go.table || !g)
 		return NULL;
 	for (uint32_t i = 0; i < PROBES; i++) {
 		struct rqs_goroutine *goroutine = (struct rqs_goroutine *)at;

@@ -104,6 +104,17 @@ static void map_table(struct rqs_agent *agent, int region)
 	rqs_go.table = table;
 }
 
+bool rqs_go_await(struct rqs_agent *agent, void (*activate)(void))
+{
+	if (!map_own_memory()) {
+		unmap_own_memory();
+		return false;
+	}
+	rqs_go.agent = agent;
+	rqs_go.activate = activate;
+	return true;
+}
+
 void rqs_go_prepare(struct rqs_agent *agent, const struct rqs_go_setup *setup)
 {
 	agent->runtime = RQS_RUNTIME_GO;
@@ -116,12 +127,8 @@ void rqs_go_prepare(struct rqs_agent *agent, const struct rqs_go_setup *setup)
 		agent->measures &= ~RQS_MEASURES_SCHED;
 }
 
-bool rqs_go_adopt(struct rqs_agent *agent, const struct rqs_go_setup *setup, int region)
+void rqs_go_adopt(struct rqs_agent *agent, const struct rqs_go_setup *setup, int region)
 {
-	if (!map_own_memory()) {
-		unmap_own_memory();
-		return false;
-	}
 	map_table(agent, region);
 	if (!rqs_go.table || agent->region->clock != RQS_CLOCK_TSC)
 		agent->measures &= ~RQS_MEASURES_SCHED;
@@ -131,9 +138,7 @@ bool rqs_go_adopt(struct rqs_agent *agent, const struct rqs_go_setup *setup, int
 	rqs_go.curg = setup->curg_offset;
 	rqs_go.sched = (agent->measures & RQS_MEASURES_SCHED) != 0;
 	rqs_go.connections = agent->connections;
-	rqs_go.agent = agent;
 	rqs_store(&rqs_go.connection_limit, (uint64_t)agent->connection_limit);
-	return true;
 }
 
 /* ---- in a program without a libc ---- */
@@ -160,9 +165,12 @@ static bool start(const struct rqs_go_setup *setup)
 	agent_.foreign_pids = setup->foreign_pids;
 	rqs_go_prepare(&agent_, setup);
 	rqs_stamps_start(&agent_);
-	if (rqs_host_map(&agent_) && rqs_agent_start(&agent_, region, size) &&
-	    rqs_go_adopt(&agent_, setup, setup->region))
+	if (rqs_go_await(&agent_, NULL) && rqs_host_map(&agent_) && rqs_agent_start(&agent_, region, size)) {
+		rqs_go_adopt(&agent_, setup, setup->region);
 		return true;
+	}
+	rqs_go.agent = NULL;
+	unmap_own_memory();
 	rqs_host_unmap(&agent_);
 	rqs_unreserve(region, size);
 	return false;

@@ -2,7 +2,9 @@
  * activate.c - turns the agent on, once a process and only where it serves;
  * and the door through which every hook enters the core.
  */
+#include "go/go.h"
 #include "hook/arrival.h"
+#include "hook/go_program.h"
 #include "hook/hook.h"
 #include "hook/membership.h"
 #include "os/host.h"
@@ -38,29 +40,50 @@ static void detect_runtime(void)
 	}
 }
 
-static bool start(void)
+static int join(struct rqs_joined *joined)
 {
-	void *region;
-	uint64_t size;
-
-	if (!rqs_trial_passes(rqs_host_calls_are_allowed) || rqs_host_counter_faults())
-		return false;
-	int error = rqs_session_join(&region, &size, &rqs_agent.foreign_pids);
+	int error = rqs_session_join(joined);
 
 	if (error == -ECONNREFUSED && rqs_session.on_demand) {
 		error = rqs_session_start_collector();
 		if (!error)
-			error = rqs_session_join(&region, &size, &rqs_agent.foreign_pids);
+			error = rqs_session_join(joined);
 	}
-	if (error)
+	return error;
+}
+
+static bool start_agent(const struct rqs_joined *joined)
+{
+	const struct rqs_go_setup *go = rqs_go_program_setup();
+
+	if (go)
+		rqs_go_prepare(&rqs_agent, go);
+	else
+		detect_runtime();
+	if (!rqs_host_map(&rqs_agent) || !rqs_agent_start(&rqs_agent, joined->region, joined->size))
 		return false;
+	if (go) {
+		rqs_go_adopt(&rqs_agent, go, joined->memory);
+		rqs_go_program_tell();
+	}
+	return true;
+}
+
+static bool start(void)
+{
+	struct rqs_joined joined;
+
+	if (!rqs_trial_passes(rqs_host_calls_are_allowed) || rqs_host_counter_faults() || join(&joined))
+		return false;
+	rqs_agent.foreign_pids = joined.foreign_pids;
 	rqs_agent.env = rqs_host_env(clock_gettime);
 	rqs_stamps_start(&rqs_agent);
-	detect_runtime();
-	if (rqs_host_map(&rqs_agent) && rqs_agent_start(&rqs_agent, region, size))
+	bool started = start_agent(&joined);
+	rqs_sys1(SYS_close, joined.memory);
+	if (started)
 		return true;
 	rqs_host_unmap(&rqs_agent);
-	rqs_unreserve(region, size);
+	rqs_unreserve(joined.region, joined.size);
 	return false;
 }
 
@@ -115,6 +138,7 @@ bool rqs_enter(struct rqs_call *call)
 	__asm__ volatile("" ::: "memory");
 	call->agent = agent;
 	call->worker = worker;
+	call->task = 0;
 	call->queue_ns = 0;
 	call->has_queue = false;
 	return true;

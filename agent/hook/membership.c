@@ -10,6 +10,7 @@
  */
 #include "hook/membership.h"
 
+#include "hook/go_program.h"
 #include "hook/hook.h"
 #include "os/join.h"
 #include "os/reserve.h"
@@ -152,15 +153,18 @@ static void __attribute__((constructor)) learn(void)
 		strcat(rqs_session.environment, ON_DEMAND_MARK);
 	if (!known)
 		publish_token();
+	rqs_session.no_sched = getenv("REQSCOPE_NO_SCHED") != NULL;
 	rqs_session.stranger = is_stranger();
 	rqs_session.wanted = true;
+	if (!rqs_session.stranger)
+		rqs_go_program_hook();
 end:
 	errno = saved;
 }
 
 /* ---- joining ---- */
 
-int rqs_session_join(void **region, uint64_t *size, bool *foreign_pids)
+int rqs_session_join(struct rqs_joined *joined)
 {
 	struct rqs_welcome welcome;
 	int memory = rqs_join(rqs_session.token, &welcome);
@@ -168,19 +172,20 @@ int rqs_session_join(void **region, uint64_t *size, bool *foreign_pids)
 	if (memory < 0)
 		return memory;
 	/* Chunks are used from the low end: a part of the region is a smaller pool. */
-	*size = rqs_reserve_share(welcome.region_size) & ~(size_t)(RQS_CHUNK_SIZE - 1);
-	*region = rqs_reserve(*size, (int)memory);
+	joined->size = rqs_reserve_share(welcome.region_size) & ~(size_t)(RQS_CHUNK_SIZE - 1);
+	joined->region = rqs_reserve(joined->size, memory);
+	joined->foreign_pids = welcome.foreign_pids;
+	joined->memory = memory;
+	if (joined->region)
+		return 0;
 	rqs_sys1(SYS_close, memory);
-	if (!*region)
-		return -ENOMEM;
-	*foreign_pids = welcome.foreign_pids;
-	return 0;
+	return -ENOMEM;
 }
 
 /* ---- starting a collector ---- */
 
 /* The program beside the library: in the build folder, or PREFIX/bin beside PREFIX/lib/reqscope. */
-static bool find_program(char *to, size_t size)
+bool rqs_session_find_program(char *to, size_t size)
 {
 	static const char *const places[] = { "reqscope", "../../bin/reqscope" };
 	char directory[PATH_MAX];
@@ -214,7 +219,7 @@ struct collector {
 };
 
 /* The collector listens too: recorded itself, it would wait for itself. */
-static char **environment_without_us(void)
+char **rqs_session_bare_environment(void)
 {
 	size_t size = rqs_session_environment_size(environ) * sizeof(char *), n = 0;
 	char **copy = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -233,7 +238,7 @@ static bool prepare(struct collector *c, int ready_fd)
 	char *fd = decimal(c->ready + sizeof(c->ready), (unsigned long)ready_fd);
 	size_t n = 0;
 
-	if (!find_program(c->program, sizeof(c->program)))
+	if (!rqs_session_find_program(c->program, sizeof(c->program)))
 		return false;
 	if (rqs_session.out[0]) {
 		strcpy(c->out, rqs_session.out);
@@ -248,7 +253,7 @@ static bool prepare(struct collector *c, int ready_fd)
 			       "--pid",	   pid,	      "--out",	  c->out,	 "--ready-fd", fd,     NULL };
 	for (n = 0; n < sizeof(argv) / sizeof(argv[0]); n++)
 		c->argv[n] = argv[n];
-	c->envp = environment_without_us();
+	c->envp = rqs_session_bare_environment();
 	return c->envp != NULL;
 }
 

@@ -16,6 +16,7 @@
 struct rqs_session {
 	bool wanted;    /* there is a token: this process and its children belong to a session */
 	bool on_demand; /* plain LD_PRELOAD: the first server of the session starts the collector */
+	bool no_sched;  /* the times of goroutines aren't measured */
 	bool stranger;  /* we are built for another C library than the process has: only its children matter */
 	char token[RQS_TOKEN_LENGTH + 1];
 	char environment[sizeof(RQS_ENV_SESSION) + RQS_TOKEN_LENGTH + 4]; /* "REQSCOPE_SESSION=token[.p]" */
@@ -26,8 +27,20 @@ struct rqs_session {
 };
 extern struct rqs_session rqs_session;
 
-/* Maps the region of the session's collector, or as much of it as the host's limits leave. 0, or -errno: -ECONNREFUSED when there is no collector. */
-int rqs_session_join(void **region, uint64_t *size, bool *foreign_pids);
+struct rqs_joined {
+	void *region; /* mapped, or as much of it as the host's limits leave */
+	uint64_t size;
+	bool foreign_pids;
+	int memory; /* its descriptor, for the caller to close */
+};
+
+/* Joins the session's collector. 0, or -errno: -ECONNREFUSED when there is none. */
+int rqs_session_join(struct rqs_joined *joined);
+
+/* The program beside the library. False: it isn't there. */
+bool rqs_session_find_program(char *to, size_t size);
+/* The environment without what lets children be recorded; NULL: no memory. */
+char **rqs_session_bare_environment(void);
 
 /* Starts `reqscope collect` for the session, outside of this process's family. 0 or -errno; waits until it is ready. */
 int rqs_session_start_collector(void);

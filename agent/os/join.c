@@ -78,3 +78,29 @@ int rqs_join(const char token[RQS_TOKEN_LENGTH], struct rqs_welcome *welcome)
 	rqs_sys1(SYS_close, fd);
 	return memory;
 }
+
+void rqs_join_tell_facts(const char token[RQS_TOKEN_LENGTH], const struct rqs_go_facts *facts, int memory)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec v = { .iov_base = (void *)facts, .iov_len = sizeof(*facts) };
+	struct msghdr message;
+	long fd = rqs_join_connect(token);
+
+	if (fd < 0)
+		return;
+	rqs_zero(&control, sizeof(control));
+	rqs_zero(&message, sizeof(message));
+	message.msg_iov = &v;
+	message.msg_iovlen = 1;
+	message.msg_control = &control;
+	message.msg_controllen = sizeof(control);
+	control.header.cmsg_level = SOL_SOCKET;
+	control.header.cmsg_type = SCM_RIGHTS;
+	control.header.cmsg_len = CMSG_LEN(sizeof(int));
+	rqs_copy(CMSG_DATA(&control.header), &memory, sizeof(memory));
+	rqs_sys3(SYS_sendmsg, fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	rqs_sys1(SYS_close, fd);
+}

@@ -20,4 +20,8 @@ int rqs_join(const char token[RQS_TOKEN_LENGTH], struct rqs_welcome *welcome);
 /* Waits for fd to be readable, as long as that. */
 bool rqs_join_readable(long fd);
 
+
+/* Tells the collector where a Go process keeps its runtime's figures; memory: its /proc/PID/mem. Never waits. */
+void rqs_join_tell_facts(const char token[RQS_TOKEN_LENGTH], const struct rqs_go_facts *facts, int memory);
+
 #endif

@@ -22,6 +22,7 @@ struct rqs_runtime_ops {
 
 /* X(symbol): extern const struct rqs_runtime_ops rqs_runtime_<symbol>. The first that fits wins; the last always does. */
 #define RQS_RUNTIME_LIST(X) \
+	X(go)               \
 	X(python)           \
 	X(node)             \
 	X(native)

@@ -21,7 +21,8 @@ struct rqs_command {
 	X(compare)          \
 	X(info)             \
 	X(collect)          \
-	X(show_plan)
+	X(show_plan)        \
+	X(patches)
 
 #define RQS_DECLARE_COMMAND(symbol) extern const struct rqs_command rqs_command_##symbol;
 RQS_COMMAND_LIST(RQS_DECLARE_COMMAND)
