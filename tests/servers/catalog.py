@@ -92,10 +92,14 @@ def nginx() -> Recipe:
     return Recipe(command, "nginx", workers=2)
 
 
-def built(name: str) -> Recipe:
+def built(name: str, **env) -> Recipe:
     """One that is compiled: the Go and C servers."""
-    return Recipe(lambda at: [BUILD / "servers" / name, at.port], BUILD / "servers" / name)
+    return Recipe(lambda at: [BUILD / "servers" / name, at.port], BUILD / "servers" / name, env=tuple(env.items()))
 
+
+# Kinds of build of the net/http server, and those by older Gos, all by tests/servers/go/build.sh.
+GO_BUILDS = ("stripped", "pie", "static-pie", "cgo", "pgo", "race", "plugin")
+GO_VERSIONS = ("1.19", "1.21", "1.22", "1.23", "1.24", "1.25")
 
 ASYNCIO = ("--loop", "asyncio", "--http", "h11")
 UVLOOP = ("--loop", "uvloop", "--http", "httptools")
@@ -115,10 +119,9 @@ SERVERS = {
     "express": express("express_app.js", 1),
     "express-cluster": express("express_cluster.js", 2),
     "nginx": nginx(),
-    "gin": built("gin"),
-    "fiber": built("fiber"),
-    "echo": built("echo"),
-    "nethttp": built("nethttp"),
+    **{name: built(name) for name in ("gin", "fiber", "echo", "chi", "nethttp")},
+    **{f"nethttp-{kind}": built(f"nethttp-{kind}", PLUGIN=str(BUILD / "servers/plugin.so")) for kind in GO_BUILDS},
+    **{f"nethttp-{version}": built(f"nethttp-{version}") for version in GO_VERSIONS},
     "httpd": built("httpd"),
     "httpd-musl": built("httpd-musl"),
 }

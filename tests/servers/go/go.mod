@@ -3,7 +3,9 @@ module reqscope.test/servers
 go 1.25.0
 
 require (
+	github.com/coder/websocket v1.8.14
 	github.com/gin-gonic/gin v1.12.0
+	github.com/go-chi/chi/v5 v5.2.5
 	github.com/gofiber/fiber/v2 v2.52.15
 	github.com/labstack/echo/v4 v4.16.0
 )

@@ -11,11 +11,16 @@ import (
 	"time"
 )
 
-// CountPath answers with Served and is not counted itself.
+// CountPath answers with Count and is not counted itself.
 const CountPath = "/__count"
 
-// Served counts the requests served by this process.
-var Served atomic.Int64
+var served int64
+
+// CountOne counts a request served by this process.
+func CountOne() { atomic.AddInt64(&served, 1) }
+
+// Count is how many there were.
+func Count() int64 { return atomic.LoadInt64(&served) }
 
 var bio = strings.Repeat("Writes about rivers, bridges and the towns between them. ", 14)
 

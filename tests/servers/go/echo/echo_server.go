@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"reqscope.test/servers/common"
+	"reqscope.test/servers/websocket"
 )
 
 func number(c echo.Context, name string) int {
@@ -20,13 +21,14 @@ func number(c echo.Context, name string) int {
 func counted(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if c.Request().URL.Path != common.CountPath {
-			common.Served.Add(1)
+			common.CountOne()
 		}
 		return next(c)
 	}
 }
 
 func main() {
+	common.StartWorkers()
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.Use(counted)
@@ -53,8 +55,18 @@ func main() {
 	e.POST("/echo", func(c echo.Context) error {
 		return c.Stream(http.StatusOK, c.Request().Header.Get("Content-Type"), c.Request().Body)
 	})
+	for _, work := range common.Works {
+		e.GET(work.Path, func(c echo.Context) error {
+			work.Do(number(c, work.Parameter))
+			return c.JSON(http.StatusOK, common.Hello)
+		})
+	}
+	for path, handler := range common.Handlers {
+		e.GET(path, echo.WrapHandler(handler))
+	}
+	e.GET("/websocket", echo.WrapHandler(http.HandlerFunc(websocket.Echo)))
 	e.GET(common.CountPath, func(c echo.Context) error {
-		return c.JSON(http.StatusOK, echo.Map{"count": common.Served.Load()})
+		return c.JSON(http.StatusOK, echo.Map{"count": common.Count()})
 	})
 	log.Fatal(e.Start(common.Address()))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"reqscope.test/servers/common"
+	"reqscope.test/servers/websocket"
 )
 
 func number(c *gin.Context, name string) int {
@@ -19,11 +20,12 @@ func number(c *gin.Context, name string) int {
 }
 
 func main() {
+	common.StartWorkers()
 	gin.SetMode(gin.ReleaseMode)
 	r := gin.New()
 	r.Use(gin.Recovery(), func(c *gin.Context) {
 		if c.Request.URL.Path != common.CountPath {
-			common.Served.Add(1)
+			common.CountOne()
 		}
 	})
 	r.GET("/json", func(c *gin.Context) { c.JSON(http.StatusOK, common.Hello) })
@@ -56,6 +58,16 @@ func main() {
 		}
 		c.Data(http.StatusOK, c.ContentType(), body)
 	})
-	r.GET(common.CountPath, func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"count": common.Served.Load()}) })
+	for _, work := range common.Works {
+		r.GET(work.Path, func(c *gin.Context) {
+			work.Do(number(c, work.Parameter))
+			c.JSON(http.StatusOK, common.Hello)
+		})
+	}
+	for path, handler := range common.Handlers {
+		r.GET(path, gin.WrapF(handler))
+	}
+	r.GET("/websocket", gin.WrapF(websocket.Echo))
+	r.GET(common.CountPath, func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"count": common.Count()}) })
 	log.Fatal(r.Run(common.Address()))
 }

@@ -1,71 +1,82 @@
 // The net/http test server. Usage: nethttp PORT
+//
+// It needs the standard library of Go 1.18 only, so that every Go can build it.
 package main
 
 import (
-	"encoding/json"
 	"io"
 	"log"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"reqscope.test/servers/common"
 )
 
-func answer(w http.ResponseWriter, status int, value any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(value)
-}
-
-func number(r *http.Request, name string) int {
-	n, _ := strconv.Atoi(r.URL.Query().Get(name))
-	return n
-}
+// extra routes, by what this server is built with.
+var extra = map[string]http.HandlerFunc{}
 
 func counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != common.CountPath {
-			common.Served.Add(1)
+			common.CountOne()
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
 func main() {
+	common.StartWorkers()
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /json", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, 200, common.Hello)
+	mux.HandleFunc("/json", func(w http.ResponseWriter, r *http.Request) {
+		common.Answer(w, 200, common.Hello)
 	})
-	mux.HandleFunc("GET /users/{id}", func(w http.ResponseWriter, r *http.Request) {
-		id, _ := strconv.Atoi(r.PathValue("id"))
+	mux.HandleFunc("/users/", func(w http.ResponseWriter, r *http.Request) {
+		id, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/users/"))
 		if id == 0 {
 			http.NotFound(w, r)
 			return
 		}
-		answer(w, 200, common.NewUser(id))
+		common.Answer(w, 200, common.NewUser(id))
 	})
-	mux.HandleFunc("GET /alloc", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, 200, common.Allocate(number(r, "kb")))
+	mux.HandleFunc("/alloc", func(w http.ResponseWriter, r *http.Request) {
+		common.Answer(w, 200, common.Allocate(common.Number(r, "kb")))
 	})
-	mux.HandleFunc("GET /sleep", func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(time.Duration(number(r, "ms")) * time.Millisecond)
-		answer(w, 200, map[string]int{"slept": number(r, "ms")})
+	mux.HandleFunc("/sleep", func(w http.ResponseWriter, r *http.Request) {
+		ms := common.Number(r, "ms")
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+		common.Answer(w, 200, map[string]int{"slept": ms})
 	})
-	mux.HandleFunc("GET /db", func(w http.ResponseWriter, r *http.Request) {
-		row, err := common.UpstreamRow(number(r, "ms"))
+	mux.HandleFunc("/db", func(w http.ResponseWriter, r *http.Request) {
+		row, err := common.UpstreamRow(common.Number(r, "ms"))
 		if err != nil {
 			http.Error(w, "no upstream", http.StatusBadGateway)
 			return
 		}
-		answer(w, 200, map[string]any{"row": row})
+		common.Answer(w, 200, map[string]any{"row": row})
 	})
-	mux.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
 		io.Copy(w, r.Body)
 	})
-	mux.HandleFunc("GET "+common.CountPath, func(w http.ResponseWriter, r *http.Request) {
-		answer(w, 200, map[string]int64{"count": common.Served.Load()})
+	// net/http's own way to end a request without an answer: the connection is closed.
+	mux.HandleFunc("/abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	for _, work := range common.Works {
+		work := work
+		mux.HandleFunc(work.Path, func(w http.ResponseWriter, r *http.Request) {
+			work.Do(common.Number(r, work.Parameter))
+			common.Answer(w, 200, common.Hello)
+		})
+	}
+	for path, handler := range common.Handlers {
+		mux.HandleFunc(path, handler)
+	}
+	for path, handler := range extra {
+		mux.HandleFunc(path, handler)
+	}
+	mux.HandleFunc(common.CountPath, func(w http.ResponseWriter, r *http.Request) {
+		common.Answer(w, 200, map[string]int64{"count": common.Count()})
 	})
 	log.Fatal(http.ListenAndServe(common.Address(), counted(mux)))
 }
