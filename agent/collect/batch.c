@@ -30,6 +30,9 @@ static const struct rqs_batch_field request_fields[] = {
     FIELD(rqs_request_row, RESPONSE_BYTES, response_bytes),
     FIELD(rqs_request_row, ALLOC_COUNT, alloc_count),
     FIELD(rqs_request_row, ALLOC_BYTES, alloc_bytes),
+    FIELD(rqs_request_row, CPU_TIME, cpu_time),
+    FIELD(rqs_request_row, SCHED_WAIT, sched_wait),
+    FIELD(rqs_request_row, CHILDREN_CPU_TIME, children_cpu_time),
 };
 
 static const struct rqs_batch_field sample_fields[] = {
@@ -40,6 +43,11 @@ static const struct rqs_batch_field sample_fields[] = {
     FIELD(rqs_sample_row, CPU_SYSTEM, cpu_system),
     FIELD(rqs_sample_row, THREADS, threads),
     FIELD(rqs_sample_row, FDS, fds),
+    FIELD(rqs_sample_row, HEAP_IN_USE, heap_in_use),
+    FIELD(rqs_sample_row, HEAP_GOAL, heap_goal),
+    FIELD(rqs_sample_row, GC_CYCLES, gc_cycles),
+    FIELD(rqs_sample_row, GC_PAUSE_TOTAL, gc_pause_total),
+    FIELD(rqs_sample_row, GOROUTINES, goroutines),
 };
 
 const struct rqs_batch_kind rqs_batch_requests = {

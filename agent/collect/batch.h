@@ -24,6 +24,9 @@ struct rqs_request_row {
 	uint64_t response_bytes;
 	uint64_t alloc_count;
 	uint64_t alloc_bytes;
+	uint64_t cpu_time;
+	uint64_t sched_wait;
+	uint64_t children_cpu_time;
 };
 
 /* One row of a sample frame. */
@@ -35,6 +38,11 @@ struct rqs_sample_row {
 	uint64_t cpu_system; /* us */
 	uint64_t threads;
 	uint64_t fds;
+	uint64_t heap_in_use; /* bytes */
+	uint64_t heap_goal;   /* bytes */
+	uint64_t gc_cycles;
+	uint64_t gc_pause_total; /* ns */
+	uint64_t goroutines;
 };
 
 struct rqs_batch_kind {

@@ -130,8 +130,33 @@ static void set_times(const struct rqs_drain *drain, const struct rqs_record *re
 		row->send = rqs_calibration_span(drain->clock, record->first_out, record->last_out);
 }
 
+/* A number of ticks as ns. */
+static uint64_t span_of(const struct rqs_drain *drain, uint64_t ticks)
+{
+	return clamp(rqs_calibration_span(drain->clock, 0, ticks));
+}
+
+/* What the request took besides time: null where the agent couldn't tell. */
+static void set_costs(const struct rqs_drain *drain, const struct rqs_watched *watched, const struct rqs_record *record,
+		      struct rqs_request_row *row)
+{
+	row->alloc_count = row->alloc_bytes = RQS_NULL;
+	row->cpu_time = row->sched_wait = row->children_cpu_time = RQS_NULL;
+	if (record->flags & RQS_RECORD_HAS_ALLOC) {
+		row->alloc_count = clamp(record->alloc_count);
+		row->alloc_bytes = clamp(record->alloc_bytes);
+	}
+	if (!(record->flags & RQS_RECORD_HAS_SCHED))
+		return;
+	row->cpu_time = span_of(drain, record->cpu_ticks);
+	row->sched_wait = span_of(drain, record->sched_ticks);
+	if (watched->measures & RQS_MEASURES_CHILDREN)
+		row->children_cpu_time = span_of(drain, record->children_ticks);
+}
+
 /* The contents of a record as a row; false when they can't be. */
-static bool make_row(struct rqs_drain *drain, const struct rqs_record *record, struct rqs_request_row *row)
+static bool make_row(struct rqs_drain *drain, const struct rqs_watched *watched, const struct rqs_record *record,
+		     struct rqs_request_row *row)
 {
 	*row = (struct rqs_request_row){
 	    .time = rqs_calibration_ns(drain->clock, record->read),
@@ -142,18 +167,13 @@ static bool make_row(struct rqs_drain *drain, const struct rqs_record *record, s
 	    .send = RQS_NULL,
 	    .request_bytes = clamp(record->request_bytes),
 	    .response_bytes = clamp(record->response_bytes),
-	    .alloc_count = RQS_NULL,
-	    .alloc_bytes = RQS_NULL,
 	};
 	if (!times_are_sane(drain, record, row->time))
 		return false;
 	if (row->time > drain->now_ns)
 		row->time = drain->now_ns;
 	set_times(drain, record, row);
-	if (record->flags & RQS_RECORD_HAS_ALLOC) {
-		row->alloc_count = clamp(record->alloc_count);
-		row->alloc_bytes = clamp(record->alloc_bytes);
-	}
+	set_costs(drain, watched, record, row);
 	return true;
 }
 
@@ -179,7 +199,7 @@ static void take_record(struct rqs_drain *drain, struct rqs_watched *watched, ui
 	}
 	remember_ordinal(drain, record);
 	watched->records++;
-	if (!make_row(drain, record, &row) || !rqs_processes_note(drain->processes, watched)) {
+	if (!make_row(drain, watched, record, &row) || !rqs_processes_note(drain->processes, watched)) {
 		drain->malformed_records++;
 		watched->lost++;
 		return;

@@ -33,6 +33,7 @@ static enum rqs_encoding encoding_of(uint8_t id)
 	case RQS_COL_GIL_WAIT:
 	case RQS_COL_LOOP_DELAY:
 	case RQS_COL_DOWNSTREAM:
+	case RQS_COL_CHILDREN_CPU_TIME:
 		return RQS_ENC_QUANTISED;
 	default:
 		return RQS_ENC_VARINT;

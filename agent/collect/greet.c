@@ -1,8 +1,9 @@
-/* greet.c - the greeting: one hello, one welcome, one descriptor. */
+/* greet.c - the greeting: one hello, one welcome, one descriptor; or a Go process's facts. */
 #include "collect/greet.h"
 #include "collect/clock.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define BACKLOG 1024
@@ -71,6 +73,7 @@ void rqs_greeting_close(struct rqs_greeting *greeting)
 	free(greeting->foreign);
 	greeting->foreign = NULL;
 	greeting->foreign_count = 0;
+	rqs_go_forget_all(&greeting->go);
 	if (greeting->listener >= 0)
 		close(greeting->listener);
 	greeting->listener = -1;
@@ -154,35 +157,108 @@ bool rqs_greeting_foreign_alive(struct rqs_greeting *greeting)
 	return false;
 }
 
+/* What a greeter says; which of the two, its length tells. */
+union message {
+	struct rqs_hello hello;
+	struct rqs_go_facts facts;
+};
+_Static_assert(sizeof(struct rqs_hello) != sizeof(struct rqs_go_facts), "greetings are told apart by their length");
+
+/* Of the descriptors that came with a message the first; the others are closed. -1: none came. */
+static int take_attached(struct msghdr *message)
+{
+	int taken = -1, fd;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = CMSG_LEN(0); at + sizeof(fd) <= c->cmsg_len; at += sizeof(fd)) {
+			memcpy(&fd, (char *)c + at, sizeof(fd));
+			if (taken < 0)
+				taken = fd;
+			else
+				close(fd);
+		}
+	}
+	return taken;
+}
+
+/* The length of a greeter's message, whatever part of it there was room for; -errno. */
+static ssize_t receive(int fd, union message *message, int *attached)
+{
+	struct iovec part = {message, sizeof(*message)};
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr header = {
+	    .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control.bytes)};
+	ssize_t got = recvmsg(fd, &header, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+
+	*attached = got < 0 ? -1 : take_attached(&header);
+	return got < 0 ? -errno : got;
+}
+
+/* True: the greeter was given the region. */
+static bool welcome(struct rqs_greeting *greeting, int fd, const struct rqs_hello *hello, const struct ucred *peer,
+		    int region_fd, uint64_t region_size)
+{
+	struct rqs_welcome answer = {
+	    .version = RQS_REGION_VERSION,
+	    .status = hello->version != RQS_REGION_VERSION || !may_join(peer),
+	    .region_size = region_size,
+	    .foreign_pids = (uint32_t)peer->pid != hello->pid,
+	    .pid = (uint32_t)peer->pid,
+	};
+
+	if (!send_welcome(fd, &answer, region_fd) || answer.status)
+		return false;
+	greeting->welcomed++;
+	if (answer.foreign_pids)
+		hold_foreign(greeting, peer->pid);
+	return true;
+}
+
+/* Reading a file of another kind might take its time. */
+static bool is_of_procfs(int fd)
+{
+	struct statfs stat;
+
+	return fd >= 0 && !fstatfs(fd, &stat) && stat.f_type == PROC_SUPER_MAGIC;
+}
+
+/* True: the facts are kept, and *mem with them. */
+static bool take_facts(struct rqs_greeting *greeting, const struct rqs_go_facts *facts, const struct ucred *peer,
+		       int *mem)
+{
+	if (facts->version != RQS_REGION_VERSION || !may_join(peer) || !is_of_procfs(*mem))
+		return false;
+	rqs_go_expect(&greeting->go, facts, *mem, rqs_monotonic_ns());
+	*mem = -1;
+	return true;
+}
+
 /* Hears a greeter out. False: it hasn't spoken yet. */
 static bool answer(struct rqs_greeting *greeting, int fd, int region_fd, uint64_t region_size)
 {
-	struct rqs_hello hello;
+	union message message;
+	int attached;
+	ssize_t got = receive(fd, &message, &attached);
 	struct ucred peer = {.pid = 0, .uid = (uid_t)-1};
 	socklen_t peer_length = sizeof(peer);
-	ssize_t got = recv(fd, &hello, sizeof(hello), MSG_DONTWAIT | MSG_TRUNC);
+	bool good = false;
 
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+	if (got == -EAGAIN || got == -EINTR)
 		return false;
-	if (got != sizeof(hello) || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_length)) {
-		greeting->refused++;
-		return true;
+	if (got > 0 && !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_length)) {
+		if (got == sizeof(message.hello))
+			good = welcome(greeting, fd, &message.hello, &peer, region_fd, region_size);
+		else if (got == sizeof(message.facts))
+			good = take_facts(greeting, &message.facts, &peer, &attached);
 	}
-
-	struct rqs_welcome welcome = {
-	    .version = RQS_REGION_VERSION,
-	    .status = hello.version != RQS_REGION_VERSION || !may_join(&peer),
-	    .region_size = region_size,
-	    .foreign_pids = (uint32_t)peer.pid != hello.pid,
-	    .pid = (uint32_t)peer.pid,
-	};
-	if (!send_welcome(fd, &welcome, region_fd) || welcome.status) {
-		greeting->refused++;
-		return true;
-	}
-	greeting->welcomed++;
-	if (welcome.foreign_pids)
-		hold_foreign(greeting, peer.pid);
+	if (attached >= 0)
+		close(attached);
+	greeting->refused += !good;
 	return true;
 }
 

@@ -5,7 +5,7 @@
 #ifndef COLLECT_GREET_H
 #define COLLECT_GREET_H
 
-#include "reqscope/region.h"
+#include "collect/go_source.h"
 
 #include <stdbool.h>
 
@@ -25,6 +25,7 @@ struct rqs_greeting {
 	/* Processes of other pid namespaces: held by descriptors, as their own pids mean nothing here. */
 	int *foreign;
 	unsigned foreign_count, foreign_capacity;
+	struct rqs_go_expected go; /* of the second kind of greeting */
 };
 
 /* Tags of epoll events: the listener, and greeters by number. */

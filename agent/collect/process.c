@@ -42,7 +42,9 @@ static void close_fds(struct rqs_watched *watched)
 		close(watched->pidfd); /* which takes it out of the epoll, too */
 	if (watched->procdir >= 0)
 		close(watched->procdir);
-	watched->pidfd = watched->procdir = -1;
+	if (watched->go.mem >= 0)
+		close(watched->go.mem);
+	watched->pidfd = watched->procdir = watched->go.mem = -1;
 }
 
 static void free_watched(struct rqs_watched *watched)
@@ -109,8 +111,7 @@ static bool pid_was_reused(const struct rqs_processes *processes, const struct r
 	       stat.start > watched->start_ns + processes->boot_ns + REUSE_NS;
 }
 
-/* Descriptors are kept for greetings and for the trace; processes beyond do without. */
-static bool is_spare(int fd)
+bool rqs_is_spare(int fd)
 {
 	return fd >= 0 && fd < sysconf(_SC_OPEN_MAX) - FDS_KEPT;
 }
@@ -130,7 +131,7 @@ static void take_hold(struct rqs_processes *processes, struct rqs_watched *watch
 		watched->dying = true;
 	if (!watched->dying)
 		watched->command = rqs_procfs_command(watched->procdir, &watched->command_length);
-	if (!is_spare(watched->procdir) || !is_spare(watched->pidfd))
+	if (!rqs_is_spare(watched->procdir) || !rqs_is_spare(watched->pidfd))
 		close_fds(watched);
 	if (processes->epoll >= 0 && watched->pidfd >= 0)
 		epoll_ctl(processes->epoll, EPOLL_CTL_ADD, watched->pidfd, &event);
@@ -162,7 +163,7 @@ static struct rqs_watched *watch(struct rqs_processes *processes, uint32_t slot,
 	watched->pid = (pid_t)(uint32_t)owner;
 	watched->parent = (pid_t)process->parent;
 	watched->table.number = load(&process->table);
-	watched->pidfd = watched->procdir = -1;
+	watched->pidfd = watched->procdir = watched->go.mem = -1;
 	watched->seen_ns = rqs_monotonic_ns();
 	watched->start_ns = rqs_calibration_ns(processes->clock, load(&process->start_ticks));
 	if (watched->start_ns > watched->seen_ns) /* nonsense */

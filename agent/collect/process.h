@@ -10,6 +10,7 @@
 #define COLLECT_PROCESS_H
 
 #include "collect/clock.h"
+#include "collect/go_source.h"
 #include "collect/tables.h"
 
 #include <stdbool.h>
@@ -67,6 +68,7 @@ struct rqs_watched {
 	struct rqs_sums live;   /* of slots still there, by the last survey */
 
 	struct rqs_table_view table; /* of its goroutines; Go only */
+	struct rqs_go_source go;     /* of its runtime's figures */
 
 	uint64_t rss_peak; /* bytes, 0 unknown */
 };
@@ -110,6 +112,9 @@ void rqs_processes_refresh(struct rqs_processes *processes, uint64_t now_ns);
 
 /* Looks for deaths that no pidfd will tell. */
 void rqs_processes_check(struct rqs_processes *processes);
+
+/* Descriptors are kept for greetings and for the trace; processes beyond do without. False for none (-1), too. */
+bool rqs_is_spare(int fd);
 
 /* Gives a process its index in the trace. False when it can have none: no memory, or 65,536 before it. */
 bool rqs_processes_note(struct rqs_processes *processes, struct rqs_watched *watched);

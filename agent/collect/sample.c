@@ -39,6 +39,7 @@ static void sample_one(struct rqs_watched *watched, bool slowly, struct rqs_samp
 		watched->rss_peak = row->rss;
 	if (slowly)
 		sample_slowly(watched, row);
+	rqs_go_read(&watched->go, row);
 }
 
 static bool is_sampled(const struct rqs_watched *watched)

@@ -28,6 +28,7 @@ enum rqs_unit {
 	X(RESPONSE_BYTES, response_bytes, RQS_COL_RESPONSE_BYTES, BYTES)                                               \
 	X(CPU_TIME, cpu_time, RQS_COL_CPU_TIME, TIME)                                                                  \
 	X(SCHED_WAIT, sched_wait, RQS_COL_SCHED_WAIT, TIME)                                                            \
+	X(CHILDREN_CPU_TIME, children_cpu_time, RQS_COL_CHILDREN_CPU_TIME, TIME)                                       \
 	X(GIL_WAIT, gil_wait, RQS_COL_GIL_WAIT, TIME)                                                                  \
 	X(LOOP_DELAY, loop_delay, RQS_COL_LOOP_DELAY, TIME)                                                            \
 	X(DOWNSTREAM, downstream, RQS_COL_DOWNSTREAM, TIME)                                                            \

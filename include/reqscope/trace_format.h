@@ -72,11 +72,17 @@ enum rqs_encoding {
 	X(DOWNSTREAM, 17, "downstream", 1)            \
 	X(PEAK_BYTES, 18, "peak_bytes", 1)            \
 	X(RECV_BUFFER_BYTES, 19, "recv_buffer_bytes", 1) \
+	X(CHILDREN_CPU_TIME, 20, "children_cpu_time", 1) \
 	X(RSS, 32, "rss", 1)                          \
 	X(CPU_USER, 33, "cpu_user", 1)                \
 	X(CPU_SYSTEM, 34, "cpu_system", 1)            \
 	X(THREADS, 35, "threads", 1)                  \
-	X(FDS, 36, "fds", 1)
+	X(FDS, 36, "fds", 1)                          \
+	X(HEAP_IN_USE, 40, "heap_in_use", 1)          \
+	X(HEAP_GOAL, 41, "heap_goal", 1)              \
+	X(GC_CYCLES, 42, "gc_cycles", 1)              \
+	X(GC_PAUSE_TOTAL, 43, "gc_pause_total", 1)    \
+	X(GOROUTINES, 44, "goroutines", 1)
 
 enum rqs_column {
 #define RQS_COLUMN_ID(symbol, id, name, nullable) RQS_COL_##symbol = id,

@@ -14,7 +14,8 @@ TRACES = ROOT / "tests/traces"
 
 sys.path.insert(0, str(ROOT / "tests/tools"))
 
-TIMES = ("latency", "queue", "handler", "send", "cpu_time", "sched_wait", "gil_wait", "loop_delay", "downstream")
+TIMES = ("latency", "queue", "handler", "send", "cpu_time", "sched_wait", "children_cpu_time", "gil_wait", "loop_delay",
+         "downstream")  # fmt: skip
 COUNTS = ("alloc_bytes", "alloc_count", "request_bytes", "response_bytes", "peak_bytes", "recv_buffer_bytes")
 QUANTILES = {"p50": (1, 2), "p90": (9, 10), "p99": (99, 100), "p999": (999, 1000)}
 

@@ -38,12 +38,26 @@ def test_without_an_end_frame(tmp_path):
     assert "truncated" in out and "no end frame" in err
 
 
+def assert_says(got, want):
+    """All that was said is said, to the letter; what has been thought of since then is not measured."""
+    if isinstance(want, dict):
+        assert [key for key in got if key not in want and got[key] is not None] == []
+        for key, value in want.items():
+            assert_says(got[key], value)
+    elif isinstance(want, list):
+        assert len(got) == len(want)
+        for one, other in zip(got, want):
+            assert_says(one, other)
+    else:
+        assert got == want
+
+
 @pytest.mark.parametrize("fixture", sorted(TRACES.glob("v*.rqs")), ids=lambda p: p.name)
 def test_old_traces_stay_readable(fixture, monkeypatch):
     """A trace of each released format version gives the report that was written down when it was new."""
     monkeypatch.chdir(ROOT)
     expected = json.loads(fixture.with_suffix(".json").read_text())
-    assert report(fixture.relative_to(ROOT)) == expected["traces"]
+    assert_says(report(fixture.relative_to(ROOT)), expected["traces"])
 
 
 def test_there_is_a_fixture():

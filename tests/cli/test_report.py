@@ -90,6 +90,7 @@ def test_every_column(tmp_path):
     columns = {
         "alloc_count": lambda d: d.randrange(50), "alloc_bytes": lambda d: d.randrange(1 << 40),
         "cpu_time": lambda d: d.randrange(10**7), "sched_wait": lambda d: d.choice([None, 0, 5]),
+        "children_cpu_time": lambda d: d.choice([None, 0, 1 << 50]),
         "gil_wait": lambda d: d.randrange(600), "loop_delay": lambda d: None,
         "downstream": lambda d: d.randrange(1 << 33), "peak_bytes": lambda d: d.choice([None, 1 << 20]),
         "recv_buffer_bytes": lambda d: 4096,

@@ -20,9 +20,11 @@ COLUMNS = {
     "response_bytes": (10, False, VARINT), "alloc_count": (11, True, VARINT), "alloc_bytes": (12, True, VARINT),
     "cpu_time": (13, True, QUANTISED), "sched_wait": (14, True, QUANTISED), "gil_wait": (15, True, QUANTISED),
     "loop_delay": (16, True, QUANTISED), "downstream": (17, True, QUANTISED), "peak_bytes": (18, True, VARINT),
-    "recv_buffer_bytes": (19, True, VARINT),
+    "recv_buffer_bytes": (19, True, VARINT), "children_cpu_time": (20, True, QUANTISED),
     "rss": (32, True, VARINT), "cpu_user": (33, True, VARINT), "cpu_system": (34, True, VARINT),
-    "threads": (35, True, VARINT), "fds": (36, True, VARINT),
+    "threads": (35, True, VARINT), "fds": (36, True, VARINT), "heap_in_use": (40, True, VARINT),
+    "heap_goal": (41, True, VARINT), "gc_cycles": (42, True, VARINT), "gc_pause_total": (43, True, VARINT),
+    "goroutines": (44, True, VARINT),
 }  # fmt: skip
 
 MASK = (1 << 64) - 1
@@ -196,7 +198,7 @@ def samples_frame(samples) -> bytes:
     first = min(s["time"] for s in samples) // 1000 * 1000
     cols = [column("time", [(s["time"] - first) // 1000 for s in samples])]
     cols.append(column("process", [s.get("process", 0) for s in samples]))
-    for name in ("rss", "cpu_user", "cpu_system", "threads", "fds"):
+    for name in (n for n, (number, _, _) in COLUMNS.items() if number >= 32):
         if any(name in s for s in samples):
             cols.append(column(name, [s.get(name) for s in samples]))
     return frame(SAMPLES, columns(len(samples), cols), first, max(s["time"] for s in samples))

@@ -24,8 +24,10 @@ COLUMNS = {
     6: ("queue", True), 7: ("handler", True), 8: ("send", True), 9: ("request_bytes", False),
     10: ("response_bytes", False), 11: ("alloc_count", True), 12: ("alloc_bytes", True), 13: ("cpu_time", True),
     14: ("sched_wait", True), 15: ("gil_wait", True), 16: ("loop_delay", True), 17: ("downstream", True),
-    18: ("peak_bytes", True), 19: ("recv_buffer_bytes", True),
+    18: ("peak_bytes", True), 19: ("recv_buffer_bytes", True), 20: ("children_cpu_time", True),
     32: ("rss", True), 33: ("cpu_user", True), 34: ("cpu_system", True), 35: ("threads", True), 36: ("fds", True),
+    40: ("heap_in_use", True), 41: ("heap_goal", True), 42: ("gc_cycles", True), 43: ("gc_pause_total", True),
+    44: ("goroutines", True),
 }  # fmt: skip
 
 _zstd = ctypes.CDLL("libzstd.so.1")

@@ -451,6 +451,46 @@ static void goroutines_are_summed(void **state)
 	assert_int_equal(fake_goroutine(&t.agent, 512)->alloc_bytes, 0);
 }
 
+static void with_sched(struct rqs_record *record)
+{
+	record->flags |= RQS_RECORD_HAS_SCHED;
+	record->cpu_ticks = 2000000;
+	record->sched_ticks = 31000000;
+	record->children_ticks = 7;
+}
+
+static void with_impossible_sched(struct rqs_record *record)
+{
+	record->flags |= RQS_RECORD_HAS_SCHED;
+	record->cpu_ticks = record->sched_ticks = record->children_ticks = UINT64_MAX;
+}
+
+static void assert_sched(uint64_t cpu_time, uint64_t sched_wait, uint64_t children_cpu_time)
+{
+	rqs_drain_records(&t.drain);
+	assert_int_equal(last_row()->cpu_time, cpu_time);
+	assert_int_equal(last_row()->sched_wait, sched_wait);
+	assert_int_equal(last_row()->children_cpu_time, children_cpu_time);
+}
+
+static void times_of_the_scheduler_are_taken(void **state)
+{
+	(void)state;
+	t.clock.ns_per_tick = 1ull << 31;
+	t.clock.latest_ticks = t.clock.latest_ns = rqs_monotonic_ns();
+	join_as_go(0, RQS_MEASURES_SCHED | RQS_MEASURES_CHILDREN);
+	finish_changed(with_sched);
+	assert_sched(1000000, 15500000, 3);
+	finish_changed(with_impossible_sched);
+	assert_sched(RQS_VALUE_MAX, RQS_VALUE_MAX, RQS_VALUE_MAX);
+	finish_changed(with_alloc);
+	assert_sched(RQS_NULL, RQS_NULL, RQS_NULL);
+	t.agent.processes[t.agent.process].measures = RQS_MEASURES_SCHED;
+	rqs_processes_refresh(&t.processes, rqs_monotonic_ns());
+	finish_changed(with_sched);
+	assert_sched(1000000, 15500000, RQS_NULL);
+}
+
 static void go_processes_are_kept_apart(void **state)
 {
 	(void)state;
@@ -879,6 +919,7 @@ int main(void)
 	    WITH_REGION(a_claim_never_ready_is_undone),
 	    WITH_REGION(helpers_leave_no_trace),
 	    WITH_REGION(goroutines_are_summed),
+	    WITH_REGION(times_of_the_scheduler_are_taken),
 	    WITH_REGION(go_processes_are_kept_apart),
 	    WITH_REGION(unmeasured_allocations_are_not_summed),
 	    WITH_REGION(a_table_of_others_is_not_read),
