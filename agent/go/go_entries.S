@@ -59,6 +59,8 @@ find_or_insert:
 	.hidden rqs_go_alloc
 	.p2align 6
 rqs_go_alloc:
+	test %rax, %rax
+	jz 9f			/* no allocation: all that are empty have one address */
 	ENTRY_OF %r14, 2f
 1:	add %rax, G_ALLOC_BYTES(%r12)
 	incq G_ALLOC_COUNT(%r12)
