@@ -26,17 +26,22 @@ static bool is_store(const struct rqs_instruction *step)
 	       step->operands[0].mem.base != ZYDIS_REGISTER_RSP && step->operands[0].mem.base != ZYDIS_REGISTER_RIP;
 }
 
-/* Whether gp.m = mp follows closely. */
+/* Whether gp.m = mp follows closely, mp still in its register or loaded once more. */
 static bool linked_back(const struct rqs_go_function *function, uint64_t at, ZydisRegister gp, ZydisRegister mp)
 {
 	struct rqs_instruction step;
+	ZydisRegister again = mp;
 
 	for (int i = 0; i < CURG_NEAR && at < function->end; i++, at += step.info.length) {
 		if (!rqs_instruction_decode(&step, function->code + (at - function->start), function->end - at, at))
 			return false;
-		if (is_store(&step) && rqs_operand_is_memory(&step.operands[0], gp, G_M) &&
-		    rqs_operand_is_register(&step.operands[1], mp))
+		const ZydisDecodedOperand *to = &step.operands[0], *from = &step.operands[1];
+		if (is_store(&step) && rqs_operand_is_memory(to, gp, G_M) &&
+		    (rqs_operand_is_register(from, mp) || rqs_operand_is_register(from, again)))
 			return true;
+		if (step.info.mnemonic == ZYDIS_MNEMONIC_MOV && to->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    rqs_operand_is_memory(from, from->mem.base, G_M))
+			again = to->reg.value;
 	}
 	return false;
 }

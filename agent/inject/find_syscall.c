@@ -100,9 +100,10 @@ void rqs_find_syscall(struct rqs_search *search)
 				found += describe(function, found ? others : sites);
 			}
 	if (!named)
-		RQS_SAY(plan->why_not, "it has no Syscall6 function (Go before 1.19, or its names were changed)");
+		RQS_SAY(plan->why_not,
+			"it has no Syscall6 function (its names were changed, or it is older than Go 1.18)");
 	else if (found != 1)
-		RQS_SAY(plan->why_not, "its Syscall6 function isn't as expected");
+		RQS_SAY(plan->why_not, "its Syscall6 function isn't as expected (that of Go before 1.19 isn't)");
 	else if (!rqs_sites_add(plan, sites, 2))
 		RQS_SAY(plan->why_not, "memory is short");
 	else

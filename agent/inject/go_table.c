@@ -155,7 +155,7 @@ bool rqs_go_table_function(const struct rqs_go_table *table, uint64_t index, str
 	const uint8_t *entry = table->bytes + table->functions + index * 8;
 	uint32_t start = rqs_load32(entry), record = rqs_load32(entry + 4), end = rqs_load32(entry + 8);
 	uint64_t room = table->size - table->functions;
-	if (end <= start || record > room || room - record < record_minimum)
+	if (end < start || record > room || room - record < record_minimum)
 		return false;
 
 	function->record = table->bytes + table->functions + record;

@@ -68,6 +68,7 @@ static int find_all(struct rqs_search *search)
 	search->inlined_known = !error;
 	rqs_find_alloc(search);
 	rqs_find_sched(search);
+	rqs_find_figures(search);
 	return 0;
 }
 

@@ -19,8 +19,8 @@ static const char *const wanted[] = {
     "runtime.park_m",
     "runtime.newproc1",
     "runtime.gcMarkTermination",
-    "runtime.gcount",
-    "runtime.readGCStats_m",
+    "runtime.(*gcControllerState).heapGoalInternal",
+    "runtime.(*gcControllerState).revise",
 };
 
 bool rqs_search_wants(const char *name)
