@@ -1,6 +1,7 @@
 # reqscope: `make help` lists the targets.
 #
 #   build/reqscope             the program: run, report, compare, ...
+#   build/reqscope-place       what starts Go programs in place of their recorded starters, and becomes them
 #   build/libreqscope.so       the agent
 #   build/libreqscope-musl.so  the same for programs that use musl; where there is musl-gcc
 #   build/bench/*.so           agents with layers left out, baselines for `make bench`
@@ -55,11 +56,11 @@ core_src := $(wildcard agent/core/*.c agent/proto/*.c)
 os_src := $(wildcard agent/os/*.c)
 go_src := $(wildcard agent/go/*.c)
 hook_src := $(wildcard agent/hook/*.c agent/runtime/*.c) $(os_src) $(filter-out %/payload.c,$(go_src))
-planner_src := $(wildcard agent/inject/find_*.c) $(patsubst %,agent/inject/%.c,\
-	elf_image go_table go_version inline_tree instruction plan search stub)
+# All of reqscope-place, and a part of reqscope.
 placing_src := $(patsubst %,agent/inject/%.c,placing starter) $(patsubst %,agent/os/%.c,join trial)
-tracer_src := $(patsubst %,agent/inject/%.c,dynsym install loadable privileges tracee tracer)
-program_src := $(planner_src) $(placing_src) $(tracer_src) $(wildcard agent/collect/*.c analyzer/*.c analyzer/*/*.c)
+placer_src := analyzer/placer.c $(patsubst %,analyzer/cmd/%.c,command place siblings) $(placing_src)
+program_src := $(filter-out analyzer/placer.c,$(wildcard agent/inject/*.c agent/collect/*.c analyzer/*.c analyzer/*/*.c))
+program_src += $(filter agent/os/%,$(placing_src))
 unit_src := $(wildcard tests/unit/test_*.c)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -73,7 +74,7 @@ unit_bin := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(unit_src))
 
 libraries := $(BUILD)/libreqscope.so $(if $(MUSL_CC),$(BUILD)/libreqscope-musl.so)
 
-all: $(BUILD)/reqscope $(libraries) ## build the program and the agent
+all: $(BUILD)/reqscope $(BUILD)/reqscope-place $(libraries) ## build the program and the agent
 
 $(BUILD)/obj/agent/core/%.o $(BUILD)/obj/agent/proto/%.o: KIND = $(CORE)
 $(BUILD)/obj/agent/os/%.o $(BUILD)/obj/agent/go/%.o: KIND = $(FREESTANDING)
@@ -99,6 +100,11 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/reqscope: $(program_obj)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# Static: it needs to start in every environment (placer.c).
+$(BUILD)/reqscope-place: $(call obj,$(placer_src))
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(or $(SAN_FLAGS),-static) $(LDFLAGS) -o $@ $^
 
 # What is placed in static Go programs: the core without a libc, as one image without undefined symbols.
 payload_obj := $(core_obj) $(call obj,$(os_src) $(go_src)) $(go_entries)
@@ -217,10 +223,10 @@ transparency-long: ## CPython's own tests and Node's cluster, with the agent and
 
 bench: ## measure what recording costs, in alternated pairs
 	$(Q)tests/deps.sh check
-	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all baselines $(BUILD)/bench/gen_trace
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all baselines $(BUILD)/bench/gen_trace $(BUILD)/bench/toggle
 	$(Q)$(BUILD)/venv/bin/python tests/bench/bench.py
 
-$(BUILD)/bench/gen_trace: $(BUILD)/obj/tests/bench/gen_trace.o $(library_obj)
+$(BUILD)/bench/gen_trace $(BUILD)/bench/toggle: $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(library_obj)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -246,13 +252,15 @@ format: ## clang-format all C files
 
 install: all ## install below PREFIX (DESTDIR in front)
 	install -D -m 755 $(BUILD)/reqscope $(DESTDIR)$(PREFIX)/bin/reqscope
+	install -D -m 755 $(BUILD)/reqscope-place $(DESTDIR)$(PREFIX)/lib/reqscope/reqscope-place
 	for library in $(notdir $(libraries)); do \
 		install -D -m 755 $(BUILD)/$$library $(DESTDIR)$(PREFIX)/lib/reqscope/$$library || exit 1; done
 	install -D -m 644 analyzer/reqscope.1 $(DESTDIR)$(PREFIX)/share/man/man1/reqscope.1
 	install -D -m 644 analyzer/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/reqscope
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/reqscope $(addprefix $(DESTDIR)$(PREFIX)/lib/reqscope/,$(notdir $(libraries))) \
+	rm -f $(DESTDIR)$(PREFIX)/bin/reqscope \
+		$(addprefix $(DESTDIR)$(PREFIX)/lib/reqscope/,reqscope-place $(notdir $(libraries))) \
 		$(DESTDIR)$(PREFIX)/share/man/man1/reqscope.1 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/reqscope
 	-rmdir $(DESTDIR)$(PREFIX)/lib/reqscope

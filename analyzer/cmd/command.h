@@ -22,7 +22,9 @@ struct rqs_command {
 	X(info)             \
 	X(collect)          \
 	X(show_plan)        \
-	X(patches)
+	X(patches)          \
+	X(place)            \
+	X(trace_exec)
 
 #define RQS_DECLARE_COMMAND(symbol) extern const struct rqs_command rqs_command_##symbol;
 RQS_COMMAND_LIST(RQS_DECLARE_COMMAND)

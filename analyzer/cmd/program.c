@@ -126,7 +126,7 @@ const char *rqs_program_obstacle(enum rqs_program_kind kind)
 {
 	switch (kind) {
 	case PROGRAM_STATIC:
-		return "is statically linked: not recorded";
+		return "is statically linked, and not written in Go: not recorded";
 	case PROGRAM_MUSL:
 		return "uses the musl C library, for which this build has no agent: not recorded";
 	case PROGRAM_OTHER_MACHINE:

@@ -15,7 +15,7 @@ MAY_INCLUDE = {
     "agent/os": {"os", "core", "reqscope"},
     "agent/go": {"go", "os", "core", "reqscope"},
     "agent/hook": {"hook", "go", "os", "inject", "core", "runtime", "reqscope"},
-    "agent/inject": {"inject", "go", "reqscope"},
+    "agent/inject": {"inject", "go", "os", "reqscope"},
     "agent/runtime": {"runtime", "hook", "reqscope"},
     "agent/collect": {"collect", "reqscope"},
     "analyzer/base": {"base"},

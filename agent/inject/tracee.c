@@ -1,0 +1,327 @@
+/* tracee.c - see tracee.h. */
+#include "inject/tracee.h"
+
+#include "os/sys.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/signalfd.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MASK_SIZE 8 /* the kernel's signal mask */
+#define SYSCALL_STOP (SIGTRAP | 0x80)
+#define LETTING_GO_MS 1000
+
+#define TRACE(request, tracee, address, data) rqs_sys4(SYS_ptrace, request, (tracee)->pid, address, data)
+
+/* Of the wait status of a process that was attached to by PTRACE_SEIZE. */
+static int event_of(int status)
+{
+	return status >> 16;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static int left_ms(uint64_t deadline_ns)
+{
+	uint64_t now = now_ns();
+
+	return now < deadline_ns ? (int)((deadline_ns - now) / 1000000 + 1) : 0;
+}
+
+int rqs_tracee_seize(struct rqs_tracee *tracee, pid_t pid)
+{
+	sigset_t child;
+
+	memset(tracee, 0, sizeof(*tracee));
+	tracee->pid = pid;
+	tracee->memory = -1;
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	signal(SIGCHLD, SIG_DFL); /* ignored, it wouldn't come */
+	sigprocmask(SIG_BLOCK, &child, NULL);
+	tracee->stops = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (tracee->stops < 0)
+		return -errno;
+	return (int)TRACE(PTRACE_SEIZE, tracee, 0, PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD);
+}
+
+/* ---- waiting ---- */
+
+enum wait_result { STOPPED, SPOKE, GONE };
+
+/* The next stop. Also ends when there is something to read on channel (-1: none); with GONE at the deadline (0: none).
+ */
+static enum wait_result wait_for_stop(struct rqs_tracee *tracee, int channel, uint64_t deadline_ns, int *status)
+{
+	struct signalfd_siginfo info;
+
+	for (;;) {
+		pid_t pid = waitpid(tracee->pid, status, __WALL | WNOHANG);
+		struct pollfd fds[2] = {{.fd = tracee->stops, .events = POLLIN}, {.fd = channel, .events = POLLIN}};
+
+		if (pid == tracee->pid)
+			return WIFSTOPPED(*status) ? STOPPED : GONE;
+		if (pid < 0 && errno != EINTR)
+			return GONE;
+		int ready = poll(fds, 2, deadline_ns ? left_ms(deadline_ns) : -1);
+		if (ready == 0)
+			return GONE;
+		if (ready > 0 && fds[0].revents) {
+			while (read(tracee->stops, &info, sizeof(info)) > 0)
+				;
+			continue; /* first of all what it did */
+		}
+		if (ready > 0 && fds[1].revents)
+			return SPOKE;
+	}
+}
+
+static bool is_group_stop(int status)
+{
+	return event_of(status) == PTRACE_EVENT_STOP && WSTOPSIG(status) != SIGTRAP;
+}
+
+/* Goes on as it would have, were it not traced. */
+static void pass_on(struct rqs_tracee *tracee, int status)
+{
+	if (is_group_stop(status))
+		TRACE(PTRACE_LISTEN, tracee, 0, 0);
+	else
+		TRACE(PTRACE_CONT, tracee, 0, event_of(status) ? 0 : WSTOPSIG(status));
+}
+
+enum rqs_tracee_news rqs_tracee_await(struct rqs_tracee *tracee, int channel)
+{
+	int status;
+
+	for (;;) {
+		switch (wait_for_stop(tracee, channel, 0, &status)) {
+		case GONE:
+			return RQS_TRACEE_GONE;
+		case SPOKE:
+			return RQS_TRACEE_SPOKE;
+		case STOPPED:
+			if (event_of(status) == PTRACE_EVENT_EXEC)
+				return RQS_TRACEE_EXECED;
+			pass_on(tracee, status);
+		}
+	}
+}
+
+void rqs_tracee_let_go(struct rqs_tracee *tracee)
+{
+	int status;
+
+	TRACE(PTRACE_INTERRUPT, tracee, 0, 0);
+	if (wait_for_stop(tracee, -1, now_ns() + LETTING_GO_MS * 1000000ull, &status) == STOPPED)
+		TRACE(PTRACE_DETACH, tracee, 0, event_of(status) ? 0 : WSTOPSIG(status));
+	close(tracee->stops);
+}
+
+/*
+ * Lets it run, and returns the signal that it stopped with next, SYSCALL_STOP
+ * included; 0 when there was none in time.
+ */
+static int resume(struct rqs_tracee *tracee, int request)
+{
+	int status;
+
+	while (!tracee->gone) {
+		if (TRACE(request, tracee, 0, 0) ||
+		    wait_for_stop(tracee, -1, tracee->deadline_ns, &status) != STOPPED) {
+			tracee->gone = true;
+			break;
+		}
+		/* Stopped together with its group it goes on for us, and stops again when we have let go. */
+		if (event_of(status))
+			continue;
+		if (WSTOPSIG(status) != SIGSTOP)
+			return WSTOPSIG(status);
+		tracee->stop_again = true;
+	}
+	return 0;
+}
+
+/* ---- taking and giving back ---- */
+
+/* Is SIGTRAP ignored, as inherited? */
+static bool ignores_trap(pid_t pid)
+{
+	char path[64], *line = NULL;
+	unsigned long long ignored = 0;
+	size_t room = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	FILE *file = fopen(path, "re");
+	while (file && getline(&line, &room, file) > 0)
+		if (sscanf(line, "SigIgn: %llx", &ignored) == 1)
+			break;
+	free(line);
+	if (file)
+		fclose(file);
+	return ignored >> (SIGTRAP - 1) & 1;
+}
+
+static int save(struct rqs_tracee *tracee)
+{
+	struct iovec xstate = {tracee->xstate, sizeof(tracee->xstate)};
+	uint64_t all = ~0ull;
+
+	if (TRACE(PTRACE_GETREGS, tracee, 0, &tracee->registers) ||
+	    TRACE(PTRACE_GETREGSET, tracee, NT_X86_XSTATE, &xstate) ||
+	    TRACE(PTRACE_GETSIGMASK, tracee, MASK_SIZE, &tracee->mask) ||
+	    TRACE(PTRACE_SETSIGMASK, tracee, MASK_SIZE, &all))
+		return -EIO;
+	tracee->xstate_size = xstate.iov_len;
+	tracee->ignores_trap = ignores_trap(tracee->pid);
+	return 0;
+}
+
+int rqs_tracee_take(struct rqs_tracee *tracee, uint64_t patience_ns)
+{
+	char path[64];
+
+	tracee->deadline_ns = now_ns() + patience_ns;
+	/* From within the exec to its end: before that the kernel would still set registers. */
+	if (resume(tracee, PTRACE_SYSCALL) != SYSCALL_STOP)
+		return -ESRCH;
+	int error = save(tracee);
+	if (error)
+		return error;
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)tracee->pid);
+	tracee->memory = open(path, O_RDWR | O_CLOEXEC);
+	return tracee->memory < 0 ? -errno : 0;
+}
+
+static void restore(struct rqs_tracee *tracee)
+{
+	struct iovec xstate = {tracee->xstate, tracee->xstate_size};
+
+	TRACE(PTRACE_SETREGS, tracee, 0, &tracee->registers);
+	TRACE(PTRACE_SETREGSET, tracee, NT_X86_XSTATE, &xstate);
+	TRACE(PTRACE_SETSIGMASK, tracee, MASK_SIZE, &tracee->mask);
+}
+
+/* One that doesn't answer is running code of ours that never ends. */
+static void interrupt(struct rqs_tracee *tracee)
+{
+	int status;
+
+	TRACE(PTRACE_INTERRUPT, tracee, 0, 0);
+	tracee->gone = wait_for_stop(tracee, -1, now_ns() + LETTING_GO_MS * 1000000ull, &status) != STOPPED;
+}
+
+void rqs_tracee_release(struct rqs_tracee *tracee)
+{
+	if (tracee->gone)
+		interrupt(tracee);
+	if (tracee->xstate_size)
+		restore(tracee);
+	if (tracee->stop_again)
+		rqs_sys3(SYS_tgkill, tracee->pid, tracee->pid, SIGSTOP);
+	TRACE(PTRACE_DETACH, tracee, 0, 0);
+	if (tracee->memory >= 0)
+		close(tracee->memory);
+	close(tracee->stops);
+}
+
+/* ---- memory ---- */
+
+bool rqs_tracee_read(struct rqs_tracee *tracee, uint64_t address, void *bytes, size_t size)
+{
+	return pread(tracee->memory, bytes, size, (off_t)address) == (ssize_t)size;
+}
+
+bool rqs_tracee_write(struct rqs_tracee *tracee, uint64_t address, const void *bytes, size_t size)
+{
+	return pwrite(tracee->memory, bytes, size, (off_t)address) == (ssize_t)size;
+}
+
+/* Word by word: of /proc/PID/mem the kernel may be told to refuse what the process couldn't write itself. */
+bool rqs_tracee_poke(struct rqs_tracee *tracee, uint64_t address, const void *bytes, size_t size)
+{
+	const uint8_t *from = bytes;
+
+	while (size) {
+		uint64_t word, skip = address % sizeof(word);
+		size_t n = sizeof(word) - skip < size ? sizeof(word) - skip : size;
+
+		if (TRACE(PTRACE_PEEKTEXT, tracee, address - skip, &word))
+			return false;
+		memcpy((uint8_t *)&word + skip, from, n);
+		if (TRACE(PTRACE_POKETEXT, tracee, address - skip, word))
+			return false;
+		address += n;
+		from += n;
+		size -= n;
+	}
+	return true;
+}
+
+/* ---- calls ---- */
+
+long rqs_tracee_call(struct rqs_tracee *tracee, long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
+		     uint64_t f)
+{
+	struct user_regs_struct r = tracee->registers;
+
+	r.rip = tracee->syscall_instruction;
+	r.orig_rax = (uint64_t)-1;
+	r.rax = (uint64_t)number;
+	r.rdi = a;
+	r.rsi = b;
+	r.rdx = c;
+	r.r10 = d;
+	r.r8 = e;
+	r.r9 = f;
+	if (tracee->gone || TRACE(PTRACE_SETREGS, tracee, 0, &r))
+		return -ESRCH;
+	if (resume(tracee, PTRACE_SYSCALL) != SYSCALL_STOP || resume(tracee, PTRACE_SYSCALL) != SYSCALL_STOP ||
+	    TRACE(PTRACE_GETREGS, tracee, 0, &r))
+		return -ESRCH;
+	return (long)r.rax;
+}
+
+/* The breakpoint's signal makes one that ignores SIGTRAP no longer do so. */
+static bool ignore_trap_again(struct rqs_tracee *tracee, uint64_t stack)
+{
+	struct {
+		uint64_t handler, flags, restorer, mask;
+	} action = {.handler = (uint64_t)(uintptr_t)SIG_IGN};
+
+	if (!tracee->ignores_trap)
+		return true;
+	return rqs_tracee_write(tracee, stack - sizeof(action), &action, sizeof(action)) &&
+	       rqs_tracee_call(tracee, SYS_rt_sigaction, SIGTRAP, stack - sizeof(action), 0, MASK_SIZE, 0, 0) == 0;
+}
+
+bool rqs_tracee_run(struct rqs_tracee *tracee, uint64_t from, uint64_t stack, uint64_t to, uint64_t *result)
+{
+	struct user_regs_struct r = tracee->registers;
+
+	r.rip = from;
+	r.rsp = stack;
+	r.orig_rax = (uint64_t)-1;
+	if (tracee->gone || TRACE(PTRACE_SETREGS, tracee, 0, &r) || resume(tracee, PTRACE_CONT) != SIGTRAP ||
+	    TRACE(PTRACE_GETREGS, tracee, 0, &r))
+		return false;
+	*result = r.rax;
+	return r.rip == to + 1 && ignore_trap_again(tracee, stack);
+}

@@ -1,0 +1,70 @@
+/*
+ * tracee.h - a process that is stopped at its exec: its memory, its registers,
+ * and calls that it makes for us.
+ *
+ * None of its own instructions runs meanwhile. System calls are made at a
+ * SYSCALL instruction of its text, between the two stops that the kernel
+ * makes for each: without a trap, hence without a signal. All signals are
+ * blocked; a SIGSTOP, which can't be, is sent once more at the end.
+ */
+#ifndef REQSCOPE_TRACEE_H
+#define REQSCOPE_TRACEE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#define RQS_XSTATE_MAX 16384
+
+struct rqs_tracee {
+	pid_t pid;
+	int memory;           /* /proc/PID/mem, -1 not open */
+	int stops;            /* a signalfd: the process has stopped, or ended */
+	uint64_t deadline_ns; /* of CLOCK_MONOTONIC, for all that follows the exec */
+	uint64_t syscall_instruction;
+	struct user_regs_struct registers; /* with these it begins */
+	uint8_t xstate[RQS_XSTATE_MAX];    /* likewise the FPU's */
+	size_t xstate_size;
+	uint64_t mask;     /* its signal mask */
+	bool ignores_trap; /* a breakpoint would change that */
+	bool stop_again;   /* a SIGSTOP was taken from it */
+	bool gone;         /* ended, or not answering in time */
+};
+
+/* Attaches; the process goes on. 0 or -errno. */
+int rqs_tracee_seize(struct rqs_tracee *tracee, pid_t pid);
+
+enum rqs_tracee_news {
+	RQS_TRACEE_EXECED, /* it is stopped, and has become another program */
+	RQS_TRACEE_SPOKE,  /* `channel` can be read, or was closed at its other end */
+	RQS_TRACEE_GONE,
+};
+
+/* Lets it run until one of these; passes on the signals that it gets. */
+enum rqs_tracee_news rqs_tracee_await(struct rqs_tracee *tracee, int channel);
+
+/* Takes over the process that has just become another program, for at most so long. 0 or -errno. */
+int rqs_tracee_take(struct rqs_tracee *tracee, uint64_t patience_ns);
+
+/* Gives it back all that it had, and lets it go. */
+void rqs_tracee_release(struct rqs_tracee *tracee);
+
+/* Lets a process go that is running, before its exec. */
+void rqs_tracee_let_go(struct rqs_tracee *tracee);
+
+bool rqs_tracee_read(struct rqs_tracee *tracee, uint64_t address, void *bytes, size_t size);
+/* To memory that it may write to itself. */
+bool rqs_tracee_write(struct rqs_tracee *tracee, uint64_t address, const void *bytes, size_t size);
+/* To its text, too. */
+bool rqs_tracee_poke(struct rqs_tracee *tracee, uint64_t address, const void *bytes, size_t size);
+
+/* A system call made by it; its result or -errno. */
+long rqs_tracee_call(struct rqs_tracee *tracee, long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
+		     uint64_t f);
+
+/* Runs code from `from` on, on that stack, up to the breakpoint at `to`. False: it never got there. */
+bool rqs_tracee_run(struct rqs_tracee *tracee, uint64_t from, uint64_t stack, uint64_t to, uint64_t *result);
+
+#endif

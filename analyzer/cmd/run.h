@@ -1,0 +1,67 @@
+/*
+ * run.h - the parts of the command `run`.
+ *
+ *    run --+-- CMD        waits at a gate until the collector is ready
+ *          +-- collector  a session of its own; ends when the recording does
+ *
+ * CMD is to see no difference: its standard streams, signals and dispositions
+ * are as they would be without us.
+ */
+#ifndef CMD_RUN_H
+#define CMD_RUN_H
+
+#include "cmd/program.h"
+#include "collect/session.h"
+#include "inject/plan.h"
+
+#include <signal.h>
+#include <sys/types.h>
+
+struct run {
+	char *out;
+	char default_out[64];
+	const char *label;
+	char *duration;
+	bool force;
+	bool no_sched;
+	char **command;
+	char path[PATH_MAX];    /* of the program */
+	char library[PATH_MAX]; /* of the agent; "" for none */
+	enum rqs_program_kind kind;
+	char token[RQS_TOKEN_LENGTH + 1];
+	sigset_t old_mask;
+	struct sigaction old_child;
+	int signals; /* signalfd */
+	pid_t child; /* CMD; 0 when it has ended */
+	pid_t collector;
+	int status;     /* CMD's exit status, as ours */
+	int gate;       /* closing it unopened ends the waiting child */
+	int exec_error; /* tells the errno of a failed exec */
+	int unhooked;   /* tells why CMD, a Go program, isn't hooked; -1 once that is decided */
+	bool is_unhooked;
+	int ready, report; /* of the collector */
+	bool reported;     /* the result is in */
+	struct rqs_session_report result;
+	size_t result_length;
+};
+
+/* run_start.c: the two processes. False: it couldn't be, which has been said. */
+bool rqs_run_start_child(struct run *run);
+bool rqs_run_start_collector(struct run *run);
+/* Lets CMD go. False when it couldn't be executed. */
+bool rqs_run_open_gate(struct run *run);
+
+/* run_wait.c */
+bool rqs_run_take_signals(struct run *run);
+void rqs_run_give_signals_back(const struct run *run);
+/* Until CMD has ended and the recording, too. */
+void rqs_run_wait(struct run *run);
+
+/* run_result.c: when there is something to read on `unhooked`, or on `report`; what it says is printed. */
+void rqs_run_read_unhooked(struct run *run);
+void rqs_run_read_result(struct run *run);
+/* A piece of the result. False: it is whole, or there is no more, as the collector is dead. */
+bool rqs_run_take_result(struct run *run);
+void rqs_run_end_collector(struct run *run);
+
+#endif

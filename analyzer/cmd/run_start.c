@@ -1,0 +1,199 @@
+/* run_start.c - starts CMD, and the collector. */
+#include "cmd/command.h"
+#include "cmd/run.h"
+#include "cmd/siblings.h"
+#include "inject/placing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void set_environment(const struct run *run)
+{
+	const char *old = getenv("LD_PRELOAD");
+	char *value = NULL;
+
+	if (run->no_sched)
+		setenv(RQS_ENV_NO_SCHED, "1", 1);
+	if (!run->library[0] || run->kind == PROGRAM_OTHER_MACHINE)
+		return;
+	if (asprintf(&value, "%s%s%s", run->library, old && *old ? ":" : "", old ? old : "") < 0)
+		_exit(RQS_EXIT_RUN_FAILED);
+	setenv("LD_PRELOAD", value, 1);
+	setenv(RQS_ENV_SESSION, run->token, 1);
+}
+
+/* Nothing can be preloaded into a static program. Returns errno. */
+static int execute(const struct run *run, int unhooked)
+{
+	struct rqs_siblings siblings;
+	struct rqs_placing placing = {
+	    .token = run->token,
+	    .tracer = siblings.program,
+	    .program = siblings.placer,
+	    .no_sched = run->no_sched,
+	    .why = unhooked,
+	};
+
+	if (run->kind == PROGRAM_STATIC && rqs_siblings_find(&siblings))
+		return -rqs_place_exec(&placing, run->path, run->command, environ);
+	execvp(run->command[0], run->command);
+	return errno;
+}
+
+/* In the child: until the gate opens, nothing; then CMD. */
+static void become_command(struct run *run, int gate, int exec_error, int unhooked)
+{
+	char open_gate;
+
+	rqs_run_give_signals_back(run);
+	if (read(gate, &open_gate, 1) != 1)
+		_exit(RQS_EXIT_RUN_FAILED);
+	set_environment(run);
+
+	int error = execute(run, unhooked);
+	if (write(exec_error, &error, sizeof(error)) < 0) {
+		/* Then our exit status has to tell. */
+	}
+	_exit(RQS_EXIT_RUN_FAILED);
+}
+
+bool rqs_run_start_child(struct run *run)
+{
+	int gate[2], exec_error[2], unhooked[2];
+
+	if (pipe2(gate, O_CLOEXEC) || pipe2(exec_error, O_CLOEXEC) || pipe2(unhooked, O_CLOEXEC)) {
+		rqs_complain("run: pipe: %s", strerror(errno));
+		return false;
+	}
+	run->child = fork();
+	if (run->child < 0) {
+		rqs_complain("run: fork: %s", strerror(errno));
+		return false;
+	}
+	if (!run->child) {
+		close(gate[1]);
+		become_command(run, gate[0], exec_error[1], unhooked[1]);
+	}
+	close(gate[0]);
+	close(exec_error[1]);
+	close(unhooked[1]);
+	run->gate = gate[1];
+	run->exec_error = exec_error[0];
+	run->unhooked = unhooked[0];
+	return true;
+}
+
+static void become_collector(const struct run *run, int ready, int report)
+{
+	char pid[16], ready_text[16], report_text[16];
+	const char *arguments[20];
+	int count = 0, commands = 0;
+
+	while (run->command[commands])
+		commands++;
+	snprintf(pid, sizeof(pid), "%d", (int)run->child);
+	snprintf(ready_text, sizeof(ready_text), "%d", ready);
+	snprintf(report_text, sizeof(report_text), "%d", report);
+	arguments[count++] = "reqscope";
+	arguments[count++] = "collect";
+	arguments[count++] = "--token";
+	arguments[count++] = run->token;
+	arguments[count++] = "--pid";
+	arguments[count++] = pid;
+	arguments[count++] = "--out";
+	arguments[count++] = run->out;
+	arguments[count++] = "--ready-fd";
+	arguments[count++] = ready_text;
+	arguments[count++] = "--report-fd";
+	arguments[count++] = report_text;
+	if (run->force)
+		arguments[count++] = "--force";
+	if (run->label) {
+		arguments[count++] = "--label";
+		arguments[count++] = run->label;
+	}
+	if (run->duration) {
+		arguments[count++] = "--duration";
+		arguments[count++] = run->duration;
+	}
+	arguments[count++] = "--";
+
+	const char **all = malloc(((size_t)count + (size_t)commands + 1) * sizeof(*all));
+	if (!all)
+		_exit(RQS_EXIT_RUN_FAILED);
+	memcpy(all, arguments, (size_t)count * sizeof(*all));
+	memcpy(all + count, run->command, ((size_t)commands + 1) * sizeof(*all));
+	fcntl(ready, F_SETFD, 0);
+	fcntl(report, F_SETFD, 0);
+	unsetenv("LD_PRELOAD");
+	execv("/proc/self/exe", (char *const *)(uintptr_t)all);
+	_exit(RQS_EXIT_RUN_FAILED);
+}
+
+static bool fork_collector(struct run *run)
+{
+	int ready[2], report[2];
+
+	if (pipe2(ready, O_CLOEXEC) || pipe2(report, O_CLOEXEC)) {
+		rqs_complain("run: pipe: %s", strerror(errno));
+		return false;
+	}
+	run->collector = fork();
+	if (run->collector < 0) {
+		rqs_complain("run: fork: %s", strerror(errno));
+		return false;
+	}
+	if (!run->collector)
+		become_collector(run, ready[1], report[1]);
+	close(ready[1]);
+	close(report[1]);
+	run->ready = ready[0];
+	run->report = report[0];
+	return true;
+}
+
+/* A zero byte is good news; anything else is the reason why there is no session. */
+static bool collector_is_ready(struct run *run)
+{
+	char text[PATH_MAX + 256];
+	size_t length = 0;
+	ssize_t got;
+
+	while (length < sizeof(text) - 1 && (got = read(run->ready, text + length, sizeof(text) - 1 - length)) != 0) {
+		if (got < 0 && errno != EINTR)
+			break;
+		length += got > 0 ? (size_t)got : 0;
+		if (length && !text[0])
+			break;
+	}
+	close(run->ready);
+	text[length] = 0;
+	if (length && !text[0])
+		return true;
+	rqs_complain("run: %s", length ? text : "the collector couldn't be started");
+	return false;
+}
+
+bool rqs_run_start_collector(struct run *run)
+{
+	return fork_collector(run) && collector_is_ready(run);
+}
+
+bool rqs_run_open_gate(struct run *run)
+{
+	int error = 0;
+
+	if (write(run->gate, "", 1) != 1) {
+		/* The child was killed meanwhile, which its status will tell. */
+	}
+	close(run->gate);
+	bool failed = read(run->exec_error, &error, sizeof(error)) == (ssize_t)sizeof(error);
+	close(run->exec_error);
+	if (failed)
+		rqs_complain("run: %s: %s", run->command[0], strerror(error));
+	return !failed;
+}
