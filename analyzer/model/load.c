@@ -160,6 +160,7 @@ static void take_process(struct load *l, const cJSON *object)
 	p->runtime = copy_string(runtime, "name");
 	p->runtime_version = copy_string(runtime, "version");
 	l->trace->result.processes++;
+	l->trace->result.has_runtime_stats |= p->runtime && !strcmp(p->runtime, "go");
 	uint64_t start = rqs_json_u64(object, "start_monotonic_ns");
 	if (start && start < RQS_TIME_LIMIT)
 		rqs_usage_start(&l->usage, (uint32_t)index, start);
@@ -346,28 +347,56 @@ static void take_samples(void *context, const struct rqs_frame *frame, const str
 {
 	struct load *l = context;
 
-	for (uint32_t i = 0; i < block->rows; i++)
-		rqs_usage_sample(&l->usage, (uint32_t)block->column[RQS_COL_PROCESS][i],
-				 frame->header.first_time + block->column[RQS_COL_TIME][i] * 1000,
-				 block->column[RQS_COL_CPU_USER][i], block->column[RQS_COL_CPU_SYSTEM][i],
-				 block->column[RQS_COL_RSS][i]);
+	for (uint32_t i = 0; i < block->rows; i++) {
+#define COUNTERS(symbol, first, second) {block->column[RQS_COL_##first][i], block->column[RQS_COL_##second][i]},
+#define GAUGE(column_) block->column[RQS_COL_##column_][i],
+		struct rqs_usage_sample sample = {
+		    .time = frame->header.first_time + block->column[RQS_COL_TIME][i] * 1000,
+		    .counter = {RQS_COUNTERS(COUNTERS)},
+		    .gauge = {RQS_GAUGES(GAUGE)},
+		};
+#undef COUNTERS
+#undef GAUGE
+		rqs_usage_add(&l->usage, (uint32_t)block->column[RQS_COL_PROCESS][i], &sample);
+	}
+}
+
+static void apply_counters(struct load *l)
+{
+	const struct rqs_usage *u = &l->usage;
+	struct rqs_result *r = &l->trace->result;
+	double cpu[2], gc[2];
+
+	rqs_usage_counted(u, RQS_COUNTERS_CPU, l->first, l->last, cpu);
+	r->cpu_known = u->counted[RQS_COUNTERS_CPU][0] && u->counted[RQS_COUNTERS_CPU][1];
+	r->cpu_user = cpu[0] / 1e6;
+	r->cpu_system = cpu[1] / 1e6;
+	rqs_usage_counted(u, RQS_COUNTERS_GC, l->first, l->last, gc);
+	r->gc_cycles = (struct rqs_counted){u->counted[RQS_COUNTERS_GC][0], round(gc[0])};
+	r->gc_pause = (struct rqs_counted){u->counted[RQS_COUNTERS_GC][1], gc[1] / 1e9};
+}
+
+static struct rqs_level level_of(const struct rqs_usage_gauge *gauge)
+{
+	if (!gauge->sweeps)
+		return (struct rqs_level){.known = false};
+	return (struct rqs_level){true, (double)gauge->sum / (double)gauge->sweeps, (double)gauge->peak};
 }
 
 static void apply_usage(struct load *l)
 {
 	struct rqs_result *r = &l->trace->result;
-	struct rqs_usage *u = &l->usage;
+	const struct rqs_usage_gauge *gauge = l->usage.gauge;
 
-	rqs_usage_finish(u);
+	rqs_usage_finish(&l->usage);
 	if (r->all.requests) {
 		r->duration = (double)(l->last - l->first) / 1e9;
-		r->cpu_known = rqs_usage_cpu(u, l->first, l->last, &r->cpu_user, &r->cpu_system);
+		apply_counters(l);
 	}
-	r->rss_known = u->sweeps > 0;
-	if (!r->rss_known)
-		return;
-	r->rss_mean = (double)u->rss_sum / (double)u->sweeps;
-	r->rss_peak = (double)u->rss_peak;
+	r->rss = level_of(&gauge[RQS_GAUGE_RSS]);
+	r->heap_in_use = level_of(&gauge[RQS_GAUGE_HEAP_IN_USE]);
+	r->heap_goal = level_of(&gauge[RQS_GAUGE_HEAP_GOAL]);
+	r->goroutines = level_of(&gauge[RQS_GAUGE_GOROUTINES]);
 }
 
 /* ---- both ---- */

@@ -43,15 +43,34 @@ static void merge_alloc(struct rqs_alloc *into, const struct rqs_alloc *from)
 	into->count += from->count;
 }
 
+/* What is known of a side is known of each of its runs. */
+static void merge_level(const struct rqs_result *into, struct rqs_level *to, const struct rqs_result *from,
+			const struct rqs_level *level)
+{
+	to->known = (to->known || !into->runs) && level->known;
+	to->mean = (to->mean * into->runs + level->mean * from->runs) / (into->runs + from->runs);
+	to->peak = fmax(to->peak, level->peak);
+}
+
+static void merge_counted(const struct rqs_result *into, struct rqs_counted *to, const struct rqs_counted *counted)
+{
+	to->known = (to->known || !into->runs) && counted->known;
+	to->value += counted->value;
+}
+
 static void merge_usage(struct rqs_result *into, const struct rqs_result *from)
 {
-	/* CPU and memory of a side are known when they are of each of its runs. */
 	into->cpu_known = (into->cpu_known || !into->runs) && from->cpu_known;
 	into->cpu_user += from->cpu_user;
 	into->cpu_system += from->cpu_system;
-	into->rss_known = (into->rss_known || !into->runs) && from->rss_known;
-	into->rss_mean = (into->rss_mean * into->runs + from->rss_mean * from->runs) / (into->runs + from->runs);
-	into->rss_peak = fmax(into->rss_peak, from->rss_peak);
+	merge_level(into, &into->rss, from, &from->rss);
+	into->has_runtime_stats |= from->has_runtime_stats;
+#define MERGE(name) merge_level(into, &into->name, from, &from->name);
+	RQS_RUNTIME_LEVELS(MERGE)
+#undef MERGE
+#define MERGE(name) merge_counted(into, &into->name, &from->name);
+	RQS_RUNTIME_COUNTS(MERGE)
+#undef MERGE
 }
 
 void rqs_result_merge(struct rqs_result *into, const struct rqs_result *from)
@@ -72,6 +91,7 @@ void rqs_result_merge(struct rqs_result *into, const struct rqs_result *from)
 #define ADD(name) into->completeness.name += from->completeness.name;
 	RQS_COMPLETENESS(ADD)
 #undef ADD
+	into->unplaced += from->unplaced;
 	into->connections_known = (into->connections_known || !into->runs) && from->connections_known;
 	into->accepted += from->accepted;
 	into->peak = from->peak > into->peak ? from->peak : into->peak;

@@ -27,6 +27,22 @@ struct rqs_alloc {
 	uint64_t bytes, count;
 };
 
+/* Something that goes up and down, over the sweeps of the sampler; of several processes their sum. */
+struct rqs_level {
+	bool known;
+	double mean, peak; /* of several runs the mean of the means, the greatest of the peaks */
+};
+
+/* X(name): of the language runtime, as in the report. */
+#define RQS_RUNTIME_LEVELS(X) X(heap_in_use) X(heap_goal) X(goroutines)
+#define RQS_RUNTIME_COUNTS(X) X(gc_cycles) X(gc_pause)
+
+/* Counted in the window, by all processes. */
+struct rqs_counted {
+	bool known;
+	double value;
+};
+
 struct rqs_note {
 	char *what, *why;
 };
@@ -46,10 +62,18 @@ struct rqs_result {
 	double duration; /* s, summed over runs */
 	bool cpu_known;
 	double cpu_user, cpu_system; /* s, in the window */
-	bool rss_known;
-	double rss_mean, rss_peak; /* B; of several runs the mean of the means, the greatest of the peaks */
+	struct rqs_level rss;        /* B */
+
+	bool has_runtime_stats; /* of a process whose runtime keeps such figures */
+#define RQS_LEVEL_FIELD(name) struct rqs_level name;
+	RQS_RUNTIME_LEVELS(RQS_LEVEL_FIELD) /* B, B, 1 */
+#undef RQS_LEVEL_FIELD
+#define RQS_COUNTED_FIELD(name) struct rqs_counted name;
+	RQS_RUNTIME_COUNTS(RQS_COUNTED_FIELD) /* 1, s */
+#undef RQS_COUNTED_FIELD
 
 	struct rqs_completeness completeness;
+	uint64_t unplaced; /* Go programs that ran without hooks */
 	bool connections_known;
 	uint64_t accepted, peak;
 #define RQS_ALLOC_FIELD(name) struct rqs_alloc name;

@@ -61,10 +61,10 @@ static void apply_processes(struct rqs_trace *t)
 	}
 	/* A single process's own high-water mark sees what falls between two samples. */
 	if (processes == 1 && t->result.processes <= 1 && peak) {
-		r->rss_peak = r->rss_known && r->rss_peak > (double)peak ? r->rss_peak : (double)peak;
-		if (!r->rss_known)
-			r->rss_mean = NAN;
-		r->rss_known = true;
+		r->rss.peak = r->rss.known && r->rss.peak > (double)peak ? r->rss.peak : (double)peak;
+		if (!r->rss.known)
+			r->rss.mean = NAN;
+		r->rss.known = true;
 	}
 }
 
@@ -95,6 +95,24 @@ static void note_unless_noted(struct rqs_result *r, const char *what, const char
 		rqs_result_note(r, what, why);
 }
 
+static void note_runtime_stats(struct rqs_result *r)
+{
+	char *missing = rqs_format("%s", "");
+
+#define MISSING(name)                                                                                                  \
+	if (!r->name.known) {                                                                                          \
+		char *longer = rqs_format("%s%s" #name, missing, *missing ? ", " : "");                                \
+		free(missing);                                                                                         \
+		missing = longer;                                                                                      \
+	}
+	RQS_RUNTIME_LEVELS(MISSING)
+	RQS_RUNTIME_COUNTS(MISSING)
+#undef MISSING
+	if (*missing)
+		note_unless_noted(r, missing, "there is none, or it wasn't found in the memory of the Go program");
+	free(missing);
+}
+
 /* What the analyzer itself sees missing. The agent's own reasons are better and stand. */
 static void note_missing(struct rqs_trace *t)
 {
@@ -104,10 +122,12 @@ static void note_missing(struct rqs_trace *t)
 		note_unless_noted(r, "completeness", "the trace has no totals: recording ended before the first ones");
 	if (!r->cpu_known)
 		note_unless_noted(r, "cpu", "the trace has no CPU samples");
-	if (!r->rss_known)
+	if (!r->rss.known)
 		note_unless_noted(r, "memory", "the trace has no memory samples");
 	if (!r->all.requests)
 		return;
+	if (r->has_runtime_stats)
+		note_runtime_stats(r);
 	if (r->all.metric[RQS_METRIC_LATENCY].count && !r->all.from_kernel)
 		note_unless_noted(r, "queue",
 				  "no request has an arrival time of the kernel; latency counts from the read");
@@ -129,6 +149,7 @@ void rqs_totals_apply(struct rqs_trace *t)
 		r->completeness.finished = r->recorded;
 	}
 	if (t->totals) {
+		r->unplaced = rqs_json_u64(t->totals, "unplaced");
 		apply_processes(t);
 		apply_notes(t);
 	}

@@ -1,4 +1,4 @@
-/* usage.c - samples to CPU of a window and to memory. */
+/* usage.c - samples to what a window counted, and to gauges. */
 #include "model/usage.h"
 #include "read/columns.h"
 #include "base/alloc.h"
@@ -16,55 +16,102 @@ static struct rqs_usage_process *process_at(struct rqs_usage *u, uint32_t index)
 	return &u->process[index];
 }
 
-static void thin_out(struct rqs_usage *u)
+static uint32_t halve(struct rqs_usage_series *s)
 {
-	u->points = 0;
-	for (uint32_t i = 0; i < u->processes; i++) {
-		struct rqs_usage_process *p = &u->process[i];
-		uint32_t kept = 0;
+	uint32_t kept = 0;
 
-		for (uint32_t j = 0; j < p->points; j++)
-			if (j % 2 == 0 || j == p->points - 1)
-				p->point[kept++] = p->point[j];
-		p->points = kept;
-		u->points += kept;
-	}
+	for (uint32_t i = 0; i < s->points; i++)
+		if (i % 2 == 0 || i == s->points - 1)
+			s->point[kept++] = s->point[i];
+	s->points = kept;
+	return kept;
 }
 
-static void add_point(struct rqs_usage *u, struct rqs_usage_process *p, struct rqs_usage_point point)
+static void halve_all(struct rqs_usage *u)
+{
+	u->points = 0;
+	for (uint32_t i = 0; i < u->processes; i++)
+		for (unsigned k = 0; k < RQS_COUNTERS_COUNT; k++)
+			u->points += halve(&u->process[i].series[k]);
+}
+
+/* The two edges of each series stay, however many there are. */
+static void thin_out(struct rqs_usage *u)
+{
+	uint64_t before;
+
+	do {
+		before = u->points;
+		halve_all(u);
+	} while (u->points > RQS_USAGE_POINTS_MAX / 4 * 3 && u->points < before);
+	u->kept = u->points;
+}
+
+static void add_point(struct rqs_usage *u, struct rqs_usage_series *s, struct rqs_usage_point point)
 {
 	/* Two samples of one time, or clocks gone back: the counters of the later one stand. */
-	if (p->points && p->point[p->points - 1].time >= point.time) {
-		p->point[p->points - 1].user = point.user;
-		p->point[p->points - 1].system = point.system;
+	if (s->points && s->point[s->points - 1].time >= point.time) {
+		memcpy(s->point[s->points - 1].value, point.value, sizeof(point.value));
 		return;
 	}
-	if (p->points == p->allocated) {
-		p->allocated = p->allocated ? p->allocated * 2 : 16;
-		p->point = rqs_grow(p->point, p->allocated, sizeof(*p->point));
+	if (s->points == s->allocated) {
+		s->allocated = s->allocated ? s->allocated * 2 : 16;
+		s->point = rqs_grow(s->point, s->allocated, sizeof(*s->point));
 	}
-	p->point[p->points++] = point;
-	if (++u->points > RQS_USAGE_POINTS_MAX)
+	s->point[s->points++] = point;
+	/* Of very many processes hardly any point can be spared; that is found out now and then, not each time. */
+	if (++u->points > RQS_USAGE_POINTS_MAX && u->points > 2 * u->kept)
 		thin_out(u);
 }
 
 void rqs_usage_start(struct rqs_usage *u, uint32_t process, uint64_t time)
 {
-	add_point(u, process_at(u, process), (struct rqs_usage_point){.time = time});
+	struct rqs_usage_process *p = process_at(u, process);
+
+	p->started = true;
+	p->start = time;
+}
+
+/* Of two counters, one that isn't measured stays where it is. */
+static void add_counters(struct rqs_usage *u, struct rqs_usage_process *p, unsigned k,
+			 const struct rqs_usage_sample *sample)
+{
+	struct rqs_usage_series *s = &p->series[k];
+	struct rqs_usage_point point = {.time = sample->time};
+
+	if (sample->counter[k][0] == RQS_NULL && sample->counter[k][1] == RQS_NULL)
+		return;
+	if (!s->points && p->started)
+		add_point(u, s, (struct rqs_usage_point){.time = p->start});
+	for (unsigned i = 0; i < 2; i++) {
+		bool measured = sample->counter[k][i] != RQS_NULL;
+
+		if (s->points)
+			point.value[i] = s->point[s->points - 1].value[i];
+		if (measured)
+			point.value[i] = sample->counter[k][i];
+		u->counted[k][i] |= measured;
+	}
+	add_point(u, s, point);
 }
 
 static void close_sweep(struct rqs_usage *u)
 {
-	if (!u->sweep_open)
-		return;
-	u->sweeps++;
-	u->rss_sum += u->sweep_rss;
-	if (u->sweep_rss > u->rss_peak)
-		u->rss_peak = u->sweep_rss;
+	for (unsigned i = 0; i < RQS_GAUGE_COUNT; i++) {
+		struct rqs_usage_gauge *gauge = &u->gauge[i];
+
+		if (!gauge->measured)
+			continue;
+		gauge->sweeps++;
+		gauge->sum += gauge->now;
+		gauge->peak = gauge->now > gauge->peak ? gauge->now : gauge->peak;
+		gauge->measured = false;
+		gauge->now = 0;
+	}
 	u->sweep_open = false;
 }
 
-static void add_rss(struct rqs_usage *u, struct rqs_usage_process *p, uint64_t time, uint64_t rss)
+static void join_sweep(struct rqs_usage *u, struct rqs_usage_process *p, uint64_t time)
 {
 	bool same = u->sweep_open && p->sweep != u->sweep && time >= u->sweep_start &&
 		    time - u->sweep_start < RQS_USAGE_SWEEP_NS;
@@ -74,23 +121,32 @@ static void add_rss(struct rqs_usage *u, struct rqs_usage_process *p, uint64_t t
 		u->sweep++;
 		u->sweep_open = true;
 		u->sweep_start = time;
-		u->sweep_rss = 0;
 	}
 	p->sweep = u->sweep;
-	u->sweep_rss += rss;
 }
 
-void rqs_usage_sample(struct rqs_usage *u, uint32_t process, uint64_t time, uint64_t user, uint64_t system,
-		      uint64_t rss)
+static void add_gauges(struct rqs_usage *u, struct rqs_usage_process *p, const struct rqs_usage_sample *sample)
+{
+	bool joined = false;
+
+	for (unsigned i = 0; i < RQS_GAUGE_COUNT; i++) {
+		if (sample->gauge[i] == RQS_NULL)
+			continue;
+		if (!joined)
+			join_sweep(u, p, sample->time);
+		joined = true;
+		u->gauge[i].measured = true;
+		u->gauge[i].now += sample->gauge[i];
+	}
+}
+
+void rqs_usage_add(struct rqs_usage *u, uint32_t process, const struct rqs_usage_sample *sample)
 {
 	struct rqs_usage_process *p = process_at(u, process);
 
-	if (user != RQS_NULL && system != RQS_NULL) {
-		add_point(u, p, (struct rqs_usage_point){time, user, system});
-		u->cpu = true;
-	}
-	if (rss != RQS_NULL)
-		add_rss(u, p, time, rss);
+	for (unsigned k = 0; k < RQS_COUNTERS_COUNT; k++)
+		add_counters(u, p, k, sample);
+	add_gauges(u, p, sample);
 }
 
 void rqs_usage_finish(struct rqs_usage *u)
@@ -98,49 +154,51 @@ void rqs_usage_finish(struct rqs_usage *u)
 	close_sweep(u);
 }
 
-/* Both counters of a process at a time, in us. Flat before the first point and behind the last one. */
-static void counters_at(const struct rqs_usage_process *p, uint64_t time, double *user, double *system)
+/* Both counters at a time. Flat before the first point and behind the last one. */
+static void counters_at(const struct rqs_usage_series *s, uint64_t time, double value[2])
 {
-	uint32_t low = 0, high = p->points;
+	uint32_t low = 0, high = s->points;
 
 	while (low < high) { /* finds the first point at or behind the time */
 		uint32_t middle = (low + high) / 2;
 
-		if (p->point[middle].time < time)
+		if (s->point[middle].time < time)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	const struct rqs_usage_point *b = &p->point[low < p->points ? low : p->points - 1];
-	const struct rqs_usage_point *a = low ? &p->point[low - 1] : b;
+	const struct rqs_usage_point *b = &s->point[low < s->points ? low : s->points - 1];
+	const struct rqs_usage_point *a = low ? &s->point[low - 1] : b;
 	double part = a == b || b->time == a->time ? 1 : (double)(time - a->time) / (double)(b->time - a->time);
 
-	if (low == p->points)
+	if (low == s->points)
 		part = 1;
-	*user = (double)a->user + part * ((double)b->user - (double)a->user);
-	*system = (double)a->system + part * ((double)b->system - (double)a->system);
+	for (unsigned i = 0; i < 2; i++)
+		value[i] = (double)a->value[i] + part * ((double)b->value[i] - (double)a->value[i]);
 }
 
-bool rqs_usage_cpu(const struct rqs_usage *u, uint64_t from, uint64_t to, double *user, double *system)
+void rqs_usage_counted(const struct rqs_usage *u, enum rqs_counters counters, uint64_t from, uint64_t to,
+		       double counted[2])
 {
-	*user = *system = 0;
+	counted[0] = counted[1] = 0;
 	for (uint32_t i = 0; i < u->processes; i++) {
-		double user_from, user_to, system_from, system_to;
+		const struct rqs_usage_series *s = &u->process[i].series[counters];
+		double before[2], after[2];
 
-		if (!u->process[i].points)
+		if (!s->points)
 			continue;
-		counters_at(&u->process[i], from, &user_from, &system_from);
-		counters_at(&u->process[i], to, &user_to, &system_to);
-		*user += (user_to - user_from) / 1e6;
-		*system += (system_to - system_from) / 1e6;
+		counters_at(s, from, before);
+		counters_at(s, to, after);
+		counted[0] += after[0] - before[0];
+		counted[1] += after[1] - before[1];
 	}
-	return u->cpu;
 }
 
 void rqs_usage_free(struct rqs_usage *u)
 {
 	for (uint32_t i = 0; i < u->processes; i++)
-		free(u->process[i].point);
+		for (unsigned k = 0; k < RQS_COUNTERS_COUNT; k++)
+			free(u->process[i].series[k].point);
 	free(u->process);
 	memset(u, 0, sizeof(*u));
 }

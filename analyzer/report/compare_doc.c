@@ -24,12 +24,14 @@ static double whole(const struct rqs_side *s, enum rqs_figure f)
 	return rqs_figure_value(f, &s->result, &s->result.all);
 }
 
-static bool any_side_knows(const struct rqs_comparison *c, enum rqs_figure f)
+/* Whether sides are compared by it: it is known of any, or of all when the others' runtimes may have no such thing. */
+static bool is_compared(const struct rqs_comparison *c, enum rqs_figure f)
 {
+	unsigned known = 0;
+
 	for (unsigned i = 0; i < c->sides; i++)
-		if (!isnan(whole(&c->side[i], f)))
-			return true;
-	return false;
+		known += !isnan(whole(&c->side[i], f));
+	return rqs_figures[f].scope == RQS_SCOPE_RUNTIME ? known == c->sides : known > 0;
 }
 
 static enum rqs_tone tone_of(int judgement)
@@ -133,7 +135,7 @@ static void add_sides_as_columns(struct rqs_doc *d, const struct rqs_comparison 
 		rqs_table_column(t, false, "");
 	}
 	for (unsigned f = 0; f < RQS_FIGURE_COUNT_OF; f++)
-		if (any_side_knows(c, f))
+		if (is_compared(c, f))
 			add_figure_row(t, c, f);
 }
 
@@ -176,7 +178,7 @@ static struct rqs_table *start_side_table(struct rqs_doc *d, const struct rqs_co
 
 	rqs_table_column(t, false, "");
 	for (unsigned i = 0; i < SIDE_COLUMNS; i++)
-		if (any_side_knows(c, side_columns[i].figure))
+		if (is_compared(c, side_columns[i].figure))
 			rqs_table_column(t, true, side_columns[i].head);
 	return t;
 }
@@ -191,7 +193,7 @@ static void add_sides_as_rows(struct rqs_doc *d, const struct rqs_comparison *c)
 		for (unsigned k = 0; k < SIDE_COLUMNS; k++) {
 			enum rqs_figure f = side_columns[k].figure;
 
-			if (any_side_knows(c, f))
+			if (is_compared(c, f))
 				rqs_table_cell(t, is_best(c, &c->side[i], f) ? RQS_TONE_GOOD : RQS_TONE_PLAIN,
 					       rqs_figure_text(f, whole(&c->side[i], f)));
 		}
@@ -210,7 +212,7 @@ static void add_factors(struct rqs_doc *d, const struct rqs_comparison *c)
 			enum rqs_figure f = side_columns[k].figure;
 			double base = whole(&c->side[0], f), value = whole(&c->side[i], f);
 
-			if (any_side_knows(c, f))
+			if (is_compared(c, f))
 				rqs_table_cell(t, tone_of(rqs_figure_judge(f, base, value)),
 					       rqs_human_factor(rqs_figure_ratio(base, value)));
 		}
@@ -243,7 +245,7 @@ static void add_route_side(struct rqs_table *t, const struct rqs_comparison *c, 
 		double value = cell ? rqs_figure_value(f, &s->result, cell) : NAN;
 		double before = base ? rqs_figure_value(f, &c->side[0].result, base) : NAN;
 
-		if (!any_side_knows(c, f))
+		if (!is_compared(c, f))
 			continue;
 		rqs_table_cell(t, RQS_TONE_PLAIN, rqs_figure_text(f, value));
 		if (route_columns[k].change)
@@ -259,7 +261,7 @@ static void add_route_columns(struct rqs_table *t, const struct rqs_comparison *
 	rqs_table_column(t, false, "ROUTE");
 	rqs_table_column(t, false, "SIDE");
 	for (unsigned k = 0; k < ROUTE_COLUMNS; k++) {
-		if (!any_side_knows(c, route_columns[k].figure))
+		if (!is_compared(c, route_columns[k].figure))
 			continue;
 		rqs_table_column(t, true, route_columns[k].head);
 		if (route_columns[k].change)

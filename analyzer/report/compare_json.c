@@ -105,7 +105,7 @@ cJSON *rqs_compare_json(const struct rqs_comparison *c)
 		add_row(rows, c, f, -1);
 	for (const int *route = routes; *route >= 0; route++)
 		for (unsigned f = 0; f < RQS_FIGURE_COUNT_OF; f++)
-			if (rqs_figures[f].per_route)
+			if (rqs_figures[f].scope == RQS_SCOPE_ROUTE)
 				add_row(rows, c, f, *route);
 	cJSON_AddNullToObject(o, "verdict");
 	free(routes);

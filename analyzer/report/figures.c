@@ -10,8 +10,8 @@
 #define NOTABLE 0.05 /* what differs by less gets no colour: it may well be chance */
 
 const struct rqs_figure_info rqs_figures[RQS_FIGURE_COUNT_OF] = {
-#define FIGURE(symbol, name, title, unit, better, per_route, greater, smaller)                                         \
-	{#name, title, RQS_FIGURE_##unit, RQS_BETTER_##better, per_route, greater, smaller},
+#define FIGURE(symbol, name, title, unit, better, scope, greater, smaller)                                             \
+	{#name, title, RQS_FIGURE_##unit, RQS_BETTER_##better, RQS_SCOPE_##scope, greater, smaller},
     RQS_FIGURES(FIGURE)
 #undef FIGURE
 };
@@ -31,6 +31,12 @@ static double latency(const struct rqs_cell *c, uint32_t q)
 static double error_rate(const struct rqs_cell *c)
 {
 	return c->requests ? (double)c->errors / (double)c->requests : NAN;
+}
+
+/* A count as a rate, a time as a share, so that runs of different lengths compare. */
+static double per_second(const struct rqs_result *r, const struct rqs_counted *counted)
+{
+	return counted->known && r->duration > 0 ? counted->value / r->duration : NAN;
 }
 
 double rqs_figure_value(enum rqs_figure figure, const struct rqs_result *r, const struct rqs_cell *c)
@@ -56,10 +62,28 @@ double rqs_figure_value(enum rqs_figure figure, const struct rqs_result *r, cons
 		return error_rate(c);
 	case RQS_FIGURE_CPU:
 		return rqs_cpu_per_request(r);
+	case RQS_FIGURE_CPU_TIME:
+		return mean(c, RQS_METRIC_CPU_TIME) / 1e9;
+	case RQS_FIGURE_SCHED_WAIT:
+		return mean(c, RQS_METRIC_SCHED_WAIT) / 1e9;
+	case RQS_FIGURE_CHILDREN_CPU_TIME:
+		return mean(c, RQS_METRIC_CHILDREN_CPU_TIME) / 1e9;
 	case RQS_FIGURE_RSS_MEAN:
-		return r->rss_known ? r->rss_mean : NAN;
+		return r->rss.known ? r->rss.mean : NAN;
 	case RQS_FIGURE_RSS_PEAK:
-		return r->rss_known ? r->rss_peak : NAN;
+		return r->rss.known ? r->rss.peak : NAN;
+	case RQS_FIGURE_HEAP_MEAN:
+		return r->heap_in_use.known ? r->heap_in_use.mean : NAN;
+	case RQS_FIGURE_HEAP_PEAK:
+		return r->heap_in_use.known ? r->heap_in_use.peak : NAN;
+	case RQS_FIGURE_GC_RATE:
+		return per_second(r, &r->gc_cycles);
+	case RQS_FIGURE_GC_PAUSE:
+		return per_second(r, &r->gc_pause);
+	case RQS_FIGURE_GOROUTINES_MEAN:
+		return r->goroutines.known ? r->goroutines.mean : NAN;
+	case RQS_FIGURE_GOROUTINES_PEAK:
+		return r->goroutines.known ? r->goroutines.peak : NAN;
 	case RQS_FIGURE_ALLOC_BYTES:
 		return mean(c, RQS_METRIC_ALLOC_BYTES);
 	case RQS_FIGURE_ALLOC_COUNT:

@@ -1,8 +1,8 @@
 /*
  * figures.h - what sides are compared by. One more figure is one line.
  *
- * X(symbol, name in JSON, title, unit, better, per route, greater, smaller): the last two
- * say what a greater and a smaller value is called in a sentence.
+ * X(symbol, name in JSON, title, unit, better, scope, greater, smaller): the last two say
+ * what a greater and a smaller value is called in a sentence.
  */
 #ifndef REQSCOPE_FIGURES_H
 #define REQSCOPE_FIGURES_H
@@ -17,6 +17,12 @@ enum rqs_figure_unit {
 	RQS_FIGURE_PART,    /* 1, shown in per cent */
 };
 
+enum rqs_scope {
+	RQS_SCOPE_ROUTE, /* of the whole and of each route */
+	RQS_SCOPE_WHOLE,
+	RQS_SCOPE_RUNTIME, /* of the whole; shown among sides that all have it */
+};
+
 enum rqs_better {
 	RQS_BETTER_LOWER = -1,
 	RQS_BETTER_NEITHER,
@@ -24,21 +30,30 @@ enum rqs_better {
 };
 
 #define RQS_FIGURES(X)                                                                                                 \
-	X(THROUGHPUT, throughput, "throughput", RATE, HIGHER, 1, "higher", "lower")                                    \
-	X(MEAN, latency_mean, "mean", SECONDS, LOWER, 1, "slower", "faster")                                           \
-	X(P50, latency_p50, "p50", SECONDS, LOWER, 1, "slower", "faster")                                              \
-	X(P90, latency_p90, "p90", SECONDS, LOWER, 1, "slower", "faster")                                              \
-	X(P99, latency_p99, "p99", SECONDS, LOWER, 1, "slower", "faster")                                              \
-	X(P999, latency_p999, "p99.9", SECONDS, LOWER, 1, "slower", "faster")                                          \
-	X(MAX, latency_max, "max", SECONDS, LOWER, 1, "slower", "faster")                                              \
-	X(ERROR_RATE, error_rate, "errors", PART, LOWER, 1, "more", "fewer")                                           \
-	X(CPU, cpu_per_request, "CPU a request", SECONDS, LOWER, 0, "more", "less")                                    \
-	X(RSS_MEAN, rss_mean, "memory, mean", BYTES, LOWER, 0, "more", "less")                                         \
-	X(RSS_PEAK, rss_peak, "memory, peak", BYTES, LOWER, 0, "more", "less")                                         \
-	X(ALLOC_BYTES, alloc_bytes_mean, "allocated a request", BYTES, LOWER, 1, "more", "less")                       \
-	X(ALLOC_COUNT, alloc_count_mean, "allocations a request", COUNT, LOWER, 1, "more", "fewer")                    \
-	X(REQUEST_BYTES, request_bytes_mean, "request size", BYTES, NEITHER, 1, "greater", "smaller")                  \
-	X(RESPONSE_BYTES, response_bytes_mean, "response size", BYTES, NEITHER, 1, "greater", "smaller")
+	X(THROUGHPUT, throughput, "throughput", RATE, HIGHER, ROUTE, "higher", "lower")                                \
+	X(MEAN, latency_mean, "mean", SECONDS, LOWER, ROUTE, "slower", "faster")                                       \
+	X(P50, latency_p50, "p50", SECONDS, LOWER, ROUTE, "slower", "faster")                                          \
+	X(P90, latency_p90, "p90", SECONDS, LOWER, ROUTE, "slower", "faster")                                          \
+	X(P99, latency_p99, "p99", SECONDS, LOWER, ROUTE, "slower", "faster")                                          \
+	X(P999, latency_p999, "p99.9", SECONDS, LOWER, ROUTE, "slower", "faster")                                      \
+	X(MAX, latency_max, "max", SECONDS, LOWER, ROUTE, "slower", "faster")                                          \
+	X(ERROR_RATE, error_rate, "errors", PART, LOWER, ROUTE, "more", "fewer")                                       \
+	X(CPU, cpu_per_request, "CPU a request", SECONDS, LOWER, WHOLE, "more", "less")                                \
+	X(CPU_TIME, cpu_time_mean, "on a CPU a request", SECONDS, LOWER, ROUTE, "more", "less")                        \
+	X(SCHED_WAIT, sched_wait_mean, "waiting for a CPU", SECONDS, LOWER, ROUTE, "more", "less")                     \
+	X(CHILDREN_CPU_TIME, children_cpu_time_mean, "children on a CPU", SECONDS, LOWER, ROUTE, "more", "less")       \
+	X(RSS_MEAN, rss_mean, "memory, mean", BYTES, LOWER, WHOLE, "more", "less")                                     \
+	X(RSS_PEAK, rss_peak, "memory, peak", BYTES, LOWER, WHOLE, "more", "less")                                     \
+	X(HEAP_MEAN, heap_in_use_mean, "heap, mean", BYTES, LOWER, RUNTIME, "more", "less")                            \
+	X(HEAP_PEAK, heap_in_use_peak, "heap, peak", BYTES, LOWER, RUNTIME, "more", "less")                            \
+	X(GC_RATE, gc_rate, "collections", RATE, LOWER, RUNTIME, "more", "fewer")                                      \
+	X(GC_PAUSE, gc_pause_share, "time paused for them", PART, LOWER, RUNTIME, "more", "less")                      \
+	X(GOROUTINES_MEAN, goroutines_mean, "goroutines, mean", COUNT, NEITHER, RUNTIME, "more", "fewer")              \
+	X(GOROUTINES_PEAK, goroutines_peak, "goroutines, peak", COUNT, NEITHER, RUNTIME, "more", "fewer")              \
+	X(ALLOC_BYTES, alloc_bytes_mean, "allocated a request", BYTES, LOWER, ROUTE, "more", "less")                   \
+	X(ALLOC_COUNT, alloc_count_mean, "allocations a request", COUNT, LOWER, ROUTE, "more", "fewer")                \
+	X(REQUEST_BYTES, request_bytes_mean, "request size", BYTES, NEITHER, ROUTE, "greater", "smaller")              \
+	X(RESPONSE_BYTES, response_bytes_mean, "response size", BYTES, NEITHER, ROUTE, "greater", "smaller")
 
 enum rqs_figure {
 #define RQS_FIGURE_ID(symbol, ...) RQS_FIGURE_##symbol,
@@ -51,7 +66,7 @@ struct rqs_figure_info {
 	const char *name, *title;
 	enum rqs_figure_unit unit;
 	enum rqs_better better;
-	bool per_route;
+	enum rqs_scope scope;
 	const char *greater, *smaller;
 };
 

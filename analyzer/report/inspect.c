@@ -191,6 +191,16 @@ static void add_damage(struct rqs_doc *d, const struct rqs_inspection *i)
 		rqs_doc_warning(d, "truncated: no end frame; the recording was cut off or is still going on");
 }
 
+static void add_unplaced(struct rqs_doc *d, const struct rqs_inspection *i)
+{
+	uint64_t programs = rqs_json_u64(i->totals, "unplaced");
+	char *text = rqs_unplaced_text(programs);
+
+	if (programs)
+		rqs_doc_warning(d, "%s", text);
+	free(text);
+}
+
 static char *process_text(const cJSON *process, const char *key)
 {
 	const cJSON *value = cJSON_GetObjectItemCaseSensitive(process, key);
@@ -227,6 +237,7 @@ struct rqs_doc *rqs_inspection_doc(const struct rqs_inspection *i)
 
 	rqs_doc_heading(d, "%s", i->file);
 	add_damage(d, i);
+	add_unplaced(d, i);
 	rqs_doc_fact(d, "integrity", "%s", integrity(i));
 	rqs_doc_fact(d, "size", "%s (%" PRIu64 " bytes), %s bytes a request", size, i->size, each);
 	if (i->last_time > i->first_time)

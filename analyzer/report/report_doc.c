@@ -134,20 +134,68 @@ static void add_metric_fact(struct rqs_doc *d, const struct rqs_cell *c, enum rq
 
 static void add_usage(struct rqs_doc *d, const struct rqs_result *r)
 {
-	char *mean = rqs_human_bytes(r->rss_mean), *peak = rqs_human_bytes(r->rss_peak);
+	char *mean = rqs_human_bytes(r->rss.mean), *peak = rqs_human_bytes(r->rss.peak);
 	char *user = rqs_human_time(r->cpu_user), *system = rqs_human_time(r->cpu_system);
 	char *each = rqs_human_time(rqs_cpu_per_request(r));
 
 	if (r->cpu_known && r->duration > 0)
 		rqs_doc_fact(d, "CPU", "%s a request: %.2f cores busy, %s user, %s system", each,
 			     (r->cpu_user + r->cpu_system) / r->duration, user, system);
-	if (r->rss_known)
+	if (r->rss.known)
 		rqs_doc_fact(d, "memory", "mean %s, peak %s", mean, peak);
 	free(mean);
 	free(peak);
 	free(user);
 	free(system);
 	free(each);
+}
+
+/* Frees both. */
+static char *joined(char *list, char *one)
+{
+	char *longer = rqs_format("%s%s%s", list, *list ? ", " : "", one);
+
+	free(list);
+	free(one);
+	return longer;
+}
+
+static char *level_text(const struct rqs_level *level, char *(*text)(double value), const char *format)
+{
+	char *mean = text(level->mean), *peak = text(level->peak);
+	char *both = rqs_format(format, mean, peak);
+
+	free(mean);
+	free(peak);
+	return both;
+}
+
+/* "heap 12.3 MB (peak 40.0 MB), goal 25.1 MB, 152 GCs, 31.2 ms paused, 12 goroutines (peak 1,013)", as far as known */
+static void add_runtime_stats(struct rqs_doc *d, const struct rqs_result *r)
+{
+	char *text = rqs_format("%s", "");
+
+	if (r->heap_in_use.known)
+		text = joined(text, level_text(&r->heap_in_use, rqs_human_bytes, "heap %s (peak %s)"));
+	if (r->heap_goal.known)
+		text = joined(text, level_text(&r->heap_goal, rqs_human_bytes, "goal %s (peak %s)"));
+	if (r->gc_cycles.known) {
+		char *cycles = rqs_human_count(r->gc_cycles.value);
+
+		text = joined(text, rqs_format("%s GC%s", cycles, r->gc_cycles.value == 1 ? "" : "s"));
+		free(cycles);
+	}
+	if (r->gc_pause.known) {
+		char *pause = rqs_human_time(r->gc_pause.value);
+
+		text = joined(text, rqs_format("%s paused", pause));
+		free(pause);
+	}
+	if (r->goroutines.known)
+		text = joined(text, level_text(&r->goroutines, rqs_human_count, "%s goroutines (peak %s)"));
+	if (*text)
+		rqs_doc_fact(d, "Go", "%s", text);
+	free(text);
 }
 
 static void add_completeness(struct rqs_doc *d, const struct rqs_completeness *c)
@@ -181,6 +229,12 @@ void rqs_doc_add_warnings(struct rqs_doc *d, const struct rqs_result *r, const c
 	if (r->completeness.known && r->completeness.dropped)
 		rqs_doc_warning(d, "%s%s%" PRIu64 " requests were served but not recorded (dropped)", name, colon,
 				r->completeness.dropped);
+	if (r->unplaced) {
+		char *text = rqs_unplaced_text(r->unplaced);
+
+		rqs_doc_warning(d, "%s%s%s", name, colon, text);
+		free(text);
+	}
 	if (!r->all.requests)
 		rqs_doc_warning(d, "%s%sno request%s", name, colon,
 				r->recorded ? " in the chosen part of the recording" : " was recorded");
@@ -195,6 +249,7 @@ static const struct {
     {RQS_METRIC_QUEUE, "QUEUE p99"},
     {RQS_METRIC_ALLOC_BYTES, "ALLOC/REQ"},
     {RQS_METRIC_CPU_TIME, "CPU/REQ"},
+    {RQS_METRIC_SCHED_WAIT, "WAIT/REQ"},
 };
 #define EXTRAS (sizeof(extra_columns) / sizeof(extra_columns[0]))
 
@@ -274,9 +329,13 @@ static void add_trace(struct rqs_doc *d, const struct rqs_traces *traces, const 
 	if (t->result.all.requests) {
 		add_traffic(d, &t->result);
 		add_metric_fact(d, &t->result.all, RQS_METRIC_LATENCY, "latency");
+		add_metric_fact(d, &t->result.all, RQS_METRIC_CPU_TIME, "on a CPU");
+		add_metric_fact(d, &t->result.all, RQS_METRIC_SCHED_WAIT, "for a CPU");
+		add_metric_fact(d, &t->result.all, RQS_METRIC_CHILDREN_CPU_TIME, "children");
 		add_metric_fact(d, &t->result.all, RQS_METRIC_ALLOC_BYTES, "allocated");
 	}
 	add_usage(d, &t->result);
+	add_runtime_stats(d, &t->result);
 	add_completeness(d, &t->result.completeness);
 	add_routes(d, &t->result, traces->routes);
 	add_notes(d, &t->result);

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "render/escape.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,12 @@ void rqs_json_add_text(cJSON *object, const char *key, const char *text)
 	char *valid = rqs_valid_utf8(text);
 	cJSON_AddStringToObject(object, key, valid);
 	free(valid);
+}
+
+char *rqs_unplaced_text(uint64_t programs)
+{
+	return rqs_format("%" PRIu64 " Go program%s ran unhooked: %s requests aren't recorded", programs,
+			  programs == 1 ? "" : "s", programs == 1 ? "its" : "their");
 }
 
 /* ---- metadata ---- */
@@ -130,8 +137,8 @@ static void add_alloc(cJSON *object, const char *key, const struct rqs_alloc *a)
 static void add_usage(cJSON *object, const struct rqs_result *r)
 {
 	cJSON *memory = cJSON_AddObjectToObject(object, "memory");
-	rqs_json_add_number(memory, "rss_mean", r->rss_known ? r->rss_mean : NAN);
-	rqs_json_add_number(memory, "rss_peak", r->rss_known ? r->rss_peak : NAN);
+	rqs_json_add_number(memory, "rss_mean", r->rss.known ? r->rss.mean : NAN);
+	rqs_json_add_number(memory, "rss_peak", r->rss.known ? r->rss.peak : NAN);
 
 	cJSON *cpu = cJSON_AddObjectToObject(object, "cpu");
 	rqs_json_add_number(cpu, "user", r->cpu_known ? r->cpu_user : NAN);
@@ -139,17 +146,53 @@ static void add_usage(cJSON *object, const struct rqs_result *r)
 	rqs_json_add_number(cpu, "per_request", rqs_cpu_per_request(r));
 }
 
+static void add_level(cJSON *object, const char *key, const struct rqs_level *level)
+{
+	if (!level->known) {
+		cJSON_AddNullToObject(object, key);
+		return;
+	}
+	cJSON *o = cJSON_AddObjectToObject(object, key);
+	cJSON_AddNumberToObject(o, "mean", level->mean);
+	cJSON_AddNumberToObject(o, "peak", level->peak);
+}
+
+/* Empty where no runtime keeps such figures. */
+static void add_runtime_stats(cJSON *object, const struct rqs_result *r)
+{
+	cJSON *o = cJSON_AddObjectToObject(object, "runtime_stats");
+
+	if (!r->has_runtime_stats)
+		return;
+#define ADD(name) add_level(o, #name, &r->name);
+	RQS_RUNTIME_LEVELS(ADD)
+#undef ADD
+#define ADD(name) rqs_json_add_number(o, #name, r->name.known ? r->name.value : NAN);
+	RQS_RUNTIME_COUNTS(ADD)
+#undef ADD
+}
+
+static void add_note(cJSON *list, const char *what, const char *why)
+{
+	cJSON *note = cJSON_CreateObject();
+
+	rqs_json_add_text(note, "what", what);
+	rqs_json_add_text(note, "why", why);
+	cJSON_AddItemToArray(list, note);
+}
+
 static void add_notes(cJSON *object, const struct rqs_result *r)
 {
 	cJSON *list = cJSON_AddArrayToObject(object, "not_measured");
 
-	for (unsigned i = 0; i < r->notes; i++) {
-		cJSON *note = cJSON_CreateObject();
+	if (r->unplaced) {
+		char *why = rqs_unplaced_text(r->unplaced);
 
-		rqs_json_add_text(note, "what", r->note[i].what);
-		rqs_json_add_text(note, "why", r->note[i].why);
-		cJSON_AddItemToArray(list, note);
+		add_note(list, "processes", why);
+		free(why);
 	}
+	for (unsigned i = 0; i < r->notes; i++)
+		add_note(list, r->note[i].what, r->note[i].why);
 }
 
 /* ---- routes ---- */
@@ -240,7 +283,7 @@ void rqs_json_add_result(cJSON *object, const struct rqs_result *r, const struct
 	RQS_ALLOCS(ADD)
 #undef ADD
 	add_usage(object, r);
-	cJSON_AddObjectToObject(object, "runtime_stats");
+	add_runtime_stats(object, r);
 	add_notes(object, r);
 	add_routes(object, r, routes);
 }

@@ -17,6 +17,8 @@ void rqs_json_add_result(cJSON *object, const struct rqs_result *r, const struct
 void rqs_json_add_number(cJSON *object, const char *key, double v);
 /* A string made valid UTF-8, or null for NULL. */
 void rqs_json_add_text(cJSON *object, const char *key, const char *text);
+/* That Go programs ran without hooks, to be freed. */
+char *rqs_unplaced_text(uint64_t programs);
 /* The rows of a result that have requests, by total time, descending. Ends with -1; to be freed. */
 int *rqs_rows_by_time(const struct rqs_result *r);
 

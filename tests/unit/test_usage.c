@@ -11,13 +11,26 @@
 #define S 1000000000ull
 #define MB 1000000ull
 
+static void sample(struct rqs_usage *u, uint32_t process, uint64_t time, uint64_t user, uint64_t system, uint64_t rss)
+{
+	struct rqs_usage_sample s;
+
+	memset(&s, 0xff, sizeof(s)); /* RQS_NULL */
+	s.time = time;
+	s.counter[RQS_COUNTERS_CPU][0] = user;
+	s.counter[RQS_COUNTERS_CPU][1] = system;
+	s.gauge[RQS_GAUGE_RSS] = rss;
+	rqs_usage_add(u, process, &s);
+}
+
 static void assert_cpu(const struct rqs_usage *u, uint64_t from, uint64_t to, double user, double system)
 {
-	double got_user, got_system;
+	double us[2];
 
-	assert_true(rqs_usage_cpu(u, from, to, &got_user, &got_system));
-	assert_true(fabs(got_user - user) < 1e-9);
-	assert_true(fabs(got_system - system) < 1e-9);
+	rqs_usage_counted(u, RQS_COUNTERS_CPU, from, to, us);
+	assert_true(u->counted[RQS_COUNTERS_CPU][0] && u->counted[RQS_COUNTERS_CPU][1]);
+	assert_true(fabs(us[0] / 1e6 - user) < 1e-9);
+	assert_true(fabs(us[1] / 1e6 - system) < 1e-9);
 }
 
 static void cpu_is_read_off_at_the_edges(void **unused)
@@ -27,26 +40,29 @@ static void cpu_is_read_off_at_the_edges(void **unused)
 	(void)unused;
 	rqs_usage_start(&u, 0, 10 * S);
 	for (uint64_t i = 1; i <= 10; i++) /* half a core of user time, a tenth of system time */
-		rqs_usage_sample(&u, 0, 10 * S + i * S, i * 500000, i * 100000, RQS_NULL);
+		sample(&u, 0, 10 * S + i * S, i * 500000, i * 100000, RQS_NULL);
 	rqs_usage_finish(&u);
 	assert_cpu(&u, 10 * S, 20 * S, 5, 1);
 	assert_cpu(&u, 10 * S + S / 4, 10 * S + S / 2, 0.125, 0.025); /* before the first sample */
 	assert_cpu(&u, 12 * S + S / 2, 13 * S + S / 4, 0.375, 0.075);
 	assert_cpu(&u, 5 * S, 10 * S, 0, 0);
 	assert_cpu(&u, 19 * S, 90 * S, 0.5, 0.1); /* it had ended */
-	assert_int_equal(u.sweeps, 0);
+	assert_int_equal(u.gauge[RQS_GAUGE_RSS].sweeps, 0);
 	rqs_usage_free(&u);
 }
 
 static void without_samples_nothing_is_known(void **unused)
 {
 	struct rqs_usage u = {0};
-	double user, system;
 
 	(void)unused;
 	rqs_usage_start(&u, 3, S);
-	rqs_usage_sample(&u, 3, 2 * S, RQS_NULL, RQS_NULL, MB);
-	assert_false(rqs_usage_cpu(&u, 0, 9 * S, &user, &system));
+	sample(&u, 3, 2 * S, RQS_NULL, RQS_NULL, MB);
+	rqs_usage_finish(&u);
+	assert_false(u.counted[RQS_COUNTERS_CPU][0]);
+	assert_false(u.counted[RQS_COUNTERS_GC][1]);
+	assert_int_equal(u.gauge[RQS_GAUGE_RSS].sweeps, 1);
+	assert_int_equal(u.gauge[RQS_GAUGE_GOROUTINES].sweeps, 0);
 	rqs_usage_free(&u);
 }
 
@@ -58,15 +74,15 @@ static void memory_is_summed_by_sweep(void **unused)
 	for (uint64_t i = 0; i < 4; i++) {
 		uint64_t t = i * S / 10;
 
-		rqs_usage_sample(&u, 0, t, 0, 0, 10 * MB);
-		rqs_usage_sample(&u, 7, t + 20, 0, 0, 5 * MB);
+		sample(&u, 0, t, 0, 0, 10 * MB);
+		sample(&u, 7, t + 20, 0, 0, 5 * MB);
 		if (i == 2) /* a short-lived one */
-			rqs_usage_sample(&u, 9, t + 40000000, 0, 0, 100 * MB);
+			sample(&u, 9, t + 40000000, 0, 0, 100 * MB);
 	}
 	rqs_usage_finish(&u);
-	assert_int_equal(u.sweeps, 4);
-	assert_int_equal(u.rss_peak, 115 * MB);
-	assert_int_equal((uint64_t)u.rss_sum, 160 * MB);
+	assert_int_equal(u.gauge[RQS_GAUGE_RSS].sweeps, 4);
+	assert_int_equal(u.gauge[RQS_GAUGE_RSS].peak, 115 * MB);
+	assert_int_equal((uint64_t)u.gauge[RQS_GAUGE_RSS].sum, 160 * MB);
 	rqs_usage_free(&u);
 }
 
@@ -74,17 +90,69 @@ static void memory_is_summed_by_sweep(void **unused)
 static void long_recordings_are_thinned_out(void **unused)
 {
 	struct rqs_usage u = {0};
-	double user, system;
+	double us[2];
 
 	(void)unused;
 	for (uint64_t i = 0; i < 360000; i++)
 		for (uint32_t p = 0; p < 3; p++)
-			rqs_usage_sample(&u, p, i * S / 10, i * 100000, 0, MB);
+			sample(&u, p, i * S / 10, i * 100000, 0, MB);
 	rqs_usage_finish(&u);
 	assert_in_range(u.points, 1000, RQS_USAGE_POINTS_MAX);
-	assert_int_equal(u.sweeps, 360000);
-	assert_true(rqs_usage_cpu(&u, 1000 * S, 30000 * S, &user, &system));
-	assert_true(fabs(user - 3 * 29000) < 1);
+	assert_int_equal(u.gauge[RQS_GAUGE_RSS].sweeps, 360000);
+	rqs_usage_counted(&u, RQS_COUNTERS_CPU, 1000 * S, 30000 * S, us);
+	assert_true(fabs(us[0] / 1e6 - 3 * 29000) < 1);
+	rqs_usage_free(&u);
+}
+
+/* So many that their edges alone are more points than there should be. */
+static void very_many_processes_are_bounded(void **unused)
+{
+	struct rqs_usage u = {0};
+	struct rqs_usage_sample s = {.time = S};
+
+	(void)unused;
+	for (uint32_t p = 0; p < 65536; p++)
+		rqs_usage_start(&u, p, 1);
+	for (unsigned i = 0; i < 20; i++, s.time += S)
+		for (uint32_t p = 0; p < 65536; p++)
+			rqs_usage_add(&u, p, &s);
+	assert_in_range(u.points, 4 * 65536, 8 * 65536 + 1);
+	rqs_usage_free(&u);
+}
+
+/* Two Go programs and one that is none: what isn't measured counts nowhere. */
+static void figures_of_runtimes_are_kept_apart(void **unused)
+{
+	struct rqs_usage u = {0};
+	struct rqs_usage_sample s;
+	double gc[2];
+
+	(void)unused;
+	rqs_usage_start(&u, 0, 10 * S);
+	for (uint64_t i = 1; i <= 10; i++) {
+		memset(&s, 0xff, sizeof(s));
+		s.time = 10 * S + i * S;
+		s.gauge[RQS_GAUGE_RSS] = 70 * MB;
+		rqs_usage_add(&u, 2, &s);
+		s.gauge[RQS_GAUGE_RSS] = 20 * MB;
+		s.gauge[RQS_GAUGE_HEAP_IN_USE] = i * MB;
+		s.counter[RQS_COUNTERS_GC][0] = 3 * i;
+		rqs_usage_add(&u, 0, &s);
+		s.counter[RQS_COUNTERS_GC][1] = 1000 * i;
+		s.gauge[RQS_GAUGE_GOROUTINES] = i == 5 ? RQS_NULL : 4;
+		rqs_usage_add(&u, 1, &s);
+	}
+	rqs_usage_finish(&u);
+	rqs_usage_counted(&u, RQS_COUNTERS_GC, 10 * S + S / 2, 13 * S, gc);
+	assert_true(fabs(gc[0] - (9 - 1.5 + 6)) < 1e-9); /* the second has no start: it counts from its first sample */
+	assert_true(fabs(gc[1] - 2000) < 1e-9);
+	assert_true(u.counted[RQS_COUNTERS_GC][0] && u.counted[RQS_COUNTERS_GC][1]);
+	assert_false(u.counted[RQS_COUNTERS_CPU][0]);
+	assert_int_equal(u.gauge[RQS_GAUGE_HEAP_IN_USE].peak, 20 * MB);
+	assert_int_equal((uint64_t)u.gauge[RQS_GAUGE_HEAP_IN_USE].sum, 110 * MB);
+	assert_int_equal(u.gauge[RQS_GAUGE_RSS].peak, 110 * MB);
+	assert_int_equal(u.gauge[RQS_GAUGE_GOROUTINES].sweeps, 9);
+	assert_int_equal(u.gauge[RQS_GAUGE_HEAP_GOAL].sweeps, 0);
 	rqs_usage_free(&u);
 }
 
@@ -142,9 +210,14 @@ static void moments_go_to_the_clock(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(cpu_is_read_off_at_the_edges), cmocka_unit_test(without_samples_nothing_is_known),
-	    cmocka_unit_test(memory_is_summed_by_sweep),    cmocka_unit_test(long_recordings_are_thinned_out),
-	    cmocka_unit_test(moments_are_parsed),           cmocka_unit_test(moments_go_to_the_clock),
+	    cmocka_unit_test(cpu_is_read_off_at_the_edges),
+	    cmocka_unit_test(without_samples_nothing_is_known),
+	    cmocka_unit_test(memory_is_summed_by_sweep),
+	    cmocka_unit_test(long_recordings_are_thinned_out),
+	    cmocka_unit_test(very_many_processes_are_bounded),
+	    cmocka_unit_test(figures_of_runtimes_are_kept_apart),
+	    cmocka_unit_test(moments_are_parsed),
+	    cmocka_unit_test(moments_go_to_the_clock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
