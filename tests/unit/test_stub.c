@@ -1,0 +1,220 @@
+/* test_stub.c - stubs are built for small functions made by hand, and run. */
+#include "unit.h"
+
+#include "inject/stub.h"
+
+#define PAGE 4096
+
+/* A hook changes nothing. It is far from mapped pages: the program lies elsewhere. */
+__asm__(".text\n"
+	"hit_by_asm: incq hits_of_asm(%rip)\n"
+	"ret\n"
+	".local hits_of_asm\n"
+	".comm hits_of_asm, 8, 8\n");
+extern uint64_t hits_of_asm __attribute__((visibility("hidden")));
+extern const uint8_t hit_by_asm[] __attribute__((visibility("hidden")));
+
+/* `cmp %rsi,%rdi; jbe 1f; lea 1(%rdi,%rsi),%rax; ret; 1: mov $7,%eax; ret` */
+static const uint8_t compare[] = {0x48, 0x39, 0xf7, 0x76, 0x06, 0x48, 0x8d, 0x44, 0x37,
+				  0x01, 0xc3, 0xb8, 0x07, 0x00, 0x00, 0x00, 0xc3};
+
+static uint8_t *pages; /* two: a function, its stubs */
+static char why[RQS_REASON];
+static struct rqs_patch patch;
+static size_t patched;
+
+static int map(void **state)
+{
+	(void)state;
+	pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return pages == MAP_FAILED;
+}
+
+static uint64_t address_of(const void *pointer)
+{
+	return (uint64_t)(uintptr_t)pointer;
+}
+
+static struct rqs_site site_for(const uint8_t *code, size_t size, uint8_t length, uint8_t before)
+{
+	struct rqs_site site = {.kind = RQS_SITE_ALLOC, .length = length, .before = before, .name = "f"};
+
+	memset(pages, 0xcc, 2 * PAGE);
+	memcpy(pages, code, size);
+	memcpy(site.code, code, length);
+	/* Linked as if at 0x1000: the bias makes up for it. */
+	site.address = 0x1000;
+	return site;
+}
+
+static size_t build_at(struct rqs_site *site, uint64_t entry, uint64_t base, uint8_t *bytes)
+{
+	struct rqs_plan plan = {.sites = site, .site_count = 1};
+	uint64_t entries[RQS_SITE_KINDS] = {0};
+
+	entries[RQS_SITE_ALLOC] = entry;
+	size_t size = rqs_stubs_build(&plan, address_of(pages) - 0x1000, entries, base, bytes, &patch, &patched, why);
+	assert_true(size <= rqs_stubs_room(1));
+	assert_int_equal(size == 0, why[0] != 0);
+	return size;
+}
+
+/* Builds the stub beside the function and puts the jump in. */
+static void hook(struct rqs_site *site, uint64_t entry)
+{
+	assert_true(build_at(site, entry, address_of(pages + PAGE), pages + PAGE) > 0);
+	assert_int_equal(patched, 1);
+	assert_int_equal(patch.address, address_of(pages));
+	assert_true(patch.length >= 5 && patch.length <= site->length);
+	assert_memory_equal(patch.before, pages, patch.length);
+	assert_int_equal(patch.after[0], 0xe9);
+	memcpy(pages, patch.after, patch.length);
+}
+
+static uint64_t call(uint64_t one, uint64_t other)
+{
+	uint64_t (*function)(uint64_t, uint64_t);
+	void *start = pages;
+
+	memcpy(&function, &start, sizeof(function));
+	return function(one, other);
+}
+
+static void what_comes_before_the_hook_may_leave(void **state)
+{
+	(void)state;
+	struct rqs_site site = site_for(compare, sizeof(compare), 5, 5);
+
+	hook(&site, address_of(hit_by_asm));
+	uint64_t hits = hits_of_asm;
+	assert_int_equal(call(5, 3), 9);
+	assert_int_equal(hits_of_asm, hits + 1);
+	assert_int_equal(call(3, 5), 7); /* the jump is taken before the hook */
+	assert_int_equal(hits_of_asm, hits + 1);
+}
+
+static void what_comes_after_the_hook_is_replayed(void **state)
+{
+	(void)state;
+	struct rqs_site site = site_for(compare, sizeof(compare), 10, 0);
+
+	hook(&site, address_of(hit_by_asm));
+	uint64_t hits = hits_of_asm;
+	assert_int_equal(call(5, 3), 9);
+	assert_int_equal(call(3, 5), 7);
+	assert_int_equal(hits_of_asm, hits + 2);
+	assert_int_equal(patch.length, 5); /* whole instructions, no more than needed */
+	assert_memory_equal(pages + 5, compare + 5, sizeof(compare) - 5);
+}
+
+/* `incq counter(%rip); ret`, behind the function: near enough for a relative call. */
+static void a_near_hook_is_called_directly(void **state)
+{
+	(void)state;
+	static const uint8_t near[] = {0x48, 0xff, 0x05, 0x01, 0x00, 0x00, 0x00, 0xc3};
+	struct rqs_site site = site_for(compare, sizeof(compare), 5, 5);
+	uint64_t counted;
+
+	memcpy(pages + 64, near, sizeof(near));
+	memset(pages + 64 + sizeof(near), 0, 8);
+	hook(&site, address_of(pages + 64));
+	assert_int_equal(call(5, 3), 9);
+	memcpy(&counted, pages + 64 + sizeof(near), 8);
+	assert_int_equal(counted, 1);
+}
+
+static void addresses_relative_to_the_instruction_move(void **state)
+{
+	(void)state;
+	/* `mov 9(%rip),%rax; add $1,%rax; ret`, and at 16 what is loaded */
+	static const uint8_t load[] = {0x48, 0x8b, 0x05, 0x09, 0x00, 0x00, 0x00, 0x48, 0x83, 0xc0, 0x01, 0xc3};
+	struct rqs_site site = site_for(load, sizeof(load), 11, 0);
+	uint64_t value = 41;
+
+	memcpy(pages + 16, &value, 8);
+	hook(&site, address_of(hit_by_asm));
+	assert_int_equal(patch.length, 7);
+	assert_int_equal(call(0, 0), 42);
+}
+
+static void an_immediate_behind_the_distance_stays(void **state)
+{
+	(void)state;
+	static const uint8_t code[] = {0x48, 0x83, 0x3d, 0x18, 0x00, 0x00, 0x00, 0x07, /* cmpq $7,24(%rip): at 32 */
+				       0x0f, 0x94, 0xc0, 0x0f, 0xb6, 0xc0, 0xc3}; /* sete %al; movzbl %al,%eax; ret */
+	struct rqs_site site = site_for(code, sizeof(code), 8, 0);
+	uint64_t value = 7;
+
+	memcpy(pages + 32, &value, 8);
+	hook(&site, address_of(hit_by_asm));
+	assert_int_equal(call(0, 0), 1);
+	pages[32] = 8;
+	assert_int_equal(call(0, 0), 0);
+}
+
+static void what_cannot_be_moved_is_refused(void **state)
+{
+	(void)state;
+	static const uint8_t codes[][8] = {
+	    {0xe3, 0x10, 0x90, 0x90, 0x90},       /* jrcxz */
+	    {0xe2, 0x10, 0x90, 0x90, 0x90},       /* loop */
+	    {0xe8, 0x10, 0x00, 0x00, 0x00},       /* call */
+	    {0x06, 0x90, 0x90, 0x90, 0x90, 0x90}, /* no instruction */
+	};
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
+		struct rqs_site site = site_for(codes[i], 8, 5, 0);
+
+		assert_int_equal(build_at(&site, address_of(hit_by_asm), address_of(pages + PAGE), pages + PAGE), 0);
+		assert_non_null(strstr(why, "f: "));
+	}
+}
+
+static void what_is_out_of_reach_is_refused(void **state)
+{
+	(void)state;
+	struct rqs_site site = site_for(compare, sizeof(compare), 5, 5);
+
+	assert_int_equal(build_at(&site, 1, address_of(pages) + (3ull << 30), pages + PAGE), 0);
+	assert_int_equal(build_at(&site, 1, address_of(pages) - (3ull << 30), pages + PAGE), 0);
+	assert_true(build_at(&site, 1, address_of(pages) + (1ull << 30), pages + PAGE) > 0);
+}
+
+static void kinds_without_a_hook_are_left_alone(void **state)
+{
+	(void)state;
+	struct rqs_site site = site_for(compare, sizeof(compare), 5, 5);
+
+	assert_true(build_at(&site, 0, address_of(pages + PAGE), pages + PAGE) > 0);
+	assert_int_equal(patched, 0);
+}
+
+static void a_damaged_plan_is_refused(void **state)
+{
+	(void)state;
+	struct rqs_site site = site_for(compare, sizeof(compare), 5, 5);
+
+	site.before = 6;
+	assert_int_equal(build_at(&site, 1, address_of(pages + PAGE), pages + PAGE), 0);
+	site.before = 3;
+	site.length = 3;
+	assert_int_equal(build_at(&site, 1, address_of(pages + PAGE), pages + PAGE), 0);
+	site.length = RQS_SITE_CODE + 1;
+	assert_int_equal(build_at(&site, 1, address_of(pages + PAGE), pages + PAGE), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_comes_before_the_hook_may_leave),
+	    cmocka_unit_test(what_comes_after_the_hook_is_replayed),
+	    cmocka_unit_test(a_near_hook_is_called_directly),
+	    cmocka_unit_test(addresses_relative_to_the_instruction_move),
+	    cmocka_unit_test(an_immediate_behind_the_distance_stays),
+	    cmocka_unit_test(what_cannot_be_moved_is_refused),
+	    cmocka_unit_test(what_is_out_of_reach_is_refused),
+	    cmocka_unit_test(kinds_without_a_hook_are_left_alone),
+	    cmocka_unit_test(a_damaged_plan_is_refused),
+	};
+	return cmocka_run_group_tests(tests, map, NULL);
+}
