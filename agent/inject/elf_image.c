@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SEGMENT_MAX (1ull << 30)
+#define SIZE_LIMIT (1ull << 30) /* of all segments: more is no program that is known, and takes long to look at */
 
 /* libelf gives no errno; the kernel's own answer to a first read is what a caller can use. */
 static int readable(int fd)
@@ -29,12 +29,15 @@ static bool usable_header(Elf *elf, struct rqs_image *image)
 static bool add_segment(struct rqs_image *image, const Elf64_Phdr *header)
 {
 	struct rqs_segment *last = image->segment_count ? &image->segments[image->segment_count - 1] : NULL;
-	uint64_t end;
+	uint64_t end, size = header->p_filesz;
 
+	for (size_t i = 0; i < image->segment_count; i++)
+		size += image->segments[i].filled;
 	if (!header->p_memsz)
 		return true;
 	if (image->segment_count == RQS_IMAGE_SEGMENTS || header->p_filesz > header->p_memsz ||
-	    header->p_filesz > SEGMENT_MAX || __builtin_add_overflow(header->p_vaddr, header->p_memsz, &end) ||
+	    header->p_filesz > SIZE_LIMIT || size > SIZE_LIMIT ||
+	    __builtin_add_overflow(header->p_vaddr, header->p_memsz, &end) ||
 	    (last && header->p_vaddr < last->address + last->size))
 		return false;
 	image->segments[image->segment_count++] = (struct rqs_segment){

@@ -5,6 +5,8 @@
 
 #define MAGIC_118 0xfffffff0u
 #define MAGIC_120 0xfffffff1u
+#define NAME_LIMIT (1u << 16)
+#define CANDIDATES 64 /* places that may be moduledata; a program has one */
 #define HEADER 72u
 #define MODULE_TEXT (22 * 8) /* of runtime.moduledata: a pointer, six slices, three words */
 #define MODULE_SIZE (24 * 8)
@@ -90,12 +92,16 @@ static bool is_module(const struct rqs_go_table *table, uint64_t address)
 static uint64_t search_relocations(const struct rqs_go_table *table)
 {
 	const struct rqs_image *image = table->image;
+	int candidates = CANDIDATES;
 
-	for (size_t i = 0; i < image->relocation_count; i++) {
+	for (size_t i = 0; i < image->relocation_count && candidates; i++) {
 		const uint8_t *entry = image->relocations + i * sizeof(Elf64_Rela);
 
-		if (rqs_load64(entry + 16) == table->address && is_module(table, rqs_load64(entry)))
+		if (rqs_load64(entry + 16) != table->address)
+			continue;
+		if (is_module(table, rqs_load64(entry)))
 			return rqs_load64(entry);
+		candidates--;
 	}
 	return 0;
 }
@@ -103,14 +109,19 @@ static uint64_t search_relocations(const struct rqs_go_table *table)
 static uint64_t search_words(const struct rqs_go_table *table)
 {
 	struct rqs_image *image = table->image;
+	int candidates = CANDIDATES;
 
 	for (size_t i = 0; i < image->segment_count; i++) {
 		struct rqs_segment *segment = &image->segments[i];
 		const uint8_t *bytes = segment->writable ? rqs_image_segment(image, segment) : NULL;
 
-		for (uint64_t at = -segment->address & 7; bytes && at + 8 <= segment->filled; at += 8)
-			if (rqs_load64(bytes + at) == table->address && is_module(table, segment->address + at))
+		for (uint64_t at = -segment->address & 7; bytes && candidates && at + 8 <= segment->filled; at += 8) {
+			if (rqs_load64(bytes + at) != table->address)
+				continue;
+			if (is_module(table, segment->address + at))
 				return segment->address + at;
+			candidates--;
+		}
 	}
 	return 0;
 }
@@ -171,7 +182,8 @@ const char *rqs_go_table_name(const struct rqs_go_table *table, uint64_t offset)
 {
 	const char *name = (const char *)table->bytes + table->names + offset;
 
-	if (offset >= table->names_size || !memchr(name, 0, table->names_size - offset))
+	if (offset >= table->names_size)
 		return NULL;
-	return name;
+	uint64_t room = table->names_size - offset;
+	return memchr(name, 0, room < NAME_LIMIT ? room : NAME_LIMIT) ? name : NULL;
 }

@@ -27,23 +27,21 @@ static void take_bounds(struct rqs_plan *plan, const struct rqs_image *image)
 	}
 }
 
+/* A program has some 80 at most; one with more, or longer ones, would take long to look at. */
+#define FUNCTIONS_LIMIT 256
+#define CODE_LIMIT (1u << 17)
+
 static int collect_functions(struct rqs_search *search)
 {
 	struct rqs_go_function function;
 
-	for (uint64_t i = 0; i < search->table.count; i++) {
-		if (!rqs_go_table_function(&search->table, i, &function) || !rqs_search_wants(function.name))
-			continue;
-		if (search->function_count % 16 == 0) {
-			void *more =
-			    realloc(search->functions, (search->function_count + 16) * sizeof(*search->functions));
-
-			if (!more)
-				return -ENOMEM;
-			search->functions = more;
-		}
-		search->functions[search->function_count++] = function;
-	}
+	search->functions = calloc(FUNCTIONS_LIMIT, sizeof(*search->functions));
+	if (!search->functions)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < search->table.count && search->function_count < FUNCTIONS_LIMIT; i++)
+		if (rqs_go_table_function(&search->table, i, &function) && rqs_search_wants(function.name) &&
+		    function.end - function.start < CODE_LIMIT)
+			search->functions[search->function_count++] = function;
 	return 0;
 }
 
