@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make bench`: what the agent costs a request, layer by layer, and what a trace costs to keep and to read.
 
-    bench.py [--servers nginx,express] [--rounds N] [--turns N]
+    bench.py [--servers nginx,express] [--rounds N] [--turns N] [--go gin,fiber] [--go-rounds N]
 
 A round starts one fresh server for every layer and loads them in turn, many times and each time briefly: a shared
 machine's speed wanders by tens of percent within seconds, and neighbours in time see the same of it. Each load is compared
@@ -9,6 +9,8 @@ with that of the server without an agent in the same turn. Shown are the median 
 the lowest and highest median of a single round. CPU a request is the servers' own; `control` is no agent against no
 agent: differences of its size are noise. Instructions would be steadier; machines without performance counters (`perf
 stat -e instructions true` tells) can't count them.
+
+Hooks in Go programs are switched on and off in one running process (toggled.py): steadier still.
 
 Prints a table for the README and writes it, with all rounds, to build/bench/bench.{md,json}.
 """
@@ -25,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
+import toggled
 from sides import BUILD, LAYERS, OUT, Side
 
 REQSCOPE = BUILD / "reqscope"
@@ -46,6 +49,7 @@ WORK = {
     "flask-gthread": Work("/users/7", 250, 1_000),
 }
 DEFAULT_SERVERS = "nginx,fastapi-uvloop,express"
+DEFAULT_GO = "gin,fiber"
 
 
 def one_round(name: str, number: int, turns: int, folder: Path) -> dict:
@@ -148,6 +152,8 @@ def main() -> int:
     parser.add_argument("--servers", default=DEFAULT_SERVERS, help=f"of {', '.join(WORK)}; default {DEFAULT_SERVERS}")
     parser.add_argument("--rounds", type=int, default=6, help="fresh servers this many times (default 6)")
     parser.add_argument("--turns", type=int, default=16, help="loads of each side in a round (default 16)")
+    parser.add_argument("--go", default=DEFAULT_GO, help=f"Go servers, '' for none; default {DEFAULT_GO}")
+    parser.add_argument("--go-rounds", type=int, default=180, help="slices of each layer (default 180)")
     options = parser.parse_args()
 
     OUT.mkdir(parents=True, exist_ok=True)
@@ -156,8 +162,11 @@ def main() -> int:
     beside.symlink_to(REQSCOPE.resolve())
     folder = Path(tempfile.mkdtemp(prefix="reqscope-bench-"))
     try:
-        servers = {}
-        for name in options.servers.split(","):
+        servers, go = {}, {}
+        for name in filter(None, options.go.split(",")):
+            print(f"bench: {name}, {options.go_rounds} slices of each layer", file=sys.stderr)
+            go[name] = toggled.measure(name, options.go_rounds, folder)
+        for name in filter(None, options.servers.split(",")):
             rounds = []
             for number in range(options.rounds):
                 print(f"bench: {name}, round {number + 1} of {options.rounds}", file=sys.stderr)
@@ -167,11 +176,11 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
-    text = table(servers, sizes)
+    text = "\n\n".join(filter(None, [table(servers, sizes) if servers else "", toggled.table(go) if go else ""]))
     text += f"\n\n`report` reads {reading['per_second'] / 1e6:.1f} M requests/s"
     text += f" (a trace of {reading['requests'] / 1e6:.0f} M, {reading['bytes'] / 2**20:.0f} MiB)."
     (OUT / "bench.md").write_text(text + "\n")
-    result = {"servers": servers, "bytes_per_request": sizes, "report": reading}
+    result = {"servers": servers, "go": go, "bytes_per_request": sizes, "report": reading}
     (OUT / "bench.json").write_text(json.dumps(result, indent=1))
     print(text)
     return 0
