@@ -10,8 +10,8 @@
  *
  * Source: src/runtime/malloc.go, malloc_generated.go.
  */
-#include "inject/instruction.h"
 #include "inject/search.h"
+#include "inject/walk.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -53,13 +53,13 @@ static bool is_leaf(const char *name)
 /* A function of the set that this one calls or jumps to; NULL none. */
 static const char *passes_on_to(const struct rqs_search *search, const struct rqs_go_function *function)
 {
-	struct rqs_instruction step;
+	struct rqs_walk walk = rqs_walk(function);
 
-	for (uint64_t at = function->start; at < function->end; at += step.info.length) {
-		if (!rqs_instruction_decode(&step, function->code + (at - function->start), function->end - at, at))
-			return "code that isn't understood";
-		bool leaves_it = rqs_instruction_is_jump(&step) || step.info.mnemonic == ZYDIS_MNEMONIC_CALL;
-		uint64_t target = leaves_it ? rqs_instruction_target(&step) : 0;
+	while (rqs_walk_on(&walk)) {
+		const struct rqs_instruction *step = &walk.step;
+		bool goes = rqs_instruction_is_jump(step) || step->info.mnemonic == ZYDIS_MNEMONIC_CALL;
+		uint64_t target = goes ? rqs_instruction_target(step) : 0;
+
 		for (size_t i = 0; target && i < search->function_count; i++) {
 			const struct rqs_go_function *other = &search->functions[i];
 
@@ -68,7 +68,7 @@ static const char *passes_on_to(const struct rqs_search *search, const struct rq
 				return other->name;
 		}
 	}
-	return NULL;
+	return walk.failed ? "code that isn't understood" : NULL;
 }
 
 static void use_whole(struct rqs_search *search)

@@ -10,8 +10,8 @@
  *
  * Source: src/runtime/mgc.go, mgcpacer.go and mstats.go.
  */
-#include "inject/instruction.h"
 #include "inject/search.h"
+#include "inject/walk.h"
 
 /* From runtime.mstats' pause_total_ns. */
 #define NUMGC 0x1008
@@ -22,52 +22,18 @@
 
 #define NEAR 8 /* instructions between a load and its store */
 
-struct walk {
-	const struct rqs_go_function *function;
-	uint64_t next;
-	struct rqs_instruction step;
-};
-
-static struct walk walk_through(const struct rqs_go_function *function)
+static bool loads(const struct rqs_walk *walk, uint64_t *address)
 {
-	return (struct walk){.function = function, .next = function ? function->start : 0};
-}
-
-static bool advance(struct walk *walk)
-{
-	const struct rqs_go_function *function = walk->function;
-	uint64_t at = walk->next;
-
-	if (!function || at >= function->end ||
-	    !rqs_instruction_decode(&walk->step, function->code + (at - function->start), function->end - at, at))
-		return false;
-	walk->next += walk->step.info.length;
-	return true;
-}
-
-/* The address of a variable that an operand of the current instruction is; 0 where it is something else. */
-static uint64_t variable(const struct walk *walk, int operand, unsigned bits)
-{
-	const ZydisDecodedOperand *op = &walk->step.operands[operand];
-
-	if (op->type != ZYDIS_OPERAND_TYPE_MEMORY || op->mem.type != ZYDIS_MEMOP_TYPE_MEM ||
-	    op->mem.base != ZYDIS_REGISTER_RIP || op->size != bits)
-		return 0;
-	return rqs_instruction_target(&walk->step);
-}
-
-static bool loads(const struct walk *walk, uint64_t *address)
-{
-	*address = walk->step.info.mnemonic == ZYDIS_MNEMONIC_MOV ? variable(walk, 1, 64) : 0;
+	*address = walk->step.info.mnemonic == ZYDIS_MNEMONIC_MOV ? rqs_walk_variable(walk, 1, 64) : 0;
 	return *address != 0;
 }
 
 static bool has_load(const struct rqs_go_function *function, uint64_t address)
 {
-	struct walk walk = walk_through(function);
+	struct rqs_walk walk = rqs_walk(function);
 	uint64_t from;
 
-	while (advance(&walk))
+	while (rqs_walk_on(&walk))
 		if (loads(&walk, &from) && from == address)
 			return true;
 	return false;
@@ -76,10 +42,10 @@ static bool has_load(const struct rqs_go_function *function, uint64_t address)
 /* `incl address` */
 static bool has_count(const struct rqs_go_function *function, uint64_t address)
 {
-	struct walk walk = walk_through(function);
+	struct rqs_walk walk = rqs_walk(function);
 
-	while (advance(&walk))
-		if (walk.step.info.mnemonic == ZYDIS_MNEMONIC_INC && variable(&walk, 0, 32) == address)
+	while (rqs_walk_on(&walk))
+		if (walk.step.info.mnemonic == ZYDIS_MNEMONIC_INC && rqs_walk_variable(&walk, 0, 32) == address)
 			return true;
 	return false;
 }
@@ -87,10 +53,10 @@ static bool has_count(const struct rqs_go_function *function, uint64_t address)
 /* memstats.pause_total_ns += ...; memstats.numgc++ */
 static uint64_t find_pause_total(const struct rqs_go_function *function)
 {
-	struct walk walk = walk_through(function);
+	struct rqs_walk walk = rqs_walk(function);
 
-	while (advance(&walk)) {
-		uint64_t address = walk.step.info.mnemonic == ZYDIS_MNEMONIC_ADD ? variable(&walk, 0, 64) : 0;
+	while (rqs_walk_on(&walk)) {
+		uint64_t address = walk.step.info.mnemonic == ZYDIS_MNEMONIC_ADD ? rqs_walk_variable(&walk, 0, 64) : 0;
 
 		if (address && has_count(function, address + NUMGC))
 			return address;
@@ -101,13 +67,13 @@ static uint64_t find_pause_total(const struct rqs_go_function *function)
 /* What is loaded last before the register is stored to `into`: memstats.lastHeapInUse = gcController.heapInUse */
 static uint64_t find_copied(const struct rqs_go_function *function, uint64_t into)
 {
-	struct walk walk = walk_through(function);
+	struct rqs_walk walk = rqs_walk(function);
 	uint64_t from = 0, loaded = 0;
 	ZydisRegister reg = ZYDIS_REGISTER_NONE;
 	int age = 0;
 
-	while (advance(&walk)) {
-		if (walk.step.info.mnemonic == ZYDIS_MNEMONIC_MOV && variable(&walk, 0, 64) == into)
+	while (rqs_walk_on(&walk)) {
+		if (walk.step.info.mnemonic == ZYDIS_MNEMONIC_MOV && rqs_walk_variable(&walk, 0, 64) == into)
 			return age < NEAR && rqs_operand_is_register(&walk.step.operands[1], reg) ? from : 0;
 		age++;
 		if (loads(&walk, &loaded)) {
@@ -122,9 +88,9 @@ static uint64_t find_copied(const struct rqs_go_function *function, uint64_t int
 /* The offset of the function's first load of 64 bits from its receiver; -1 where there is none before a call. */
 static int64_t first_member(const struct rqs_go_function *function)
 {
-	struct walk walk = walk_through(function);
+	struct rqs_walk walk = rqs_walk(function);
 
-	while (advance(&walk) && walk.step.info.mnemonic != ZYDIS_MNEMONIC_CALL) {
+	while (rqs_walk_on(&walk) && walk.step.info.mnemonic != ZYDIS_MNEMONIC_CALL) {
 		const ZydisDecodedOperand *from = &walk.step.operands[1];
 
 		if (walk.step.info.mnemonic == ZYDIS_MNEMONIC_MOV && from->size == 64 &&
@@ -149,19 +115,6 @@ static bool goal_confirmed(const struct rqs_search *search)
 	return goal_at > 0 && live_at > 0 && goal_at - live_at == HEAP_GOAL;
 }
 
-/* An address that is of no writable memory is no find. */
-static uint64_t checked(const struct rqs_search *search, uint64_t address, uint64_t size)
-{
-	for (size_t i = 0; i < search->image.segment_count; i++) {
-		const struct rqs_segment *segment = &search->image.segments[i];
-
-		if (segment->writable && address >= segment->address && address % size == 0 &&
-		    address - segment->address + size <= segment->size)
-			return address;
-	}
-	return 0;
-}
-
 void rqs_find_figures(struct rqs_search *search)
 {
 	struct rqs_plan_figures *figures = &search->plan->figures;
@@ -170,15 +123,15 @@ void rqs_find_figures(struct rqs_search *search)
 
 	if (!total)
 		return;
-	figures->gc_pause_total = checked(search, total, 8);
-	figures->gc_cycles = checked(search, total + NUMGC, 4);
-	uint64_t in_use = checked(search, find_copied(function, total + LAST_HEAP_IN_USE), 8);
+	figures->gc_pause_total = rqs_checked_variable(search, total, 8);
+	figures->gc_cycles = rqs_checked_variable(search, total + NUMGC, 4);
+	uint64_t in_use = rqs_checked_variable(search, find_copied(function, total + LAST_HEAP_IN_USE), 8);
 	if (!in_use)
 		return;
 	figures->heap_in_use = in_use;
 	if (!has_load(function, in_use - HEAP_IN_USE))
 		return;
-	figures->heap_live = checked(search, in_use - HEAP_IN_USE, 8);
+	figures->heap_live = rqs_checked_variable(search, in_use - HEAP_IN_USE, 8);
 	if (figures->heap_live && goal_confirmed(search))
-		figures->heap_goal = checked(search, figures->heap_live + HEAP_GOAL, 8);
+		figures->heap_goal = rqs_checked_variable(search, figures->heap_live + HEAP_GOAL, 8);
 }

@@ -4,8 +4,8 @@
  *
  * Source: src/runtime/proc.go.
  */
-#include "inject/instruction.h"
 #include "inject/search.h"
+#include "inject/walk.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,19 +27,18 @@ static bool is_store(const struct rqs_instruction *step)
 }
 
 /* Whether gp.m = mp follows closely, mp still in its register or loaded once more. */
-static bool linked_back(const struct rqs_go_function *function, uint64_t at, ZydisRegister gp, ZydisRegister mp)
+static bool linked_back(struct rqs_walk walk, ZydisRegister gp, ZydisRegister mp)
 {
-	struct rqs_instruction step;
 	ZydisRegister again = mp;
 
-	for (int i = 0; i < CURG_NEAR && at < function->end; i++, at += step.info.length) {
-		if (!rqs_instruction_decode(&step, function->code + (at - function->start), function->end - at, at))
-			return false;
-		const ZydisDecodedOperand *to = &step.operands[0], *from = &step.operands[1];
-		if (is_store(&step) && rqs_operand_is_memory(to, gp, G_M) &&
+	for (int i = 0; i < CURG_NEAR && rqs_walk_on(&walk); i++) {
+		const struct rqs_instruction *step = &walk.step;
+		const ZydisDecodedOperand *to = &step->operands[0], *from = &step->operands[1];
+
+		if (is_store(step) && rqs_operand_is_memory(to, gp, G_M) &&
 		    (rqs_operand_is_register(from, mp) || rqs_operand_is_register(from, again)))
 			return true;
-		if (step.info.mnemonic == ZYDIS_MNEMONIC_MOV && to->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		if (step->info.mnemonic == ZYDIS_MNEMONIC_MOV && to->type == ZYDIS_OPERAND_TYPE_REGISTER &&
 		    rqs_operand_is_memory(from, from->mem.base, G_M))
 			again = to->reg.value;
 	}
@@ -47,17 +46,16 @@ static bool linked_back(const struct rqs_go_function *function, uint64_t at, Zyd
 }
 
 /* runtime.execute stores `mp.curg = gp; gp.m = mp`: the offset in the first of the pair. 0 where it isn't found. */
-static uint32_t find_curg(const struct rqs_go_function *function)
+static uint32_t find_curg(const struct rqs_go_function *execute)
 {
-	struct rqs_instruction step;
+	struct rqs_walk walk = rqs_walk(execute);
 
-	for (uint64_t at = function->start; at < function->end; at += step.info.length) {
-		if (!rqs_instruction_decode(&step, function->code + (at - function->start), function->end - at, at))
-			return 0;
-		int64_t offset = is_store(&step) ? step.operands[0].mem.disp.value : 0;
-		if (offset >= CURG_MIN && offset < CURG_MAX && step.operands[0].mem.index == ZYDIS_REGISTER_NONE &&
-		    linked_back(function, at + step.info.length, step.operands[1].reg.value, step.operands[0].mem.base))
-			return (uint32_t)offset;
+	while (rqs_walk_on(&walk)) {
+		const ZydisDecodedOperand *to = &walk.step.operands[0], *from = &walk.step.operands[1];
+
+		if (is_store(&walk.step) && to->mem.disp.value >= CURG_MIN && to->mem.disp.value < CURG_MAX &&
+		    to->mem.index == ZYDIS_REGISTER_NONE && linked_back(walk, from->reg.value, to->mem.base))
+			return (uint32_t)to->mem.disp.value;
 	}
 	return 0;
 }
@@ -175,11 +173,9 @@ void rqs_find_sched(struct rqs_search *search)
 {
 	struct rqs_plan *plan = search->plan;
 	const struct rqs_go_function *function = rqs_search_function(search, STATUS);
-	const struct rqs_go_function *execute = rqs_search_function(search, "runtime.execute");
 	struct rqs_site status;
 
-	if (execute)
-		plan->curg_offset = find_curg(execute);
+	plan->curg_offset = find_curg(rqs_search_function(search, "runtime.execute"));
 	if (!search->inlined_known)
 		RQS_SAY(plan->why_no_children, "what the compiler inlined isn't known");
 	else if (!function || rqs_stack_check(function) || !rqs_site_at_entry(&status, RQS_SITE_STATUS, function))

@@ -2,8 +2,8 @@
  * find_syscall.c - the function through which Go makes its system calls: its
  * entry, and the instruction behind SYSCALL.
  */
-#include "inject/instruction.h"
 #include "inject/search.h"
+#include "inject/walk.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -55,18 +55,18 @@ static bool arguments_fit(const int holds[REGISTERS])
 /* The address of SYSCALL, where all before it moves the arguments to the kernel's registers; 0 otherwise. */
 static uint64_t syscall_of(const struct rqs_go_function *function)
 {
-	struct rqs_instruction step;
+	struct rqs_walk walk = rqs_walk(function);
 	int holds[REGISTERS];
 
 	for (int i = 0; i < REGISTERS; i++)
 		holds[i] = i;
-	for (uint64_t at = function->start; at < function->end; at += step.info.length) {
-		if (!rqs_instruction_decode(&step, function->code + (at - function->start), function->end - at, at))
-			return 0;
-		if (step.info.mnemonic == ZYDIS_MNEMONIC_SYSCALL)
-			return arguments_fit(holds) ? at : 0;
-		int to = number(&step.operands[0]), from = number(&step.operands[1]);
-		if (step.info.mnemonic != ZYDIS_MNEMONIC_MOV || untouchable(to) || untouchable(from))
+	while (rqs_walk_on(&walk)) {
+		const struct rqs_instruction *step = &walk.step;
+		int to = number(&step->operands[0]), from = number(&step->operands[1]);
+
+		if (step->info.mnemonic == ZYDIS_MNEMONIC_SYSCALL)
+			return arguments_fit(holds) ? step->address : 0;
+		if (step->info.mnemonic != ZYDIS_MNEMONIC_MOV || untouchable(to) || untouchable(from))
 			return 0;
 		holds[to] = holds[from];
 	}

@@ -67,6 +67,7 @@ static int find_all(struct rqs_search *search)
 	rqs_find_alloc(search);
 	rqs_find_sched(search);
 	rqs_find_figures(search);
+	rqs_find_goroutines(search);
 	return 0;
 }
 

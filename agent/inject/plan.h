@@ -29,11 +29,16 @@ struct rqs_site {
 	char name[64];               /* of the function, cut */
 };
 
-/* Addresses of the runtime's figures, 0 where not found; as in struct rqs_go_facts. */
+/*
+ * Addresses of the runtime's figures, 0 where not found; as in struct
+ * rqs_go_facts. Since Go 1.25 the dead goroutines that are kept for reuse have
+ * two counts: those with a stack (goroutines_free) and those without one
+ * (goroutines_bare, i32; 0 where one count is of both).
+ */
 struct rqs_plan_figures {
 	uint64_t heap_in_use, heap_live, heap_goal;
 	uint64_t gc_cycles, gc_pause_total;
-	uint64_t goroutines_all, goroutines_free, goroutines_system;
+	uint64_t goroutines_all, goroutines_free, goroutines_bare, goroutines_system;
 };
 
 struct rqs_plan {
@@ -47,7 +52,7 @@ struct rqs_plan {
 	struct rqs_site *sites;
 	size_t site_count;
 	bool position_independent;
-	bool dynamic;        /* has a PT_INTERP: the preloaded library patches it */
+	bool dynamic;        /* needs libraries: the preloaded one patches it */
 	uint64_t image_start, image_end; /* of all PT_LOAD segments */
 	uint64_t text_start, text_end;   /* of the executable one(s) */
 	uint64_t syscall_instruction;    /* a SYSCALL in the text */

@@ -1,12 +1,13 @@
 /* search.c - finds functions by name and checks what may be displaced. */
 #include "inject/search.h"
-#include "inject/instruction.h"
+#include "inject/walk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PATCH 5u /* bytes of a jump */
+#define PATCH 5u           /* bytes of a jump */
+#define G_STACK_GUARD 0x10 /* of runtime.g */
 
 static const char *const wanted[] = {
     "internal/runtime/syscall/linux.Syscall6",
@@ -18,9 +19,15 @@ static const char *const wanted[] = {
     "runtime.ready",
     "runtime.park_m",
     "runtime.newproc1",
+    "runtime.newproc.func1",
     "runtime.gcMarkTermination",
     "runtime.(*gcControllerState).heapGoalInternal",
     "runtime.(*gcControllerState).revise",
+    "runtime.allgadd",
+    "runtime.gfget",
+    "runtime.gfput",
+    "runtime.gdestroy",
+    "runtime.goexit0",
 };
 
 bool rqs_search_wants(const char *name)
@@ -46,67 +53,56 @@ const struct rqs_go_function *rqs_search_function(const struct rqs_search *searc
 	return found;
 }
 
-static bool decode_at(const struct rqs_go_function *function, uint64_t address, struct rqs_instruction *instruction)
-{
-	uint64_t at = address - function->start;
-
-	return address >= function->start && address < function->end &&
-	       rqs_instruction_decode(instruction, function->code + at, function->end - address, address);
-}
-
 /* `cmp 0x10(%r14),%rsp`, or for larger frames `lea -x(%rsp),%r12; cmp 0x10(%r14),%r12`; then `jbe`. */
 unsigned rqs_stack_check(const struct rqs_go_function *function)
 {
-	struct rqs_instruction step;
-	uint64_t at = function->start;
+	struct rqs_walk walk = rqs_walk(function);
+	const struct rqs_instruction *step = &walk.step;
 	ZydisRegister checked = ZYDIS_REGISTER_RSP;
 
-	if (!decode_at(function, at, &step))
+	if (!rqs_walk_on(&walk))
 		return 0;
-	if (step.info.mnemonic == ZYDIS_MNEMONIC_LEA &&
-	    rqs_operand_is_register(&step.operands[0], ZYDIS_REGISTER_R12) &&
-	    step.operands[1].mem.base == ZYDIS_REGISTER_RSP && step.operands[1].mem.index == ZYDIS_REGISTER_NONE) {
+	if (step->info.mnemonic == ZYDIS_MNEMONIC_LEA &&
+	    rqs_operand_is_register(&step->operands[0], ZYDIS_REGISTER_R12) &&
+	    step->operands[1].mem.base == ZYDIS_REGISTER_RSP && step->operands[1].mem.index == ZYDIS_REGISTER_NONE) {
 		checked = ZYDIS_REGISTER_R12;
-		at += step.info.length;
-		if (!decode_at(function, at, &step))
+		if (!rqs_walk_on(&walk))
 			return 0;
 	}
-	if (step.info.mnemonic != ZYDIS_MNEMONIC_CMP || !rqs_operand_is_register(&step.operands[0], checked) ||
-	    !rqs_operand_is_memory(&step.operands[1], ZYDIS_REGISTER_R14, 0x10))
+	if (step->info.mnemonic != ZYDIS_MNEMONIC_CMP || !rqs_operand_is_register(&step->operands[0], checked) ||
+	    !rqs_operand_is_memory(&step->operands[1], ZYDIS_REGISTER_R14, G_STACK_GUARD))
 		return 0;
-	at += step.info.length;
-	if (!decode_at(function, at, &step) || step.info.mnemonic != ZYDIS_MNEMONIC_JBE ||
-	    rqs_instruction_target(&step) <= step.address || rqs_instruction_target(&step) >= function->end)
+	if (!rqs_walk_on(&walk) || step->info.mnemonic != ZYDIS_MNEMONIC_JBE ||
+	    rqs_instruction_target(step) <= step->address || rqs_instruction_target(step) >= function->end)
 		return 0;
-	return (unsigned)(at + step.info.length - function->start);
+	return (unsigned)(walk.next - function->start);
 }
 
-/* Whether a jump of the function goes to an address between from and to, both left out. */
+/* Whether a jump of the function goes to an address between from and to, both left out, or may do so. */
 static bool jumps_between(const struct rqs_go_function *function, uint64_t from, uint64_t to)
 {
-	struct rqs_instruction step;
+	struct rqs_walk walk = rqs_walk(function);
 
-	for (uint64_t at = function->start; at < function->end; at += step.info.length) {
-		if (!decode_at(function, at, &step))
-			return true;
-		uint64_t target = rqs_instruction_is_jump(&step) ? rqs_instruction_target(&step) : 0;
+	while (rqs_walk_on(&walk)) {
+		uint64_t target = rqs_instruction_is_jump(&walk.step) ? rqs_instruction_target(&walk.step) : 0;
+
 		if (target > from && target < to)
 			return true;
 	}
-	return false;
+	return walk.failed;
 }
 
 bool rqs_site_describe(struct rqs_site *site, enum rqs_site_kind kind, const struct rqs_go_function *function,
 		       uint64_t address, unsigned before)
 {
-	struct rqs_instruction step;
+	struct rqs_walk walk = rqs_walk_from(function, address);
 	unsigned length = 0;
 
 	while (length < before || length < PATCH) {
-		if (!decode_at(function, address + length, &step) ||
-		    (length >= before && (rqs_instruction_is_jump(&step) || step.info.mnemonic == ZYDIS_MNEMONIC_CALL)))
+		if (!rqs_walk_on(&walk) || (length >= before && (rqs_instruction_is_jump(&walk.step) ||
+								 walk.step.info.mnemonic == ZYDIS_MNEMONIC_CALL)))
 			return false;
-		length += step.info.length;
+		length += walk.step.info.length;
 	}
 	if (length > RQS_SITE_CODE || jumps_between(function, address, address + length))
 		return false;
@@ -132,4 +128,16 @@ bool rqs_sites_add(struct rqs_plan *plan, const struct rqs_site *sites, size_t c
 	plan->sites = more;
 	plan->site_count += count;
 	return true;
+}
+
+uint64_t rqs_checked_variable(const struct rqs_search *search, uint64_t address, uint64_t size)
+{
+	for (size_t i = 0; i < search->image.segment_count; i++) {
+		const struct rqs_segment *segment = &search->image.segments[i];
+
+		if (segment->writable && address >= segment->address && address % size == 0 &&
+		    address - segment->address + size <= segment->size)
+			return address;
+	}
+	return 0;
 }

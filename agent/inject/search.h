@@ -36,6 +36,9 @@ bool rqs_site_describe(struct rqs_site *site, enum rqs_site_kind kind, const str
 /* Describes a site at the function's start, behind its stack check if it has one. */
 bool rqs_site_at_entry(struct rqs_site *site, enum rqs_site_kind kind, const struct rqs_go_function *function);
 
+/* The address of a variable that was found, 0 where it can't be one: not aligned, or not in writable memory. */
+uint64_t rqs_checked_variable(const struct rqs_search *search, uint64_t address, uint64_t size);
+
 /* Adds sites to the plan, all of them or none; false when memory is short. */
 bool rqs_sites_add(struct rqs_plan *plan, const struct rqs_site *sites, size_t count);
 
@@ -44,6 +47,7 @@ void rqs_find_syscall(struct rqs_search *search);
 void rqs_find_alloc(struct rqs_search *search);
 void rqs_find_sched(struct rqs_search *search);
 void rqs_find_figures(struct rqs_search *search);
+void rqs_find_goroutines(struct rqs_search *search);
 
 /* Whether a function's name is one of those that the parts look for. */
 bool rqs_search_wants(const char *name);

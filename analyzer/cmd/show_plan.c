@@ -40,7 +40,7 @@ static const struct {
 } figures[] = {
 #define FIGURE(member) {#member, offsetof(struct rqs_plan_figures, member)},
     FIGURE(heap_in_use) FIGURE(heap_live) FIGURE(heap_goal) FIGURE(gc_cycles) FIGURE(gc_pause_total)
-	FIGURE(goroutines_all) FIGURE(goroutines_free) FIGURE(goroutines_system)
+	FIGURE(goroutines_all) FIGURE(goroutines_free) FIGURE(goroutines_bare) FIGURE(goroutines_system)
 #undef FIGURE
 };
 
