@@ -89,10 +89,10 @@ static void leave(struct rqs_go_meter *meter)
 	meter->goroutine = NULL;
 }
 
-/* Ticks on a CPU so far, the current slice included. */
-static uint64_t running(const struct rqs_goroutine *goroutine)
+/* Ticks on a CPU until `now`, the current slice included; it may have begun in the call that is being told of. */
+static uint64_t running(const struct rqs_goroutine *goroutine, uint64_t now)
 {
-	return goroutine->running + (goroutine->since ? rqs_tsc() - goroutine->since : 0);
+	return goroutine->running + (goroutine->since && now > goroutine->since ? now - goroutine->since : 0);
 }
 
 static void begin(const struct rqs_call *call, uint32_t slot)
@@ -113,7 +113,7 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 	}
 	meter->alloc_count = goroutine->alloc_count;
 	meter->alloc_bytes = goroutine->alloc_bytes;
-	meter->running = rqs_go.sched ? running(goroutine) : 0;
+	meter->running = rqs_go.sched ? running(goroutine, call->ticks) : 0;
 	meter->runnable = goroutine->runnable;
 	goroutine->serving_generation = meter->generation;
 	rqs_store(&goroutine->serving, (uint64_t)meter);
@@ -158,7 +158,7 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 		record->flags |= RQS_RECORD_HAS_ALLOC;
 	}
 	if ((measures & RQS_MEASURES_SCHED) && call->task == meter->g) {
-		record->cpu_ticks = running(goroutine) - meter->running;
+		record->cpu_ticks = running(goroutine, call->ticks) - meter->running;
 		record->sched_ticks = goroutine->runnable - meter->runnable;
 		record->children_ticks = children.ticks;
 		record->flags |= RQS_RECORD_HAS_SCHED;

@@ -50,6 +50,7 @@ WORK = {
 }
 DEFAULT_SERVERS = "nginx,fastapi-uvloop,express"
 DEFAULT_GO = "gin,fiber"
+OPERATION_PAIRS = 8
 
 
 def one_round(name: str, number: int, turns: int, folder: Path) -> dict:
@@ -147,6 +148,10 @@ def table(servers: dict, sizes: dict) -> str:
     return "\n".join(lines)
 
 
+def go_tables(go: dict, operations: dict) -> list[str]:
+    return [toggled.table(go), toggled.operations_table(operations)] if go else []
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--servers", default=DEFAULT_SERVERS, help=f"of {', '.join(WORK)}; default {DEFAULT_SERVERS}")
@@ -162,10 +167,12 @@ def main() -> int:
     beside.symlink_to(REQSCOPE.resolve())
     folder = Path(tempfile.mkdtemp(prefix="reqscope-bench-"))
     try:
-        servers, go = {}, {}
+        servers, go, operations = {}, {}, {}
         for name in filter(None, options.go.split(",")):
             print(f"bench: {name}, {options.go_rounds} slices of each layer", file=sys.stderr)
             go[name] = toggled.measure(name, options.go_rounds, folder)
+        if go:
+            operations = toggled.single_operations(OPERATION_PAIRS, folder)
         for name in filter(None, options.servers.split(",")):
             rounds = []
             for number in range(options.rounds):
@@ -176,11 +183,11 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
-    text = "\n\n".join(filter(None, [table(servers, sizes) if servers else "", toggled.table(go) if go else ""]))
+    text = "\n\n".join(filter(None, [table(servers, sizes) if servers else "", *go_tables(go, operations)]))
     text += f"\n\n`report` reads {reading['per_second'] / 1e6:.1f} M requests/s"
     text += f" (a trace of {reading['requests'] / 1e6:.0f} M, {reading['bytes'] / 2**20:.0f} MiB)."
     (OUT / "bench.md").write_text(text + "\n")
-    result = {"servers": servers, "go": go, "bytes_per_request": sizes, "report": reading}
+    result = {"servers": servers, "go": go, "operations": operations, "bytes_per_request": sizes, "report": reading}
     (OUT / "bench.json").write_text(json.dumps(result, indent=1))
     print(text)
     return 0

@@ -64,6 +64,28 @@ def measure(name: str, rounds: int, folder: Path) -> dict:
     return result
 
 
+def single_operations(pairs: int, folder: Path) -> dict:
+    """operation -> ns, without hooks and with them, in alternation."""
+    program = BUILD / "servers/micro"
+    taken: dict[str, dict] = {}
+    for number in range(pairs):
+        trace = folder / f"micro-{number}.rqs"
+        for side, prefix in (("none", []), ("hooked", [BUILD / "reqscope", "run", "-o", trace, "--"])):
+            done = subprocess.run([*prefix, program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+            for line in done.stdout.splitlines():
+                operation, ns = line.split()
+                taken.setdefault(operation, {"none": [], "hooked": []})[side].append(float(ns))
+    return {
+        operation: {"none": median(sides["none"]), "added": median(h - n for n, h in zip(sides["none"], sides["hooked"]))}
+        for operation, sides in taken.items()
+    }
+
+
+def operations_table(operations: dict) -> str:
+    rows = [f"| {name} | {ns['none']:.1f} ns | {ns['added']:+.1f} ns |" for name, ns in operations.items()]
+    return "\n".join(["| one Go operation | takes | hooks add |", "|---|---|---|", *rows])
+
+
 def table(servers: dict) -> str:
     lines = [
         "| Go server | CPU a request | requests only | with memory | with scheduler times |",
