@@ -101,15 +101,16 @@ static uint64_t read_u32(int mem, uint64_t address)
 	return read_at(mem, address, &value, sizeof(value)) ? value : RQS_NULL;
 }
 
-/* The three counts are read one after another while they change. */
+/* The counts are read one after another while they change. */
 static uint64_t read_goroutines(int mem, const struct rqs_go_facts *facts)
 {
-	uint64_t all = read_u64(mem, facts->goroutines_all);
-	uint64_t free = read_u32(mem, facts->goroutines_free), system = read_u32(mem, facts->goroutines_system);
+	uint64_t all = read_u64(mem, facts->goroutines_all), system = read_u32(mem, facts->goroutines_system);
+	uint64_t free = read_u32(mem, facts->goroutines_free);
+	uint64_t bare = facts->goroutines_bare ? read_u32(mem, facts->goroutines_bare) : 0;
 
-	if (all == RQS_NULL || free > INT32_MAX || system > INT32_MAX)
+	if (all == RQS_NULL || free > INT32_MAX || bare > INT32_MAX || system > INT32_MAX)
 		return RQS_NULL;
-	return all > free + system ? all - free - system : 0;
+	return all > free + bare + system ? all - free - bare - system : 0;
 }
 
 void rqs_go_read(const struct rqs_go_source *source, struct rqs_sample_row *row)

@@ -10,7 +10,6 @@
 #include "model/usage.h"
 #include "base/alloc.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -371,8 +370,8 @@ static void apply_counters(struct load *l)
 	r->cpu_known = u->counted[RQS_COUNTERS_CPU][0] && u->counted[RQS_COUNTERS_CPU][1];
 	r->cpu_user = cpu[0] / 1e6;
 	r->cpu_system = cpu[1] / 1e6;
-	rqs_usage_counted(u, RQS_COUNTERS_GC, l->first, l->last, gc);
-	r->gc_cycles = (struct rqs_counted){u->counted[RQS_COUNTERS_GC][0], round(gc[0])};
+	rqs_usage_gained(u, RQS_COUNTERS_GC, l->first, l->last, gc);
+	r->gc_cycles = (struct rqs_counted){u->counted[RQS_COUNTERS_GC][0], gc[0]};
 	r->gc_pause = (struct rqs_counted){u->counted[RQS_COUNTERS_GC][1], gc[1] / 1e9};
 }
 

@@ -37,7 +37,7 @@ struct rqs_level {
 #define RQS_RUNTIME_LEVELS(X) X(heap_in_use) X(heap_goal) X(goroutines)
 #define RQS_RUNTIME_COUNTS(X) X(gc_cycles) X(gc_pause)
 
-/* Counted in the window, by all processes. */
+/* Counted in the window, by all processes, up to the next sample on either side. */
 struct rqs_counted {
 	bool known;
 	double value;

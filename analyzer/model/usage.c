@@ -154,12 +154,12 @@ void rqs_usage_finish(struct rqs_usage *u)
 	close_sweep(u);
 }
 
-/* Both counters at a time. Flat before the first point and behind the last one. */
-static void counters_at(const struct rqs_usage_series *s, uint64_t time, double value[2])
+/* The first point at or behind the time; s->points when there is none. */
+static uint32_t find(const struct rqs_usage_series *s, uint64_t time)
 {
 	uint32_t low = 0, high = s->points;
 
-	while (low < high) { /* finds the first point at or behind the time */
+	while (low < high) {
 		uint32_t middle = (low + high) / 2;
 
 		if (s->point[middle].time < time)
@@ -167,14 +167,21 @@ static void counters_at(const struct rqs_usage_series *s, uint64_t time, double 
 		else
 			high = middle;
 	}
-	const struct rqs_usage_point *b = &s->point[low < s->points ? low : s->points - 1];
-	const struct rqs_usage_point *a = low ? &s->point[low - 1] : b;
+	return low;
+}
+
+/* Both counters at a time. Flat before the first point and behind the last one. */
+static void counters_at(const struct rqs_usage_series *s, uint64_t time, double value[2])
+{
+	uint32_t i = find(s, time);
+	const struct rqs_usage_point *b = &s->point[i < s->points ? i : s->points - 1];
+	const struct rqs_usage_point *a = i ? &s->point[i - 1] : b;
 	double part = a == b || b->time == a->time ? 1 : (double)(time - a->time) / (double)(b->time - a->time);
 
-	if (low == s->points)
+	if (i == s->points)
 		part = 1;
-	for (unsigned i = 0; i < 2; i++)
-		value[i] = (double)a->value[i] + part * ((double)b->value[i] - (double)a->value[i]);
+	for (unsigned k = 0; k < 2; k++)
+		value[k] = (double)a->value[k] + part * ((double)b->value[k] - (double)a->value[k]);
 }
 
 void rqs_usage_counted(const struct rqs_usage *u, enum rqs_counters counters, uint64_t from, uint64_t to,
@@ -191,6 +198,25 @@ void rqs_usage_counted(const struct rqs_usage *u, enum rqs_counters counters, ui
 		counters_at(s, to, after);
 		counted[0] += after[0] - before[0];
 		counted[1] += after[1] - before[1];
+	}
+}
+
+void rqs_usage_gained(const struct rqs_usage *u, enum rqs_counters counters, uint64_t from, uint64_t to,
+		      double gained[2])
+{
+	gained[0] = gained[1] = 0;
+	for (uint32_t i = 0; i < u->processes; i++) {
+		const struct rqs_usage_series *s = &u->process[i].series[counters];
+
+		if (!s->points)
+			continue;
+		uint32_t first = find(s, from), last = find(s, to);
+		if (first == s->points || (first && s->point[first].time > from))
+			first--;
+		if (last == s->points)
+			last--;
+		for (unsigned k = 0; k < 2; k++)
+			gained[k] += (double)s->point[last].value[k] - (double)s->point[first].value[k];
 	}
 }
 

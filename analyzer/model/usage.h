@@ -2,8 +2,9 @@
  * usage.h - CPU, memory and the like of a trace's processes, from the 10 Hz
  * samples.
  *
- * Counters only grow, so what a window counted is read off at its edges,
- * between two samples by interpolation. A process's counters are 0 at its
+ * Counters only grow, so what a window counted is read off at its edges: of
+ * CPU between two samples by interpolation; of rare events from the last
+ * sample before it to the first one behind it, as they were read. A process's counters are 0 at its
  * start, which serves for a window that begins before its first sample.
  * Gauges, such as memory, are summed over the processes of one sweep of the
  * sampler.
@@ -86,9 +87,15 @@ void rqs_usage_start(struct rqs_usage *u, uint32_t process, uint64_t time);
 /* Called in the order of the trace. */
 void rqs_usage_add(struct rqs_usage *u, uint32_t process, const struct rqs_usage_sample *sample);
 void rqs_usage_finish(struct rqs_usage *u);
-/* What two counters of all processes counted in [from, to] ns. Look at u->counted for whether they were measured. */
+/*
+ * What two counters of all processes counted in [from, to] ns, by
+ * interpolation; and what they gained from sample to sample around that.
+ * Look at u->counted for whether they were measured.
+ */
 void rqs_usage_counted(const struct rqs_usage *u, enum rqs_counters counters, uint64_t from, uint64_t to,
 		       double counted[2]);
+void rqs_usage_gained(const struct rqs_usage *u, enum rqs_counters counters, uint64_t from, uint64_t to,
+		      double gained[2]);
 void rqs_usage_free(struct rqs_usage *u);
 
 #endif

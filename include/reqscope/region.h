@@ -301,7 +301,8 @@ struct rqs_go_facts {
 	uint64_t goroutines_all;  /* u64: descriptors ever made (runtime.allglen) */
 	uint64_t goroutines_free; /* i32: of these, dead and kept for reuse (sched.gFree) */
 	uint64_t goroutines_system; /* i32: the runtime's own (sched.ngsys) */
-	uint64_t reserved[8];
+	uint64_t goroutines_bare; /* i32: dead ones without a stack; 0: they are in goroutines_free (before Go 1.25) */
+	uint64_t reserved[7];
 };
 
 struct rqs_welcome {

