@@ -381,6 +381,9 @@ static int live(struct session *s)
 	rqs_greeting_close(&s->greeting);
 	stop_agents(s);
 	int error = write_end(s, reason);
+	/* Started for a Go program, before it was known to serve: as `ls` leaves no trace, it doesn't. */
+	if (s->options->preload && !s->processes.noted_count && !s->frames.troubles.unplaced)
+		remove_trace(s);
 	report(s, reason, !error);
 	free_session(s);
 	return error ? 1 : 0;

@@ -1,7 +1,7 @@
 /*
  * environment.c - lets the children of a recorded process join its session:
- * the token and the library that fits in their environment, and nothing else
- * touched. Works on the caller's memory, as it also runs in vfork children.
+ * the token and the library that fits in their environment, the placer before
+ * Go programs, and nothing else touched. Works on the caller's memory, as it also runs in vfork children.
  */
 #include "hook/membership.h"
 #include "os/sys.h"
@@ -127,6 +127,7 @@ const char *rqs_session_library(enum rqs_interpreter interpreter)
 	case RQS_INTERPRETER_OWN:
 	case RQS_INTERPRETER_UNKNOWN:
 	case RQS_INTERPRETER_STATIC: /* for those that it starts */
+	case RQS_INTERPRETER_STATIC_GO:
 		return rqs_session.library;
 	default:
 		return rqs_sys2(SYS_access, rqs_session.sibling, F_OK) ? NULL : rqs_session.sibling;
@@ -178,4 +179,18 @@ void rqs_session_environment(char *const *envp, const char *library, char **to, 
 	if (!has_session && library)
 		*to++ = rqs_session.environment;
 	*to = NULL;
+}
+
+/* ---- arguments ---- */
+
+void rqs_session_placer_words(const char *path, char *const *argv, char **to)
+{
+	*to++ = rqs_session.placer;
+	*to++ = (char *)"place";
+	*to++ = (char *)"--path";
+	*to++ = (char *)(uintptr_t)path;
+	*to++ = (char *)"--";
+	do
+		*to++ = *argv;
+	while (*argv++);
 }

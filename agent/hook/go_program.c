@@ -46,10 +46,27 @@ struct image {
 	bool is_go;
 };
 
-static bool is_go_note(const Elf64_Nhdr *note, uint64_t size)
+/* The linker's build id (cmd/link, elf.go) is one of the notes: owner "Go", type 4. */
+static bool has_go_note(const Elf64_Phdr *h, uint64_t at)
 {
-	/* Owner "Go", type 4: the linker's build id (cmd/link, elf.go). */
-	return size >= sizeof(*note) + 4 && note->n_namesz == 4 && note->n_type == 4 && !memcmp(note + 1, "Go\0", 4);
+	uint64_t end = at + h->p_memsz, padding = h->p_align == 8 ? 7 : 3;
+
+	while (at + sizeof(Elf64_Nhdr) + 4 <= end) {
+		const Elf64_Nhdr *note = (const Elf64_Nhdr *)at;
+
+		if (note->n_namesz == 4 && note->n_type == 4 && !memcmp(note + 1, "Go\0", 4))
+			return true;
+		at += sizeof(*note) + ((note->n_namesz + padding) & ~padding) + ((note->n_descsz + padding) & ~padding);
+	}
+	return false;
+}
+
+/* Without, its code makes no use of libc, nor keeps it in working order: it is for the placing step (inject/placing.h). */
+static bool needs_libraries(const Elf64_Dyn *entry)
+{
+	while (entry->d_tag != DT_NULL && entry->d_tag != DT_NEEDED)
+		entry++;
+	return entry->d_tag == DT_NEEDED;
 }
 
 static struct image look_at_program(void)
@@ -57,6 +74,7 @@ static struct image look_at_program(void)
 	const Elf64_Phdr *headers = (const Elf64_Phdr *)getauxval(AT_PHDR);
 	size_t count = getauxval(AT_PHNUM);
 	struct image image = { .start = UINT64_MAX };
+	bool needs = false;
 
 	for (size_t i = 0; headers && i < count; i++)
 		if (headers[i].p_type == PT_PHDR)
@@ -69,9 +87,12 @@ static struct image look_at_program(void)
 			image.start = at < image.start ? at : image.start;
 			image.end = at + h->p_memsz > image.end ? at + h->p_memsz : image.end;
 		} else if (h->p_type == PT_NOTE) {
-			image.is_go |= is_go_note((const Elf64_Nhdr *)at, h->p_memsz);
+			image.is_go = image.is_go || has_go_note(h, at);
+		} else if (h->p_type == PT_DYNAMIC) {
+			needs = needs_libraries((const Elf64_Dyn *)at);
 		}
 	}
+	image.is_go = image.is_go && needs;
 	return image;
 }
 

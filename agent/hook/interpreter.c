@@ -18,6 +18,7 @@
 #define SEGMENTS_MAX (65536 / sizeof(Elf64_Phdr))
 
 #define SEGMENTS_AT_ONCE 8
+#define NOTES_MAX 16
 
 union head {
 	char text[HEAD_SIZE];
@@ -55,9 +56,9 @@ static enum rqs_interpreter kind_of_loader(const char *name)
 	return RQS_INTERPRETER_OTHER;
 }
 
-/* ---- formats ---- */
+/* ---- loaders ---- */
 
-static enum rqs_interpreter kind_of_segment(int fd, const Elf64_Phdr *segment)
+static enum rqs_interpreter kind_of_loader_segment(int fd, const Elf64_Phdr *segment)
 {
 	char path[HEAD_SIZE];
 	size_t n = segment->p_filesz < sizeof(path) ? (size_t)segment->p_filesz : sizeof(path) - 1;
@@ -69,26 +70,113 @@ static enum rqs_interpreter kind_of_segment(int fd, const Elf64_Phdr *segment)
 	return kind_of_loader(base_of(path));
 }
 
-static enum rqs_interpreter kind_of_elf(int fd, const Elf64_Ehdr *elf)
+/* ---- Go ---- */
+
+/* The linker's build id (cmd/link, elf.go) is one of the notes; their names and contents are padded. */
+static bool has_go_note(int fd, const Elf64_Phdr *segment)
+{
+	uint64_t at = 0, padding = segment->p_align == 8 ? 7 : 3;
+	struct {
+		Elf64_Nhdr head;
+		char name[4];
+	} note;
+
+	for (int i = 0; i < NOTES_MAX && at + sizeof(note) <= segment->p_filesz; i++) {
+		if (!read_at(fd, &note, sizeof(note), segment->p_offset + at))
+			return false;
+		if (note.head.n_namesz == 4 && note.head.n_type == 4 && !memcmp(note.name, "Go\0", 4))
+			return true;
+		at += sizeof(note.head) + ((note.head.n_namesz + padding) & ~padding);
+		at += (note.head.n_descsz + padding) & ~padding;
+	}
+	return false;
+}
+
+/* Where there is no build id: what `go version` reads (debug/buildinfo) is where the variables begin. */
+static bool has_go_variables(int fd, const Elf64_Phdr *segment)
+{
+	static const char magic[] = "\xff Go buildinf:";
+	char start[sizeof(magic) - 1];
+
+	return (segment->p_flags & PF_W) && read_at(fd, start, sizeof(start), segment->p_offset) &&
+	       !memcmp(start, magic, sizeof(start));
+}
+
+/* Go's own linker names a loader in position-independent programs, which then has nothing to load. */
+static bool needs_libraries(int fd, const Elf64_Phdr *segment)
+{
+	Elf64_Dyn entry;
+
+	for (uint64_t at = 0; at + sizeof(entry) <= segment->p_filesz; at += sizeof(entry)) {
+		if (!read_at(fd, &entry, sizeof(entry), segment->p_offset + at) || entry.d_tag == DT_NEEDED)
+			return true;
+		if (entry.d_tag == DT_NULL)
+			break;
+	}
+	return false;
+}
+
+/* ---- programs ---- */
+
+/* What the segments of one tell. */
+struct traits {
+	bool has_loader;
+	bool needs_libraries;
+	bool is_go;
+	Elf64_Phdr loader;
+};
+
+static void look_at_segment(int fd, const Elf64_Phdr *segment, struct traits *traits)
+{
+	switch (segment->p_type) {
+	case PT_INTERP:
+		if (!traits->has_loader)
+			traits->loader = *segment;
+		traits->has_loader = true;
+		break;
+	case PT_DYNAMIC:
+		traits->needs_libraries = needs_libraries(fd, segment);
+		break;
+	case PT_NOTE:
+		traits->is_go = traits->is_go || has_go_note(fd, segment);
+		break;
+	case PT_LOAD:
+		traits->is_go = traits->is_go || has_go_variables(fd, segment);
+		break;
+	}
+}
+
+static bool look_at_segments(int fd, const Elf64_Ehdr *elf, struct traits *traits)
 {
 	Elf64_Phdr segments[SEGMENTS_AT_ONCE];
 
-	if (elf->e_ident[EI_CLASS] != ELFCLASS64 || elf->e_machine != EM_X86_64)
-		return RQS_INTERPRETER_OTHER;
-	if (elf->e_phentsize != sizeof(segments[0]) || !elf->e_phnum || elf->e_phnum > SEGMENTS_MAX)
-		return RQS_INTERPRETER_UNKNOWN;
 	for (size_t i = 0; i < elf->e_phnum; i++) {
 		size_t at = i % SEGMENTS_AT_ONCE, left = elf->e_phnum - i;
 
 		if (at == 0 &&
 		    !read_at(fd, segments, (left < SEGMENTS_AT_ONCE ? left : SEGMENTS_AT_ONCE) * sizeof(segments[0]),
 			     elf->e_phoff + i * sizeof(segments[0])))
-			return RQS_INTERPRETER_UNKNOWN;
-		if (segments[at].p_type == PT_INTERP)
-			return kind_of_segment(fd, &segments[at]);
+			return false;
+		look_at_segment(fd, &segments[at], traits);
 	}
-	return RQS_INTERPRETER_STATIC;
+	return true;
 }
+
+static enum rqs_interpreter kind_of_elf(int fd, const Elf64_Ehdr *elf)
+{
+	struct traits traits = {.is_go = false};
+
+	if (elf->e_ident[EI_CLASS] != ELFCLASS64 || elf->e_machine != EM_X86_64)
+		return RQS_INTERPRETER_OTHER;
+	if (elf->e_phentsize != sizeof(Elf64_Phdr) || !elf->e_phnum || elf->e_phnum > SEGMENTS_MAX ||
+	    !look_at_segments(fd, elf, &traits))
+		return RQS_INTERPRETER_UNKNOWN;
+	if (traits.is_go && !traits.needs_libraries)
+		return RQS_INTERPRETER_STATIC_GO;
+	return traits.has_loader ? kind_of_loader_segment(fd, &traits.loader) : RQS_INTERPRETER_STATIC;
+}
+
+/* ---- scripts ---- */
 
 static bool is_blank(char c)
 {
@@ -150,6 +238,9 @@ enum rqs_interpreter rqs_interpreter_of(const char *path)
 		/* A loader started by its name has none itself, and preloads what it is told to. */
 		if (kind == RQS_INTERPRETER_STATIC && kind_of_loader(base_of(path)) != RQS_INTERPRETER_OTHER)
 			return kind_of_loader(base_of(path));
+		/* The kernel is given the script, in which nothing can be placed. */
+		if (kind == RQS_INTERPRETER_STATIC_GO && depth)
+			return RQS_INTERPRETER_STATIC;
 		if (kind != RQS_INTERPRETER_UNKNOWN || !find_script_program(head.text, program))
 			return kind;
 		path = program;
@@ -177,12 +268,10 @@ static bool join(char *to, const char *folder, size_t n, const char *name)
 	return true;
 }
 
-enum rqs_interpreter rqs_interpreter_of_command(const char *name, const char *folders)
+enum rqs_interpreter rqs_interpreter_of_command(const char *name, const char *folders, char path[PATH_MAX])
 {
-	char path[PATH_MAX];
-
 	if (strchr(name, '/') || !*name)
-		return rqs_interpreter_of(name);
+		return join(path, "", 0, name) ? rqs_interpreter_of(path) : RQS_INTERPRETER_UNKNOWN;
 	if (!folders)
 		folders = DEFAULT_FOLDERS;
 	for (;;) {
@@ -196,20 +285,28 @@ enum rqs_interpreter rqs_interpreter_of_command(const char *name, const char *fo
 	}
 }
 
-enum rqs_interpreter rqs_interpreter_of_descriptor(int fd)
+void rqs_interpreter_name_descriptor(char path[RQS_DESCRIPTOR_PATH], const char *folder, int fd)
 {
-	/* It may be open for nothing but execution (O_PATH). */
-	char path[] = "/proc/self/fd/0123456789", *end = path + sizeof("/proc/self/fd/") - 1;
+	char *end = path + strlen(folder);
 	char digits[10];
 	size_t n = 0;
 
-	if (fd < 0)
-		return RQS_INTERPRETER_UNKNOWN;
+	memcpy(path, folder, strlen(folder));
 	do
 		digits[n++] = (char)('0' + fd % 10);
 	while (fd /= 10);
 	while (n)
 		*end++ = digits[--n];
 	*end = 0;
+}
+
+enum rqs_interpreter rqs_interpreter_of_descriptor(int fd)
+{
+	char path[RQS_DESCRIPTOR_PATH];
+
+	if (fd < 0)
+		return RQS_INTERPRETER_UNKNOWN;
+	/* It may be open for nothing but execution (O_PATH). */
+	rqs_interpreter_name_descriptor(path, "/proc/self/fd/", fd);
 	return rqs_interpreter_of(path);
 }

@@ -8,13 +8,15 @@
 #define REQSCOPE_INTERPRETER_H
 
 #include <features.h>
+#include <limits.h>
 
 enum rqs_interpreter {
 	RQS_INTERPRETER_UNKNOWN, /* not there, not readable, or none of the formats known here */
 	RQS_INTERPRETER_GLIBC,
 	RQS_INTERPRETER_MUSL,
-	RQS_INTERPRETER_STATIC, /* none: nothing is preloaded */
-	RQS_INTERPRETER_OTHER,  /* another machine's, or another C library */
+	RQS_INTERPRETER_STATIC,    /* none: nothing is preloaded */
+	RQS_INTERPRETER_STATIC_GO, /* likewise, or nothing of use: Go without a C library */
+	RQS_INTERPRETER_OTHER,     /* another machine's, or another C library */
 };
 
 /* The C library that this code itself is built for. */
@@ -27,10 +29,14 @@ enum rqs_interpreter {
 /* Of the file at path; of a script, the one that its "#!" line leads to. */
 enum rqs_interpreter rqs_interpreter_of(const char *path);
 
-/* Of the program that execvp finds for a name, with that PATH (NULL: none is set). */
-enum rqs_interpreter rqs_interpreter_of_command(const char *name, const char *folders);
+/* Of the program that execvp finds for a name, with that PATH (NULL: none is set); its path goes to `path`. */
+enum rqs_interpreter rqs_interpreter_of_command(const char *name, const char *folders, char path[PATH_MAX]);
 
 /* Of the file that fexecve runs. */
 enum rqs_interpreter rqs_interpreter_of_descriptor(int fd);
+
+/* "/dev/fd/7" of the folder "/dev/fd/" and 7, at least 0. */
+#define RQS_DESCRIPTOR_PATH 32
+void rqs_interpreter_name_descriptor(char path[RQS_DESCRIPTOR_PATH], const char *folder, int fd);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include <alloca.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -117,8 +118,8 @@ RQS_EXPORT int rqs_clone(int (*run)(void *), void *stack, int flags, void *argum
 
 /* ---- exec ---- */
 
-/* Room on the stack for the completed environment; beyond it (1 MiB of pointers) the child isn't recorded. */
-#define ENVIRONMENT_MAX 131072u
+/* Room on the stack for the completed environment or arguments; beyond it (1 MiB of pointers) the child isn't recorded. */
+#define POINTERS_MAX 131072u
 
 static void exec_begins(void)
 {
@@ -133,72 +134,129 @@ static void exec_failed(void)
 }
 
 /* A bad pointer is the kernel's to refuse; behind a filter there is no looking, and none is expected. */
-static bool may_change(char *const *envp)
+static bool may_read(char *const *list)
 {
-	return rqs_session.wanted && envp &&
-	       (rqs_load_relaxed(&rqs_agent.frozen) || rqs_readable(envp, sizeof(*envp))) &&
-	       rqs_session_environment_size(envp) <= ENVIRONMENT_MAX;
+	return list && (rqs_load_relaxed(&rqs_agent.frozen) || rqs_readable(list, sizeof(*list)));
 }
 
-/* The library for the program that `look` looks at; no more looking once the host has restricted its system calls. */
-#define LIBRARY_FOR(look) \
-	rqs_session_library(rqs_load_relaxed(&rqs_agent.frozen) ? RQS_INTERPRETER_UNKNOWN : (look))
+static bool may_change(char *const *envp)
+{
+	return rqs_session.wanted && may_read(envp) && rqs_session_environment_size(envp) <= POINTERS_MAX;
+}
+
+static size_t count_of(char *const *argv)
+{
+	size_t n = 0;
+
+	while (argv[n])
+		n++;
+	return n;
+}
 
 /*
- * The environment to pass on, with the library that fits the program: one for
- * another C library would end it. Alloca forbids a function of its own.
+ * Nothing can be preloaded into Go: another program of ours goes before it. It
+ * needs the program's name, and could no longer tell anybody that there is no
+ * right to execute it.
+ */
+static bool may_place(enum rqs_interpreter interpreter, const char *path, char *const *argv)
+{
+	return interpreter == RQS_INTERPRETER_STATIC_GO && rqs_session.placer[0] && may_read(argv) && argv[0] &&
+	       count_of(argv) < POINTERS_MAX - RQS_PLACER_WORDS && rqs_sys2(SYS_access, path, X_OK) == 0;
+}
+
+/* What an exec is in our hands; all of it on the caller's stack. */
+struct exec {
+	enum rqs_interpreter interpreter;
+	char **environment; /* to pass on, with the library that fits the program: one for another C library would end it */
+	char **placing;     /* the placer's arguments, NULL: it isn't needed, or can't be */
+};
+
+/* No more looking once the host has restricted its system calls. */
+#define LOOK(look) (rqs_load_relaxed(&rqs_agent.frozen) ? RQS_INTERPRETER_UNKNOWN : (look))
+
+/*
+ * Fills exec. `look` looks at the program, and may be what finds its path.
+ * Alloca forbids a function of its own.
  *
  * libc's own ways to an exec (system(), popen()) come by none of these hooks:
  * they start a shell with the environment as it is, and the shell's exec has
  * the hooks again.
  */
-#define WITH_SESSION(envp, look, to)                                                                       \
-	do {                                                                                               \
-		to = (char **)(envp);                                                                      \
-		if (!may_change(envp))                                                                     \
-			break;                                                                             \
-		const char *library_ = LIBRARY_FOR(look);                                                  \
-		if (rqs_session_in_environment(envp, library_))                                            \
-			break;                                                                             \
-		to = alloca(rqs_session_environment_size(envp) * sizeof(char *));                          \
-		rqs_session_environment(envp, library_, to, alloca(rqs_session_preload_size(envp, library_))); \
+#define PREPARE(exec, look, path, argv, envp)                                                                     \
+	do {                                                                                                      \
+		(exec)->environment = (char **)(uintptr_t)(envp);                                                 \
+		(exec)->placing = NULL;                                                                           \
+		if (!may_change(envp))                                                                            \
+			break;                                                                                    \
+		(exec)->interpreter = LOOK(look);                                                                 \
+		const char *library_ = rqs_session_library((exec)->interpreter);                                  \
+		if (!rqs_session_in_environment(envp, library_)) {                                                \
+			(exec)->environment = alloca(rqs_session_environment_size(envp) * sizeof(char *));        \
+			rqs_session_environment(envp, library_, (exec)->environment,                              \
+						alloca(rqs_session_preload_size(envp, library_)));                \
+		}                                                                                                 \
+		if (may_place((exec)->interpreter, path, argv)) {                                                 \
+			(exec)->placing = alloca((count_of(argv) + 1 + RQS_PLACER_WORDS) * sizeof(char *));       \
+			rqs_session_placer_words(path, argv, (exec)->placing);                                    \
+		}                                                                                                 \
 	} while (0)
 
-/* The process's own PATH, even where another goes to the program: as libc searches. */
-static enum rqs_interpreter of_command(const char *file)
+/* Returns where there is no placer to execute, or it can't be: then the program itself is. */
+static void execute_placer(const struct exec *exec)
 {
-	return rqs_interpreter_of_command(file, getenv("PATH"));
+	if (exec->placing)
+		RQS_REAL(execve)(rqs_session.placer, exec->placing, exec->environment);
 }
 
 RQS_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
-	char **environment;
+	struct exec exec;
 
-	WITH_SESSION(envp, rqs_interpreter_of(path), environment);
+	PREPARE(&exec, rqs_interpreter_of(path), path, argv, envp);
 	exec_begins();
-	int result = RQS_REAL(execve)(path, argv, environment);
+	execute_placer(&exec);
+	int result = RQS_REAL(execve)(path, argv, exec.environment);
 	exec_failed();
 	return result;
 }
 
+/* The process's own PATH, even where another goes to the program: as libc searches. */
+#define OF_COMMAND(file, path) rqs_interpreter_of_command(file, getenv("PATH"), path)
+
 RQS_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	char **environment;
+	char path[PATH_MAX];
+	struct exec exec;
 
-	WITH_SESSION(envp, of_command(file), environment);
+	PREPARE(&exec, OF_COMMAND(file, path), path, argv, envp);
 	exec_begins();
-	int result = RQS_REAL(execvpe)(file, argv, environment);
+	execute_placer(&exec);
+	int result = RQS_REAL(execvpe)(file, argv, exec.environment);
 	exec_failed();
 	return result;
+}
+
+/* A descriptor that the exec closes isn't there for the placer. */
+static enum rqs_interpreter of_descriptor(int fd)
+{
+	enum rqs_interpreter interpreter = rqs_interpreter_of_descriptor(fd);
+
+	if (interpreter == RQS_INTERPRETER_STATIC_GO && rqs_sys2(SYS_fcntl, fd, F_GETFD) != 0)
+		return RQS_INTERPRETER_STATIC;
+	return interpreter;
 }
 
 RQS_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-	char **environment;
+	char path[RQS_DESCRIPTOR_PATH];
+	struct exec exec;
 
-	WITH_SESSION(envp, rqs_interpreter_of_descriptor(fd), environment);
+	/* As it is called by fexecve itself. */
+	rqs_interpreter_name_descriptor(path, "/dev/fd/", fd);
+	PREPARE(&exec, of_descriptor(fd), path, argv, envp);
 	exec_begins();
-	int result = RQS_REAL(fexecve)(fd, argv, environment);
+	execute_placer(&exec);
+	int result = RQS_REAL(fexecve)(fd, argv, exec.environment);
 	exec_failed();
 	return result;
 }
@@ -216,19 +274,26 @@ RQS_EXPORT int execvp(const char *file, char *const argv[])
 RQS_EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 			   const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-	char **environment;
+	struct exec exec;
 
-	WITH_SESSION(envp, rqs_interpreter_of(path), environment);
-	return RQS_REAL(posix_spawn)(pid, path, actions, attributes, argv, environment);
+	PREPARE(&exec, rqs_interpreter_of(path), path, argv, envp);
+	if (exec.placing && !RQS_REAL(posix_spawn)(pid, rqs_session.placer, actions, attributes, exec.placing,
+						   exec.environment))
+		return 0;
+	return RQS_REAL(posix_spawn)(pid, path, actions, attributes, argv, exec.environment);
 }
 
 RQS_EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 			    const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-	char **environment;
+	char path[PATH_MAX];
+	struct exec exec;
 
-	WITH_SESSION(envp, of_command(file), environment);
-	return RQS_REAL(posix_spawnp)(pid, file, actions, attributes, argv, environment);
+	PREPARE(&exec, OF_COMMAND(file, path), path, argv, envp);
+	if (exec.placing && !RQS_REAL(posix_spawn)(pid, rqs_session.placer, actions, attributes, exec.placing,
+						   exec.environment))
+		return 0;
+	return RQS_REAL(posix_spawnp)(pid, file, actions, attributes, argv, exec.environment);
 }
 
 /* The arguments of an execl, from its second on, as a vector on the caller's stack. */

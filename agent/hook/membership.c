@@ -105,6 +105,20 @@ static void find_sibling(void)
 	strcpy(rqs_session.sibling + n, SIBLING);
 }
 
+/* Resolved now: who executes programs later may be a vfork child. */
+static void find_placer(void)
+{
+	static const char name[] = "reqscope-place";
+	size_t n = (size_t)(strrchr(rqs_session.library, '/') + 1 - rqs_session.library);
+
+	if (n + sizeof(name) > sizeof(rqs_session.placer))
+		return;
+	memcpy(rqs_session.placer, rqs_session.library, n);
+	strcpy(rqs_session.placer + n, name);
+	if (rqs_sys2(SYS_access, rqs_session.placer, X_OK))
+		rqs_session.placer[0] = 0;
+}
+
 static bool find_library(void)
 {
 	Dl_info info;
@@ -113,6 +127,7 @@ static bool find_library(void)
 	    !join_path(rqs_session.library, sizeof(rqs_session.library), rqs_session.directory, info.dli_fname))
 		return false;
 	find_sibling();
+	find_placer();
 	return true;
 }
 

@@ -22,6 +22,7 @@ struct rqs_session {
 	char environment[sizeof(RQS_ENV_SESSION) + RQS_TOKEN_LENGTH + 4]; /* "REQSCOPE_SESSION=token[.p]" */
 	char library[PATH_MAX];   /* our own file */
 	char sibling[PATH_MAX];   /* beside it, that for the other C library, which need not be there; or "" */
+	char placer[PATH_MAX];    /* what becomes static Go programs (inject/placing.h), which need not be there; or "" */
 	char out[PATH_MAX];       /* REQSCOPE_OUT made absolute, or "" */
 	char directory[PATH_MAX]; /* the working directory at the start */
 };
@@ -58,5 +59,12 @@ size_t rqs_session_environment_size(char *const *envp);
  */
 size_t rqs_session_preload_size(char *const *envp, const char *library);
 void rqs_session_environment(char *const *envp, const char *library, char **to, char *preload);
+
+/*
+ * The words that make the placer become a program: `to` has room for
+ * RQS_PLACER_WORDS more pointers than argv, its NULL included. argv[0] is there.
+ */
+#define RQS_PLACER_WORDS 5u
+void rqs_session_placer_words(const char *path, char *const *argv, char **to);
 
 #endif

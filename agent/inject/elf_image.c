@@ -61,15 +61,13 @@ static bool add_segments(struct rqs_image *image, const Elf64_Phdr **dynamic)
 	for (size_t i = 0; i < count; i++) {
 		if (headers[i].p_type == PT_LOAD && !add_segment(image, &headers[i]))
 			return false;
-		if (headers[i].p_type == PT_INTERP)
-			image->dynamic = true;
 		if (headers[i].p_type == PT_DYNAMIC)
 			*dynamic = &headers[i];
 	}
 	return image->segment_count > 0;
 }
 
-static void find_relocations(struct rqs_image *image, const Elf64_Phdr *dynamic)
+static void read_dynamic(struct rqs_image *image, const Elf64_Phdr *dynamic)
 {
 	const uint8_t *entries = rqs_image_at(image, dynamic->p_vaddr, dynamic->p_filesz);
 	uint64_t address = 0, size = 0;
@@ -79,6 +77,9 @@ static void find_relocations(struct rqs_image *image, const Elf64_Phdr *dynamic)
 
 		if (tag == DT_NULL)
 			break;
+		/* Go's own linker names a loader in position-independent programs, which then has nothing to load. */
+		if (tag == DT_NEEDED)
+			image->dynamic = true;
 		if (tag == DT_RELA)
 			address = value;
 		if (tag == DT_RELASZ)
@@ -101,7 +102,7 @@ int rqs_image_open(struct rqs_image *image, int fd)
 	if (!image->elf || !usable_header(image->elf, image) || !add_segments(image, &dynamic))
 		return 1;
 	if (dynamic)
-		find_relocations(image, dynamic);
+		read_dynamic(image, dynamic);
 	return 0;
 }
 

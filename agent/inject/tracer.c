@@ -55,8 +55,8 @@ static void close_all_but(int *kept, size_t count)
 
 	qsort(kept, count, sizeof(*kept), compare);
 	for (size_t i = 0; i < count; i++) {
-		close_between(next, kept[i] - 1);
-		next = kept[i] + 1;
+		close_between(next, kept[i] - 1L);
+		next = kept[i] + 1L;
 	}
 	close_between(next, INT32_MAX);
 }
@@ -97,13 +97,25 @@ static void give_up(const struct tracer *t, const char *why)
 
 /* ---- before the exec ---- */
 
+/* -1 where it can't be read; the kernel says what is wrong with those. A pipe or a device isn't opened. */
+static int open_program(const char *path)
+{
+	struct stat about;
+
+	if (stat(path, &about) || !S_ISREG(about.st_mode))
+		return -1;
+	return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+}
+
 static bool take_order(struct tracer *t)
 {
 	if (recv(t->channel, &t->order, sizeof(t->order), MSG_DONTWAIT) != (ssize_t)sizeof(t->order))
 		return false;
+	/* It may be one of the descriptors that are closed then. */
+	t->file = open_program(t->order.path);
 
-	int kept[] = {t->channel, t->order.region, t->order.why};
-	close_all_but(kept, 3);
+	int kept[] = {t->channel, t->order.region, t->order.why, t->file};
+	close_all_but(kept, sizeof(kept) / sizeof(kept[0]));
 	setsid();
 	return true;
 }
@@ -123,24 +135,12 @@ static void fill_setup(struct tracer *t)
 	snprintf(t->setup.token, sizeof(t->setup.token), "%s", order->token);
 }
 
-/* The file, if it is one that can be read; the kernel says what is wrong with others. */
-static bool open_program(struct tracer *t)
-{
-	struct stat about;
-
-	t->file = -1;
-	if (stat(t->order.path, &about) || !S_ISREG(about.st_mode))
-		return false;
-	t->file = open(t->order.path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	return t->file >= 0;
-}
-
 /* True: the program is to be hooked, and all is ready for it. */
 static bool prepare(struct tracer *t)
 {
 	const char *why;
 
-	if (!open_program(t) || rqs_plan_make(&t->plan, t->file) || !t->plan.is_go || t->plan.dynamic)
+	if (t->file < 0 || rqs_plan_make(&t->plan, t->file) || !t->plan.is_go || t->plan.dynamic)
 		return false;
 	why = t->plan.why_not[0] ? t->plan.why_not : rqs_privileges_raised(t->file);
 	if (!why && rqs_loadable_make(&t->payload))

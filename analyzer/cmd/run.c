@@ -4,6 +4,7 @@
 #include "cmd/siblings.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,6 +149,20 @@ static bool make_token(struct run *run)
 	return true;
 }
 
+/* Also one that names a loader, which has nothing to load. */
+static bool is_static_go(const char *path)
+{
+	struct rqs_plan plan;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	bool is = fd >= 0 && !rqs_plan_make(&plan, fd) && plan.is_go && !plan.dynamic;
+
+	if (fd >= 0) {
+		rqs_plan_free(&plan);
+		close(fd);
+	}
+	return is;
+}
+
 static bool prepare(struct run *run)
 {
 	int error = rqs_program_find(run->command[0], run->path, sizeof(run->path));
@@ -157,6 +172,8 @@ static bool prepare(struct run *run)
 		return false;
 	}
 	run->kind = rqs_program_kind(run->path);
+	if (run->kind == PROGRAM_DYNAMIC && is_static_go(run->path))
+		run->kind = PROGRAM_STATIC;
 	return find_library(run) && make_token(run);
 }
 

@@ -50,7 +50,8 @@ static void print_unhooked(const struct run *run)
 	uint64_t others = run->result.unplaced - (run->result.unplaced && run->is_unhooked);
 
 	if (others)
-		rqs_complain("%" PRIu64 " Go programs that it started ran without hooks: not recorded", others);
+		rqs_complain("%" PRIu64 " Go program%s that it started ran unhooked: not recorded", others,
+			     others == 1 ? "" : "s");
 }
 
 static void print_nothing_recorded(const struct run *run)

@@ -287,32 +287,37 @@ static void what_cannot_be_run(void **state)
 
 static void the_first_that_can_be_run(void **state)
 {
-	char long_folder[PATH_MAX + 100];
+	char long_folder[PATH_MAX + 100], path[PATH_MAX];
 
 	(void)state;
 	assert_int_equal(mkdir("a", 0700) | mkdir("b", 0700) | mkdir("c", 0700) | mkdir("c/tool", 0700), 0);
 	write_program("a/tool", GLIBC);
 	write_program("b/tool", MUSL);
 	write_program("tool", NULL);
-	assert_int_equal(rqs_interpreter_of_command("tool", "a:b"), RQS_INTERPRETER_GLIBC);
-	assert_int_equal(rqs_interpreter_of_command("tool", "b:a"), RQS_INTERPRETER_MUSL);
-	assert_int_equal(rqs_interpreter_of_command("tool", "missing:c:b"), RQS_INTERPRETER_MUSL);
-	assert_int_equal(rqs_interpreter_of_command("tool", "c::b"), RQS_INTERPRETER_STATIC);
-	assert_int_equal(rqs_interpreter_of_command("tool", ""), RQS_INTERPRETER_STATIC);
-	assert_int_equal(rqs_interpreter_of_command("tool", "c"), RQS_INTERPRETER_UNKNOWN);
-	assert_int_equal(rqs_interpreter_of_command("a/tool", "b"), RQS_INTERPRETER_GLIBC);
-	assert_int_equal(rqs_interpreter_of_command("", "a"), RQS_INTERPRETER_UNKNOWN);
+	assert_int_equal(rqs_interpreter_of_command("tool", "a:b", path), RQS_INTERPRETER_GLIBC);
+	assert_string_equal(path, "a/tool");
+	assert_int_equal(rqs_interpreter_of_command("tool", "b:a", path), RQS_INTERPRETER_MUSL);
+	assert_string_equal(path, "b/tool");
+	assert_int_equal(rqs_interpreter_of_command("tool", "missing:c:b", path), RQS_INTERPRETER_MUSL);
+	assert_int_equal(rqs_interpreter_of_command("tool", "c::b", path), RQS_INTERPRETER_STATIC);
+	assert_int_equal(rqs_interpreter_of_command("tool", "", path), RQS_INTERPRETER_STATIC);
+	assert_int_equal(rqs_interpreter_of_command("tool", "c", path), RQS_INTERPRETER_UNKNOWN);
+	assert_int_equal(rqs_interpreter_of_command("a/tool", "b", path), RQS_INTERPRETER_GLIBC);
+	assert_string_equal(path, "a/tool");
+	assert_int_equal(rqs_interpreter_of_command("", "a", path), RQS_INTERPRETER_UNKNOWN);
 	assert_int_equal(chmod("a/tool", 0600), 0);
-	assert_int_equal(rqs_interpreter_of_command("tool", "a:b"), RQS_INTERPRETER_MUSL);
+	assert_int_equal(rqs_interpreter_of_command("tool", "a:b", path), RQS_INTERPRETER_MUSL);
 	memset(long_folder, 'x', sizeof(long_folder));
 	memcpy(long_folder + sizeof(long_folder) - 3, ":b", 3);
-	assert_int_equal(rqs_interpreter_of_command("tool", long_folder), RQS_INTERPRETER_MUSL);
+	assert_int_equal(rqs_interpreter_of_command("tool", long_folder, path), RQS_INTERPRETER_MUSL);
 }
 
 static void without_a_path_there_is_a_default(void **state)
 {
+	char path[PATH_MAX];
+
 	(void)state;
-	assert_int_equal(rqs_interpreter_of_command("sh", NULL), rqs_interpreter_of("/bin/sh"));
+	assert_int_equal(rqs_interpreter_of_command("sh", NULL, path), rqs_interpreter_of("/bin/sh"));
 	assert_int_equal(rqs_interpreter_of("/bin/sh"), RQS_INTERPRETER_OWN);
 }
 
