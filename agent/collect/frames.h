@@ -7,7 +7,7 @@
 
 #include "collect/batch.h"
 #include "collect/drain.h"
-#include "collect/payload.h"
+#include "collect/frame_json.h"
 #include "collect/writer.h"
 
 struct rqs_frames {

@@ -5,7 +5,7 @@
 #ifndef COLLECT_SESSION_H
 #define COLLECT_SESSION_H
 
-#include "collect/payload.h"
+#include "collect/frame_json.h"
 
 #include <limits.h>
 

@@ -2,7 +2,7 @@
 #include "unit.h"
 
 #include "collect/drain.h"
-#include "collect/payload.h"
+#include "collect/frame_json.h"
 #include "fake_agent.h"
 
 #include <pthread.h>

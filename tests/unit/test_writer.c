@@ -1,7 +1,7 @@
 /* test_writer.c - frames on disk, also on a disk that fails; payloads of JSON. */
 #include "unit.h"
 
-#include "collect/payload.h"
+#include "collect/frame_json.h"
 #include "collect/writer.h"
 #include "read/reader.h"
 

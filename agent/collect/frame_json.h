@@ -1,10 +1,10 @@
 /*
- * payload.h - the JSON payloads of run, process, totals and end frames, as
+ * frame_json.h - the JSON payloads of run, process, totals and end frames, as
  * trace_format.md has them. The texts are for the caller to free; NULL without
  * memory.
  */
-#ifndef COLLECT_PAYLOAD_H
-#define COLLECT_PAYLOAD_H
+#ifndef COLLECT_FRAME_JSON_H
+#define COLLECT_FRAME_JSON_H
 
 #include "collect/process.h"
 

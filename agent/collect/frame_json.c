@@ -1,5 +1,5 @@
-/* payload.c - facts to JSON. */
-#include "collect/payload.h"
+/* frame_json.c - facts to JSON. */
+#include "collect/frame_json.h"
 #include "collect/text.h"
 
 #include <cjson/cJSON.h>
