@@ -1,0 +1,292 @@
+/* test_find_sites.c - which functions are hooked, by what the compiler made of them: functions and trees made by hand.
+ */
+#include "unit.h"
+
+#include "inject/search.h"
+
+#include <stdlib.h>
+
+#define SPECIALISED "runtime.mallocgcSmallNoScanSC2"
+
+/* `cmp 0x10(%r14),%rsp; jbe 1f; mov %rax,(%rsp); ret; 1: jmp` its start */
+static const uint8_t checked[] = {0x49, 0x3b, 0x66, 0x10, 0x76, 0x05, 0x48, 0x89, 0x04, 0x24, 0xc3, 0xeb, 0xf3};
+/* `lea -0x18(%rsp),%r12; cmp 0x10(%r14),%r12; jbe 1f; mov %rax,(%rsp); ret; 1: jmp` its start */
+static const uint8_t large_frame[] = {0x4c, 0x8d, 0x64, 0x24, 0xe8, 0x4d, 0x3b, 0x66, 0x10,
+				      0x76, 0x05, 0x48, 0x89, 0x04, 0x24, 0xc3, 0xeb, 0xee};
+/* `push %rbp; mov %rsp,%rbp; sub $16,%rsp; ret` */
+static const uint8_t unchecked[] = {0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xc3};
+/* `push %rbp; mov %rsp,%rbp; sub $16,%rsp; jmp` between the first two */
+static const uint8_t jumping[] = {0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xeb, 0xf7};
+/* `mov %rax,0xb8(%rdx); mov %rdx,0x30(%rax); ret` behind a stack check */
+static const uint8_t execute[] = {0x49, 0x3b, 0x66, 0x10, 0x76, 0x0c, 0x48, 0x89, 0x82, 0xb8,
+				  0x00, 0x00, 0x00, 0x48, 0x89, 0x50, 0x30, 0xc3, 0xeb, 0xec};
+/* as `checked`, with a call of the function that lies 0x1000 bytes further */
+static const uint8_t passing_on[] = {0x49, 0x3b, 0x66, 0x10, 0x76, 0x06, 0xe8,
+				     0xf5, 0x0f, 0x00, 0x00, 0xc3, 0xeb, 0xf2};
+
+static struct rqs_go_function functions[32];
+static struct rqs_inlined copies[8];
+static struct rqs_plan plan;
+static struct rqs_search search;
+
+#define CODE(bytes) bytes, sizeof(bytes)
+
+static struct rqs_go_function *add(const char *name, const uint8_t *code, size_t size)
+{
+	struct rqs_go_function *function = &functions[search.function_count++];
+	uint64_t start = 0x400000 + search.function_count * 0x1000;
+
+	*function = (struct rqs_go_function){.name = name, .start = start, .end = start + size, .code = code};
+	return function;
+}
+
+static void add_copy(const char *callee, const char *host)
+{
+	copies[search.inlined.count++] = (struct rqs_inlined){callee, host};
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	search = (struct rqs_search){
+	    .plan = &plan, .functions = functions, .inlined_known = true, .inlined.entries = copies};
+	memset(&plan, 0, sizeof(plan));
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	rqs_plan_free(&plan);
+	return 0;
+}
+
+static bool hooked(enum rqs_site_kind kind, const char *name)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < plan.site_count; i++)
+		count += plan.sites[i].kind == kind && !strcmp(plan.sites[i].name, name);
+	assert_true(count <= 1);
+	return count;
+}
+
+static void add_leaves(void)
+{
+	add("runtime.mallocgcTiny", CODE(checked));
+	add("runtime.mallocgcSmallNoscan", CODE(checked));
+	add("runtime.mallocgcSmallScanNoHeader", CODE(large_frame));
+	add("runtime.mallocgcSmallScanHeader", CODE(checked));
+	add("runtime.mallocgcLarge", CODE(checked));
+}
+
+static void mallocgc_alone(void **state)
+{
+	(void)state;
+	add("runtime.mallocgc", CODE(large_frame));
+	add_leaves();
+	add_copy("runtime.mallocgcTiny", "runtime.mallocgc");
+	rqs_find_alloc(&search);
+	assert_int_equal(plan.measures, RQS_MEASURES_ALLOC);
+	assert_int_equal(plan.site_count, 1);
+	assert_true(hooked(RQS_SITE_ALLOC, "runtime.mallocgc"));
+	assert_int_equal(plan.sites[0].before, 11);
+	assert_int_equal(plan.sites[0].length, 11);
+}
+
+static void leaves_where_mallocgc_was_copied(void **state)
+{
+	(void)state;
+	add("runtime.mallocgc", CODE(checked));
+	add_leaves();
+	add_copy("runtime.mallocgc", "runtime.newobject");
+	rqs_find_alloc(&search);
+	assert_int_equal(plan.measures, RQS_MEASURES_ALLOC);
+	assert_int_equal(plan.site_count, 5);
+	assert_false(hooked(RQS_SITE_ALLOC, "runtime.mallocgc"));
+}
+
+static void nothing_where_a_leaf_was_copied_too(void **state)
+{
+	(void)state;
+	add("runtime.mallocgc", CODE(checked));
+	add_leaves();
+	add_copy("runtime.mallocgc", "runtime.newobject");
+	add_copy("runtime.mallocgcTiny", "runtime.convT");
+	rqs_find_alloc(&search);
+	assert_int_equal(plan.measures | plan.site_count, 0);
+	assert_string_equal(plan.why_no_alloc, "the compiler put runtime.mallocgcTiny into runtime.convT");
+}
+
+static void nothing_where_there_are_no_leaves(void **state)
+{
+	(void)state;
+	add("runtime.mallocgc", CODE(checked));
+	add_copy("runtime.mallocgc", "runtime.newobject");
+	rqs_find_alloc(&search);
+	assert_int_equal(plan.measures | plan.site_count, 0);
+	assert_string_equal(plan.why_no_alloc, "the compiler put runtime.mallocgc into runtime.newobject");
+}
+
+static void nothing_where_inlining_is_unknown(void **state)
+{
+	(void)state;
+	search.inlined_known = false;
+	add("runtime.mallocgc", CODE(checked));
+	add("runtime.casgstatus", CODE(unchecked));
+	rqs_find_alloc(&search);
+	rqs_find_sched(&search);
+	assert_int_equal(plan.measures | plan.site_count, 0);
+	assert_true(plan.why_no_alloc[0] && plan.why_no_children[0] && plan.why_no_sched[0]);
+}
+
+static void specialised_with_the_leaves_of_other_sizes(void **state)
+{
+	(void)state;
+	add("runtime.mallocgc", CODE(checked));
+	add(SPECIALISED, CODE(checked));
+	add("runtime.mallocgcTinySize8", CODE(checked));
+	add("runtime.mallocgcTinySize8.func1", CODE(unchecked));
+	add("runtime.mallocgcSmallNoscan", CODE(checked));
+	add("runtime.mallocgcSmallScanHeader", CODE(checked));
+	add("runtime.mallocgcLarge", CODE(checked));
+	rqs_find_alloc(&search);
+	assert_int_equal(plan.measures, RQS_MEASURES_ALLOC);
+	assert_int_equal(plan.site_count, 5);
+	assert_false(hooked(RQS_SITE_ALLOC, "runtime.mallocgc"));
+	assert_true(hooked(RQS_SITE_ALLOC, "runtime.mallocgcTinySize8"));
+}
+
+static void nothing_where_one_of_the_set_calls_another(void **state)
+{
+	(void)state;
+	add("runtime.mallocgc", CODE(checked));
+	add("runtime.mallocgcTinySize8", CODE(passing_on));
+	add(SPECIALISED, CODE(checked));
+	add("runtime.mallocgcSmallNoscan", CODE(checked));
+	add("runtime.mallocgcSmallScanHeader", CODE(checked));
+	add("runtime.mallocgcLarge", CODE(checked));
+	rqs_find_alloc(&search);
+	assert_int_equal(plan.measures | plan.site_count, 0);
+	assert_string_equal(plan.why_no_alloc, "runtime.mallocgcTinySize8 leads to " SPECIALISED);
+}
+
+static void nothing_where_code_is_unexpected(void **state)
+{
+	(void)state;
+	add("runtime.mallocgc", CODE(unchecked));
+	rqs_find_alloc(&search);
+	assert_int_equal(plan.measures | plan.site_count, 0);
+	assert_non_null(strstr(plan.why_no_alloc, "isn't as expected"));
+}
+
+static void add_scheduler(void)
+{
+	add("runtime.casgstatus", CODE(unchecked));
+	add("runtime.casGToPreemptScan", CODE(checked));
+	add("runtime.execute", CODE(execute));
+	add("runtime.ready", CODE(checked));
+	add("runtime.park_m", CODE(checked));
+	add("runtime.newproc1", CODE(checked));
+}
+
+static void one_hook_sees_all_changes(void **state)
+{
+	(void)state;
+	add_scheduler();
+	rqs_find_sched(&search);
+	assert_int_equal(plan.measures, RQS_MEASURES_CHILDREN | RQS_MEASURES_SCHED);
+	assert_int_equal(plan.site_count, 2);
+	assert_true(hooked(RQS_SITE_STATUS, "runtime.casgstatus"));
+	assert_true(hooked(RQS_SITE_PREEMPTED, "runtime.casGToPreemptScan"));
+	assert_int_equal(plan.curg_offset, 0xb8);
+	assert_int_equal(plan.sites[0].before, 0);
+}
+
+static void known_copies_have_hooks_of_their_own(void **state)
+{
+	(void)state;
+	add_scheduler();
+	add_copy("runtime.casgstatus", "runtime.execute");
+	add_copy("runtime.casgstatus", "runtime.park_m");
+	rqs_find_sched(&search);
+	assert_int_equal(plan.measures, RQS_MEASURES_CHILDREN | RQS_MEASURES_SCHED);
+	assert_int_equal(plan.site_count, 4);
+	assert_true(hooked(RQS_SITE_EXECUTE, "runtime.execute") && hooked(RQS_SITE_PARK, "runtime.park_m"));
+	assert_false(hooked(RQS_SITE_READY, "runtime.ready"));
+}
+
+static void other_copies_leave_the_children(void **state)
+{
+	(void)state;
+	add_scheduler();
+	add_copy("runtime.casgstatus", "runtime.goschedImpl");
+	rqs_find_sched(&search);
+	assert_int_equal(plan.measures, RQS_MEASURES_CHILDREN);
+	assert_int_equal(plan.site_count, 1);
+	assert_string_equal(plan.why_no_sched, "the compiler put runtime.casgstatus into runtime.goschedImpl");
+}
+
+static void births_by_a_copy_are_not_seen(void **state)
+{
+	(void)state;
+	add_scheduler();
+	add_copy("runtime.casgstatus", "runtime.newproc.func1");
+	add_copy("runtime.newproc1", "runtime.newproc.func1");
+	rqs_find_sched(&search);
+	assert_int_equal(plan.measures | plan.site_count, 0);
+	assert_true(plan.why_no_children[0] && plan.why_no_sched[0]);
+}
+
+static void a_copied_copy_is_no_entry(void **state)
+{
+	(void)state;
+	add_scheduler();
+	add_copy("runtime.casgstatus", "runtime.ready");
+	add_copy("runtime.ready", "runtime.goready.func1");
+	rqs_find_sched(&search);
+	assert_int_equal(plan.measures, RQS_MEASURES_CHILDREN);
+	assert_non_null(strstr(plan.why_no_sched, "runtime.ready"));
+}
+
+static void nothing_where_jumps_go_between(void **state)
+{
+	(void)state;
+	add("runtime.casgstatus", CODE(jumping));
+	rqs_find_sched(&search);
+	assert_int_equal(plan.measures | plan.site_count, 0);
+	assert_non_null(strstr(plan.why_no_sched, "isn't as expected"));
+}
+
+static void nothing_where_a_name_is_there_twice(void **state)
+{
+	(void)state;
+	add_scheduler();
+	add("runtime.casgstatus", CODE(unchecked));
+	rqs_find_sched(&search);
+	assert_int_equal(plan.measures | plan.site_count, 0);
+}
+
+#define FIND(test) cmocka_unit_test_setup_teardown(test, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    FIND(mallocgc_alone),
+	    FIND(leaves_where_mallocgc_was_copied),
+	    FIND(nothing_where_a_leaf_was_copied_too),
+	    FIND(nothing_where_there_are_no_leaves),
+	    FIND(nothing_where_inlining_is_unknown),
+	    FIND(specialised_with_the_leaves_of_other_sizes),
+	    FIND(nothing_where_one_of_the_set_calls_another),
+	    FIND(nothing_where_code_is_unexpected),
+	    FIND(one_hook_sees_all_changes),
+	    FIND(known_copies_have_hooks_of_their_own),
+	    FIND(other_copies_leave_the_children),
+	    FIND(births_by_a_copy_are_not_seen),
+	    FIND(a_copied_copy_is_no_entry),
+	    FIND(nothing_where_jumps_go_between),
+	    FIND(nothing_where_a_name_is_there_twice),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
