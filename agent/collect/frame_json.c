@@ -303,6 +303,17 @@ static void note_troubles(cJSON *notes, const struct rqs_troubles *troubles)
 	}
 }
 
+static bool any_table_is_lost(const struct rqs_processes *processes)
+{
+	for (uint32_t i = 0; i < processes->noted_count; i++) {
+		const struct rqs_watched *watched = processes->noted[i];
+
+		if (rqs_watched_is_go(watched) && (watched->measures & RQS_MEASURES_ALLOC) && !watched->table.known)
+			return true;
+	}
+	return false;
+}
+
 static bool any_go_lacks(const struct rqs_processes *processes, uint32_t measure)
 {
 	for (uint32_t i = 0; i < processes->noted_count; i++) {
@@ -317,6 +328,8 @@ static bool any_go_lacks(const struct rqs_processes *processes, uint32_t measure
 /* Which of the hooks couldn't be placed in a Go program, or weren't to be. */
 static void note_go(cJSON *notes, const struct rqs_processes *processes)
 {
+	if (any_table_is_lost(processes))
+		add_note(notes, "process_alloc, unattributed", "the table of a Go program's goroutines can't be read");
 	if (any_go_lacks(processes, RQS_MEASURES_ALLOC))
 		add_note(notes, "alloc_bytes, alloc_count",
 			 "the Go program's allocator is inlined where it is called, or none that is known");

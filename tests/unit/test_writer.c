@@ -236,6 +236,7 @@ static void what_go_measures_is_told(void **state)
 		cJSON *alloc = cJSON_GetObjectItem(process, "process_alloc");
 
 		assert_int_equal(cJSON_IsObject(alloc), round == 1); /* known, and nothing yet */
+		assert_int_equal(is_noted(end, "process_alloc, unattributed"), round == 0);
 		assert_int_equal(is_noted(end, "alloc_bytes, alloc_count"), round == 2);
 		assert_int_equal(is_noted(end, "allocations of goroutines that a request starts"), round < 2);
 		assert_int_equal(is_noted(end, "cpu_time, sched_wait, children_cpu_time"), round < 2);
