@@ -70,6 +70,13 @@ static struct target start_target(void (*serve)(struct fake_agent *))
 	return target;
 }
 
+static void let_go(const struct target *target)
+{
+	assert_int_equal(write(target->gate, "", 1), 1);
+	waitpid(target->pid, NULL, 0);
+	close(target->gate);
+}
+
 struct collector {
 	pid_t pid;
 	int ready, report;
@@ -126,9 +133,7 @@ static struct rqs_session_report run_session(void (*serve)(struct fake_agent *),
 	assert_int_equal(answer_of(&collector), 0);
 	if (file_limit)
 		assert_int_equal(prlimit(collector.pid, RLIMIT_FSIZE, &limit, NULL), 0);
-	assert_int_equal(write(target.gate, "", 1), 1);
-	waitpid(target.pid, NULL, 0);
-	close(target.gate);
+	let_go(&target);
 	return report_of(&collector);
 }
 
@@ -283,9 +288,7 @@ static void greetings_are_checked(void **state)
 	assert_int_equal(welcome.pid, getpid());
 	close(region);
 	close(fd);
-	assert_int_equal(write(target.gate, "", 1), 1);
-	waitpid(target.pid, NULL, 0);
-	close(target.gate);
+	let_go(&target);
 	struct rqs_session_report report = report_of(&collector);
 	for (int i = 0; i < RQS_GREETERS + 5; i++)
 		close(silent[i]);
@@ -297,7 +300,7 @@ static void greetings_are_checked(void **state)
 static void of_two_collectors_one_yields(void **state)
 {
 	(void)state;
-	struct target target = start_target(say_nothing);
+	struct target target = start_target(serve_some);
 	struct rqs_session_options options = {.out = path, .pid = target.pid, .preload = true};
 	struct collector first = start_collector(options), second;
 	int status;
@@ -309,17 +312,31 @@ static void of_two_collectors_one_yields(void **state)
 	assert_int_equal(status, 0);
 	close(second.ready);
 	close(second.report);
+	let_go(&target);
+	assert_true(report_of(&first).ended);
+	assert_int_equal(rows_in_trace(), 1000);
+}
+
+/* Started by a library in a program that turned out to be no server. */
+static void who_serves_nobody_leaves_no_trace(void **state)
+{
+	(void)state;
+	struct target target = start_target(say_nothing);
+	struct rqs_session_options options = {.out = path, .pid = target.pid, .preload = true};
+	struct collector collector = start_collector(options);
+
+	assert_int_equal(answer_of(&collector), 0);
 	close(target.gate);
 	waitpid(target.pid, NULL, 0);
-	assert_true(report_of(&first).ended);
-	rows_in_trace();
+	assert_true(report_of(&collector).ended);
+	assert_int_equal(access(path, F_OK), -1);
 }
 
 static void an_existing_file_is_left_alone(void **state)
 {
 	(void)state;
 	char text[512] = "", expected[PATH_MAX + 32];
-	struct target target = start_target(say_nothing);
+	struct target target = start_target(serve_some);
 	struct rqs_session_options options = {.out = path, .pid = target.pid};
 
 	close(open(path, O_CREAT | O_WRONLY, 0600));
@@ -333,8 +350,7 @@ static void an_existing_file_is_left_alone(void **state)
 	options.preload = true;
 	struct collector collector = start_collector(options);
 	assert_int_equal(answer_of(&collector), 0);
-	close(target.gate);
-	waitpid(target.pid, NULL, 0);
+	let_go(&target);
 	snprintf(expected, sizeof(expected), "%s/t.%d.rqs", folder, (int)target.pid);
 	assert_string_equal(report_of(&collector).file, expected);
 	assert_int_equal(unlink(path), 0);
@@ -510,10 +526,15 @@ static void a_go_program_is_recorded(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    SESSION(all_requests_are_in_the_trace),   SESSION(a_kill_loses_nothing),
-	    SESSION(a_daemon_is_recorded_to_its_end), SESSION(a_full_disk_drops_and_counts),
-	    SESSION(greetings_are_checked),           SESSION(of_two_collectors_one_yields),
-	    SESSION(an_existing_file_is_left_alone),  SESSION(a_duration_ends_the_recording_alone),
+	    SESSION(all_requests_are_in_the_trace),
+	    SESSION(a_kill_loses_nothing),
+	    SESSION(a_daemon_is_recorded_to_its_end),
+	    SESSION(a_full_disk_drops_and_counts),
+	    SESSION(greetings_are_checked),
+	    SESSION(of_two_collectors_one_yields),
+	    SESSION(who_serves_nobody_leaves_no_trace),
+	    SESSION(an_existing_file_is_left_alone),
+	    SESSION(a_duration_ends_the_recording_alone),
 	    SESSION(a_go_program_is_recorded),
 	};
 
