@@ -29,6 +29,8 @@ struct rqs_go {
 	/* For C. */
 	struct rqs_agent *agent;
 	struct rqs_go_meter *meters; /* by request slot */
+	char *placer; /* the placing program's path; NULL or "" none */
+	char *token;  /* of the session */
 	void (*activate)(void); /* NULL, or turns the agent on when the program turns out to be a server */
 };
 extern struct rqs_go rqs_go;
@@ -52,6 +54,9 @@ struct rqs_go_call {
 /* Called by entries.S, on a context. */
 void rqs_go_call_begins(struct rqs_go_context *context, struct rqs_go_call *frame);
 void rqs_go_call_done(struct rqs_go_context *context, struct rqs_go_call *frame);
+
+/* Before an exec: of another static Go program it is made one of the placing program. */
+bool rqs_go_exec_redirect(struct rqs_go_call *frame);
 
 /* The costs of one request. Aligned to 16 bytes. */
 struct rqs_go_meter {

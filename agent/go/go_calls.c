@@ -294,8 +294,10 @@ static void sent_messages(struct rqs_go_context *context, const struct rqs_go_ca
 
 /* ---- one call ---- */
 
-static void exec_begins(void)
+static void exec_begins(struct rqs_go_call *frame)
 {
+	if (frame->number == SYS_execve && !rqs_load_relaxed(&rqs_go.agent->frozen))
+		rqs_go_exec_redirect(frame);
 	if (is_active() && !is_vfork_child())
 		rqs_agent_exec(rqs_go.agent, true);
 }
@@ -342,7 +344,7 @@ void rqs_go_call_begins(struct rqs_go_context *context, struct rqs_go_call *fram
 		break;
 	case SYS_execve:
 	case SYS_execveat:
-		exec_begins();
+		exec_begins(frame);
 		break;
 	case SYS_prctl:
 		if (is_active() && !is_vfork_child())

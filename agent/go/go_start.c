@@ -165,6 +165,8 @@ static bool start(const struct rqs_go_setup *setup)
 	agent_.foreign_pids = setup->foreign_pids;
 	rqs_go_prepare(&agent_, setup);
 	rqs_stamps_start(&agent_);
+	rqs_go.placer = (char *)setup->program;
+	rqs_go.token = (char *)setup->token;
 	if (rqs_go_await(&agent_, NULL) && rqs_host_map(&agent_) && rqs_agent_start(&agent_, region, size)) {
 		rqs_go_adopt(&agent_, setup, setup->region);
 		return true;

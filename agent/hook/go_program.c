@@ -269,6 +269,8 @@ void rqs_go_program_hook(void)
 	void *near = answer ? map_near(&image) : NULL;
 
 	program.is_go = image.is_go;
+	rqs_go.placer = rqs_session.placer;
+	rqs_go.token = rqs_session.token;
 	if (near && rqs_go_await(&rqs_agent, rqs_activate)) {
 		struct rqs_patching_request request = {
 			.version = RQS_REGION_VERSION, .room = STUBS_ROOM, .base = (uint64_t)near, .bias = image.bias
