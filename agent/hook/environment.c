@@ -183,12 +183,12 @@ void rqs_session_environment(char *const *envp, const char *library, char **to, 
 
 /* ---- arguments ---- */
 
-void rqs_session_placer_words(const char *path, char *const *argv, char **to)
+void rqs_session_placer_words(const char *option, const char *program, char *const *argv, char **to)
 {
 	*to++ = rqs_session.placer;
 	*to++ = (char *)"place";
-	*to++ = (char *)"--path";
-	*to++ = (char *)(uintptr_t)path;
+	*to++ = (char *)(uintptr_t)option;
+	*to++ = (char *)(uintptr_t)program;
 	*to++ = (char *)"--";
 	do
 		*to++ = *argv;

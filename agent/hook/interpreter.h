@@ -35,8 +35,8 @@ enum rqs_interpreter rqs_interpreter_of_command(const char *name, const char *fo
 /* Of the file that fexecve runs. */
 enum rqs_interpreter rqs_interpreter_of_descriptor(int fd);
 
-/* "/dev/fd/7" of the folder "/dev/fd/" and 7, at least 0. */
-#define RQS_DESCRIPTOR_PATH 32
-void rqs_interpreter_name_descriptor(char path[RQS_DESCRIPTOR_PATH], const char *folder, int fd);
+/* The number in decimal, at least 0. */
+#define RQS_DESCRIPTOR_NUMBER 16
+void rqs_interpreter_print_descriptor(char number[RQS_DESCRIPTOR_NUMBER], int fd);
 
 #endif

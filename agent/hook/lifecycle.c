@@ -158,10 +158,35 @@ static size_t count_of(char *const *argv)
  * needs the program's name, and could no longer tell anybody that there is no
  * right to execute it.
  */
-static bool may_place(enum rqs_interpreter interpreter, const char *path, char *const *argv)
+static bool may_place(enum rqs_interpreter interpreter, char *const *argv)
 {
 	return interpreter == RQS_INTERPRETER_STATIC_GO && rqs_session.placer[0] && may_read(argv) && argv[0] &&
-	       count_of(argv) < POINTERS_MAX - RQS_PLACER_WORDS && rqs_sys2(SYS_access, path, X_OK) == 0;
+	       count_of(argv) < POINTERS_MAX - RQS_PLACER_WORDS;
+}
+
+static enum rqs_interpreter of_path(const char *path)
+{
+	enum rqs_interpreter interpreter = rqs_interpreter_of(path);
+
+	if (interpreter == RQS_INTERPRETER_STATIC_GO && rqs_sys2(SYS_access, path, X_OK))
+		return RQS_INTERPRETER_STATIC;
+	return interpreter;
+}
+
+/* One that can't be executed isn't found; the process's own PATH, even where another goes to the program: as libc. */
+static enum rqs_interpreter of_command(const char *file, char *path)
+{
+	return rqs_interpreter_of_command(file, getenv("PATH"), path);
+}
+
+/* A descriptor that the exec closes isn't there for the placer. */
+static enum rqs_interpreter of_descriptor(int fd)
+{
+	enum rqs_interpreter interpreter = rqs_interpreter_of_descriptor(fd);
+
+	if (interpreter == RQS_INTERPRETER_STATIC_GO && rqs_sys2(SYS_fcntl, fd, F_GETFD) != 0)
+		return RQS_INTERPRETER_STATIC;
+	return interpreter;
 }
 
 /* What an exec is in our hands; all of it on the caller's stack. */
@@ -182,23 +207,23 @@ struct exec {
  * they start a shell with the environment as it is, and the shell's exec has
  * the hooks again.
  */
-#define PREPARE(exec, look, path, argv, envp)                                                                     \
-	do {                                                                                                      \
-		(exec)->environment = (char **)(uintptr_t)(envp);                                                 \
-		(exec)->placing = NULL;                                                                           \
-		if (!may_change(envp))                                                                            \
-			break;                                                                                    \
-		(exec)->interpreter = LOOK(look);                                                                 \
-		const char *library_ = rqs_session_library((exec)->interpreter);                                  \
-		if (!rqs_session_in_environment(envp, library_)) {                                                \
-			(exec)->environment = alloca(rqs_session_environment_size(envp) * sizeof(char *));        \
-			rqs_session_environment(envp, library_, (exec)->environment,                              \
-						alloca(rqs_session_preload_size(envp, library_)));                \
-		}                                                                                                 \
-		if (may_place((exec)->interpreter, path, argv)) {                                                 \
-			(exec)->placing = alloca((count_of(argv) + 1 + RQS_PLACER_WORDS) * sizeof(char *));       \
-			rqs_session_placer_words(path, argv, (exec)->placing);                                    \
-		}                                                                                                 \
+#define PREPARE(exec, look, option, program, argv, envp)                                                   \
+	do {                                                                                               \
+		(exec)->environment = (char **)(uintptr_t)(envp);                                          \
+		(exec)->placing = NULL;                                                                    \
+		if (!may_change(envp))                                                                     \
+			break;                                                                             \
+		(exec)->interpreter = LOOK(look);                                                          \
+		const char *library_ = rqs_session_library((exec)->interpreter);                           \
+		if (!rqs_session_in_environment(envp, library_)) {                                         \
+			(exec)->environment = alloca(rqs_session_environment_size(envp) * sizeof(char *)); \
+			rqs_session_environment(envp, library_, (exec)->environment,                       \
+						alloca(rqs_session_preload_size(envp, library_)));         \
+		}                                                                                          \
+		if (may_place((exec)->interpreter, argv)) {                                                \
+			(exec)->placing = alloca((count_of(argv) + 1 + RQS_PLACER_WORDS) * sizeof(char *)); \
+			rqs_session_placer_words(option, program, argv, (exec)->placing);                  \
+		}                                                                                          \
 	} while (0)
 
 /* Returns where there is no placer to execute, or it can't be: then the program itself is. */
@@ -212,7 +237,7 @@ RQS_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
 	struct exec exec;
 
-	PREPARE(&exec, rqs_interpreter_of(path), path, argv, envp);
+	PREPARE(&exec, of_path(path), "--path", path, argv, envp);
 	exec_begins();
 	execute_placer(&exec);
 	int result = RQS_REAL(execve)(path, argv, exec.environment);
@@ -220,15 +245,12 @@ RQS_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 	return result;
 }
 
-/* The process's own PATH, even where another goes to the program: as libc searches. */
-#define OF_COMMAND(file, path) rqs_interpreter_of_command(file, getenv("PATH"), path)
-
 RQS_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
 	char path[PATH_MAX];
 	struct exec exec;
 
-	PREPARE(&exec, OF_COMMAND(file, path), path, argv, envp);
+	PREPARE(&exec, of_command(file, path), "--path", path, argv, envp);
 	exec_begins();
 	execute_placer(&exec);
 	int result = RQS_REAL(execvpe)(file, argv, exec.environment);
@@ -236,24 +258,13 @@ RQS_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 	return result;
 }
 
-/* A descriptor that the exec closes isn't there for the placer. */
-static enum rqs_interpreter of_descriptor(int fd)
-{
-	enum rqs_interpreter interpreter = rqs_interpreter_of_descriptor(fd);
-
-	if (interpreter == RQS_INTERPRETER_STATIC_GO && rqs_sys2(SYS_fcntl, fd, F_GETFD) != 0)
-		return RQS_INTERPRETER_STATIC;
-	return interpreter;
-}
-
 RQS_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-	char path[RQS_DESCRIPTOR_PATH];
+	char number[RQS_DESCRIPTOR_NUMBER];
 	struct exec exec;
 
-	/* As it is called by fexecve itself. */
-	rqs_interpreter_name_descriptor(path, "/dev/fd/", fd);
-	PREPARE(&exec, of_descriptor(fd), path, argv, envp);
+	rqs_interpreter_print_descriptor(number, fd);
+	PREPARE(&exec, of_descriptor(fd), "--fd", number, argv, envp);
 	exec_begins();
 	execute_placer(&exec);
 	int result = RQS_REAL(fexecve)(fd, argv, exec.environment);
@@ -276,7 +287,7 @@ RQS_EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_
 {
 	struct exec exec;
 
-	PREPARE(&exec, rqs_interpreter_of(path), path, argv, envp);
+	PREPARE(&exec, of_path(path), "--path", path, argv, envp);
 	if (exec.placing && !RQS_REAL(posix_spawn)(pid, rqs_session.placer, actions, attributes, exec.placing,
 						   exec.environment))
 		return 0;
@@ -289,7 +300,7 @@ RQS_EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file
 	char path[PATH_MAX];
 	struct exec exec;
 
-	PREPARE(&exec, OF_COMMAND(file, path), path, argv, envp);
+	PREPARE(&exec, of_command(file, path), "--path", path, argv, envp);
 	if (exec.placing && !RQS_REAL(posix_spawn)(pid, rqs_session.placer, actions, attributes, exec.placing,
 						   exec.environment))
 		return 0;

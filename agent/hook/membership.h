@@ -61,10 +61,10 @@ size_t rqs_session_preload_size(char *const *envp, const char *library);
 void rqs_session_environment(char *const *envp, const char *library, char **to, char *preload);
 
 /*
- * The words that make the placer become a program: `to` has room for
- * RQS_PLACER_WORDS more pointers than argv, its NULL included. argv[0] is there.
+ * The words that make the placer become a program, told by "--path" or "--fd":
+ * `to` has room for RQS_PLACER_WORDS more pointers than argv, its NULL included.
  */
 #define RQS_PLACER_WORDS 5u
-void rqs_session_placer_words(const char *path, char *const *argv, char **to);
+void rqs_session_placer_words(const char *option, const char *program, char *const *argv, char **to);
 
 #endif

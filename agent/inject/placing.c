@@ -32,7 +32,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,15 +69,6 @@ static bool calls_are_survived(void)
 	rqs_sys5(SYS_prctl, PR_SET_PTRACER, 0, 0, 0, 0);
 	rqs_sys5(SYS_prctl, PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
 	return true;
-}
-
-/* Are children born into another pid namespace? The first of them would be its init, and take it along. */
-static bool children_are_elsewhere(void)
-{
-	struct stat own, children;
-
-	return stat("/proc/self/ns/pid", &own) || stat("/proc/self/ns/pid_for_children", &children) ||
-	       own.st_dev != children.st_dev || own.st_ino != children.st_ino;
 }
 
 /* ---- the session ---- */
@@ -198,8 +188,6 @@ static const char *obstacle(struct placing *p)
 		return "its system calls are filtered";
 	if (!join(p))
 		return "its recorder isn't reached";
-	if (children_are_elsewhere())
-		return "its children get a pid namespace of their own";
 	return NULL;
 }
 
@@ -218,18 +206,20 @@ static bool prepare(struct placing *p)
 	return false;
 }
 
-static int become(const char *path, char *const argv[], char *const envp[])
+static int become(const struct placing *p, char *const argv[], char *const envp[])
 {
-	return (int)rqs_sys3(SYS_execve, path, argv, envp);
+	if (p->options->file >= 0)
+		return (int)rqs_sys5(SYS_execveat, p->options->file, "", argv, envp, AT_EMPTY_PATH);
+	return (int)rqs_sys3(SYS_execve, p->options->path, argv, envp);
 }
 
 /* Some security modules refuse an exec because it is traced: then once more, without. */
-static int become_untraced(struct placing *p, const char *path, char *const argv[], char *const envp[])
+static int become_untraced(struct placing *p, char *const argv[], char *const envp[])
 {
 	say(p, RQS_TRACER_LET_GO);
 	hear(p);
 	leave(p);
-	return become(path, argv, envp);
+	return become(p, argv, envp);
 }
 
 static bool copy(char *to, size_t size, const char *from)
@@ -237,27 +227,27 @@ static bool copy(char *to, size_t size, const char *from)
 	return snprintf(to, size, "%s", from) < (int)size;
 }
 
-static bool fill_order(struct placing *p, const char *path)
+static bool fill_order(struct placing *p)
 {
 	p->order.pid = getpid();
 	p->order.why = p->options->why;
 	p->order.no_sched = p->options->no_sched;
 	/* The token's mark, if any, is of no interest there. */
 	return snprintf(p->order.token, sizeof(p->order.token), "%s", p->options->token) >= RQS_TOKEN_LENGTH &&
-	       copy(p->order.path, sizeof(p->order.path), path) &&
+	       copy(p->order.path, sizeof(p->order.path), p->options->path) &&
 	       copy(p->order.program, sizeof(p->order.program), p->options->program);
 }
 
-int rqs_place_exec(const struct rqs_placing *options, const char *path, char *const argv[], char *const envp[])
+int rqs_place_exec(const struct rqs_placing *options, char *const argv[], char *const envp[])
 {
 	static struct placing p = {.channel = -1, .order.region = -1};
 
 	p.options = options;
-	bool traced = fill_order(&p, path) && prepare(&p);
+	bool traced = fill_order(&p) && prepare(&p);
 	if (!traced)
 		leave(&p);
-	int error = become(path, argv, envp);
+	int error = become(&p, argv, envp);
 	if (traced)
-		error = become_untraced(&p, path, argv, envp);
+		error = become_untraced(&p, argv, envp);
 	return error;
 }

@@ -14,6 +14,8 @@
 #include <stdbool.h>
 
 struct rqs_placing {
+	const char *path;    /* of the program to become */
+	int file;            /* or this descriptor of it, by which path names it, as fexecve does; -1 none */
 	const char *token;   /* of the session, as in RQS_ENV_SESSION */
 	const char *tracer;  /* path of the program that has the tracer's command (tracer.h) and the collector's */
 	const char *program; /* path of the program that Go programs run to place code in those they start */
@@ -25,10 +27,10 @@ struct rqs_placing {
 #define RQS_ENV_NO_SCHED "REQSCOPE_NO_SCHED"
 
 /*
- * execve(path, argv, envp), hooked if that can be: in all other cases as if we
+ * Becomes the program, as execve does, hooked if that can be: in all other cases as if we
  * weren't there. Returns only where that failed, with -errno. The process must
  * have one thread. Takes 3 s at most, where all goes wrong.
  */
-int rqs_place_exec(const struct rqs_placing *placing, const char *path, char *const argv[], char *const envp[]);
+int rqs_place_exec(const struct rqs_placing *placing, char *const argv[], char *const envp[]);
 
 #endif

@@ -31,6 +31,8 @@ static int execute(const struct run *run, int unhooked)
 {
 	struct rqs_siblings siblings;
 	struct rqs_placing placing = {
+	    .path = run->path,
+	    .file = -1,
 	    .token = run->token,
 	    .tracer = siblings.program,
 	    .program = siblings.placer,
@@ -39,7 +41,7 @@ static int execute(const struct run *run, int unhooked)
 	};
 
 	if (run->kind == PROGRAM_STATIC && rqs_siblings_find(&siblings))
-		return -rqs_place_exec(&placing, run->path, run->command, environ);
+		return -rqs_place_exec(&placing, run->command, environ);
 	execvp(run->command[0], run->command);
 	return errno;
 }

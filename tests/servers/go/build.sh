@@ -50,10 +50,11 @@ server() {
 	"$go" build -trimpath -o "$out/$name" "$@"
 }
 
-for name in gin fiber echo chi nethttp micro; do
+for name in gin fiber echo chi nethttp micro mirror; do
 	server $name ./$name
 done
 server nethttp-stripped -ldflags='-s -w' ./nethttp
+server mirror-pie -buildmode=pie ./mirror
 server nethttp-pie -buildmode=pie ./nethttp
 server nethttp-pgo -pgo=goroutines.pgo ./nethttp
 export CGO_ENABLED=1
