@@ -146,9 +146,10 @@ static void set_costs(const struct rqs_drain *drain, const struct rqs_watched *w
 		row->alloc_count = clamp(record->alloc_count);
 		row->alloc_bytes = clamp(record->alloc_bytes);
 	}
+	if (record->flags & RQS_RECORD_HAS_CPU)
+		row->cpu_time = span_of(drain, record->cpu_ticks);
 	if (!(record->flags & RQS_RECORD_HAS_SCHED))
 		return;
-	row->cpu_time = span_of(drain, record->cpu_ticks);
 	row->sched_wait = span_of(drain, record->sched_ticks);
 	if (watched->measures & RQS_MEASURES_CHILDREN)
 		row->children_cpu_time = span_of(drain, record->children_ticks);

@@ -234,6 +234,9 @@ static bool commit(const struct rqs_call *call, uint32_t index, enum rqs_ending 
 	record->cpu_ticks = 0;
 	record->sched_ticks = 0;
 	record->children_ticks = 0;
+	record->gil_ticks = 0;
+	record->loop_ticks = 0;
+	record->recv_buffer_bytes = 0;
 	call->agent->meter->end(call, index, record);
 	rqs_copy(record->route, route, length);
 	worker->chunk_used += (uint32_t)size;

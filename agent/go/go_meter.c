@@ -161,7 +161,7 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 		record->cpu_ticks = running(goroutine, call->ticks) - meter->running;
 		record->sched_ticks = goroutine->runnable - meter->runnable;
 		record->children_ticks = children.ticks;
-		record->flags |= RQS_RECORD_HAS_SCHED;
+		record->flags |= RQS_RECORD_HAS_CPU | RQS_RECORD_HAS_SCHED;
 	}
 }
 

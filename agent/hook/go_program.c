@@ -246,6 +246,7 @@ static void remember(const struct rqs_patching_answer *answer, uint64_t bias)
 		.gc_pause_total = moved(at->gc_pause_total, bias),
 		.goroutines_all = moved(at->goroutines_all, bias),
 		.goroutines_free = moved(at->goroutines_free, bias),
+		.goroutines_bare = moved(at->goroutines_bare, bias),
 		.goroutines_system = moved(at->goroutines_system, bias),
 	};
 }

@@ -38,7 +38,7 @@
 #include <stdint.h>
 
 #define RQS_REGION_MAGIC 0x3152474552515352ull /* "RSQREGR1" */
-#define RQS_REGION_VERSION 2
+#define RQS_REGION_VERSION 3
 
 #define RQS_PROCESSES 4096u
 #define RQS_THREADS 32768u
@@ -137,7 +137,7 @@ struct rqs_process {
 	uint32_t flags;        /* RQS_PROCESS_*; written by the agent */
 	uint32_t parent;       /* pid */
 	uint32_t runtime;      /* enum rqs_runtime; may change once, when the runtime is loaded late */
-	uint32_t measures;     /* RQS_MEASURES_*; Go only */
+	uint32_t measures;     /* RQS_MEASURES_*; Go and Python; may still change after `ready` */
 	uint64_t start_ticks;  /* when it was claimed */
 	char version[32];      /* of the runtime, NUL-terminated, "" unknown */
 	/* Written with atomic adds by any thread of the process. */
@@ -148,7 +148,9 @@ struct rqs_process {
 	uint64_t unslotted;    /* requests that found no request slot: started and dropped at once */
 	uint64_t events[RQS_EVENT_COUNT];
 	uint64_t table; /* Go: index + 1 of its table of goroutines, 0 none; set before `ready` */
-	uint64_t reserved[8];
+	uint64_t after_count; /* Python: allocations for requests that had ended. Atomic adds */
+	uint64_t after_bytes;
+	uint64_t reserved[6];
 };
 _Static_assert(offsetof(struct rqs_process, version) == 40, "region layout");
 _Static_assert(offsetof(struct rqs_process, listeners) == 72, "region layout");
@@ -246,7 +248,11 @@ enum rqs_record_type {
 #define RQS_RECORD_HAS_FIRST 4u   /* first_out is measured: a response byte was sent */
 #define RQS_RECORD_HAS_LAST 8u    /* last_out is measured: the response is complete */
 #define RQS_RECORD_HAS_ALLOC 16u  /* alloc_* are measured */
-#define RQS_RECORD_HAS_SCHED 32u  /* cpu_ticks, sched_ticks and children_ticks are measured */
+#define RQS_RECORD_HAS_CPU 32u    /* cpu_ticks is measured */
+#define RQS_RECORD_HAS_SCHED 64u  /* sched_ticks and children_ticks are measured */
+#define RQS_RECORD_HAS_GIL 128u   /* gil_ticks is measured */
+#define RQS_RECORD_HAS_LOOP 256u  /* loop_ticks is measured */
+#define RQS_RECORD_HAS_RECV 512u  /* recv_buffer_bytes is measured */
 
 /* One finished request, as committed to a records chunk. Records are 8-byte aligned. */
 struct rqs_record {
@@ -270,9 +276,12 @@ struct rqs_record {
 	uint64_t cpu_ticks;      /* its own task on a CPU */
 	uint64_t sched_ticks;    /* its own task ready to run, and waiting for a CPU */
 	uint64_t children_ticks; /* the tasks that it started, on CPUs */
+	uint64_t gil_ticks;      /* waiting for the interpreter's lock */
+	uint64_t loop_ticks;     /* of queue_ns: readable, while the event loop did other things */
+	uint64_t recv_buffer_bytes; /* the server's receive buffers; alloc_bytes is without them */
 	char route[]; /* route_length bytes of template, padded with zeroes */
 };
-_Static_assert(offsetof(struct rqs_record, route) == 112, "region layout");
+_Static_assert(offsetof(struct rqs_record, route) == 136, "region layout");
 
 /*
  * The greeting. The agent connects, sends one rqs_hello; the collector answers

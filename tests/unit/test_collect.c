@@ -420,7 +420,7 @@ static void serve_as_go(struct fake_agent *agent)
 		uint32_t size = fake_fill(agent, record, 0, "/go");
 
 		fake_allocate(agent, 1024u * (unsigned)i, 500);
-		record->flags |= RQS_RECORD_HAS_ALLOC | RQS_RECORD_HAS_SCHED;
+		record->flags |= RQS_RECORD_HAS_ALLOC | RQS_RECORD_HAS_CPU | RQS_RECORD_HAS_SCHED;
 		record->alloc_bytes = 500;
 		record->alloc_count = 1;
 		record->cpu_ticks = agent->header->ticks_per_second / 1000;

@@ -453,7 +453,7 @@ static void goroutines_are_summed(void **state)
 
 static void with_sched(struct rqs_record *record)
 {
-	record->flags |= RQS_RECORD_HAS_SCHED;
+	record->flags |= RQS_RECORD_HAS_CPU | RQS_RECORD_HAS_SCHED;
 	record->cpu_ticks = 2000000;
 	record->sched_ticks = 31000000;
 	record->children_ticks = 7;
@@ -461,7 +461,7 @@ static void with_sched(struct rqs_record *record)
 
 static void with_impossible_sched(struct rqs_record *record)
 {
-	record->flags |= RQS_RECORD_HAS_SCHED;
+	record->flags |= RQS_RECORD_HAS_CPU | RQS_RECORD_HAS_SCHED;
 	record->cpu_ticks = record->sched_ticks = record->children_ticks = UINT64_MAX;
 }
 
