@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 PYTHON = HERE / "python"
 BUILD = HERE.parents[1] / "build"
 VENV_PYTHON = BUILD / "venv/bin/python"
+ON_PATH = (("PYTHONPATH", str(PYTHON)),)  # for servers that can't be told where the application is
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,49 @@ def gunicorn(application: str, *options: str, workers: int = 2) -> Recipe:
     return Recipe(command, VENV_PYTHON, workers)
 
 
-def uvicorn(*options: str, workers: int = 1) -> Recipe:
+def uvicorn(*options: str, workers: int = 1, application: str = "fastapi_app:app") -> Recipe:
     def command(at: Place) -> list:
         return [VENV_PYTHON, "-m", "uvicorn", "--host", "127.0.0.1", "--port", at.port, "--no-access-log",
-                "--app-dir", PYTHON, "--workers", at.workers, "--backlog", 1024, *options, "fastapi_app:app"]  # fmt: skip
+                "--app-dir", PYTHON, "--workers", at.workers, "--backlog", 1024, *options, application]  # fmt: skip
 
     return Recipe(command, VENV_PYTHON, workers)
+
+
+def hypercorn() -> Recipe:
+    """Without workers it serves in the first process."""
+
+    def command(at: Place) -> list:
+        return [VENV_PYTHON, "-m", "hypercorn", "--bind", f"127.0.0.1:{at.port}", "--workers", 0, "--backlog", 1024,
+                "fastapi_app:app"]  # fmt: skip
+
+    return Recipe(command, VENV_PYTHON, env=ON_PATH)
+
+
+def cheroot() -> Recipe:
+    def command(at: Place) -> list:
+        return [VENV_PYTHON, "-m", "cheroot", "--bind", f"127.0.0.1:{at.port}", "--threads", 10,
+                "--request-queue-size", 1024, "flask_app:app"]  # fmt: skip
+
+    return Recipe(command, VENV_PYTHON, env=ON_PATH)
+
+
+def waitress() -> Recipe:
+    def command(at: Place) -> list:
+        return [VENV_PYTHON, "-m", "waitress", f"--listen=127.0.0.1:{at.port}", "--threads=8", "--backlog=1024",
+                "flask_app:app"]  # fmt: skip
+
+    return Recipe(command, VENV_PYTHON, env=ON_PATH)
+
+
+def django_dev() -> Recipe:
+    def command(at: Place) -> list:
+        return [VENV_PYTHON, PYTHON / "django_app.py", "runserver", "--noreload", f"127.0.0.1:{at.port}"]
+
+    return Recipe(command, VENV_PYTHON)
+
+
+def in_venv(script: str) -> Recipe:
+    return Recipe(lambda at: [VENV_PYTHON, PYTHON / script, at.port], VENV_PYTHON)
 
 
 def express(script: str, workers: int) -> Recipe:
@@ -111,11 +149,20 @@ SERVERS = {
     "fastapi-uvloop": uvicorn(*UVLOOP),
     "fastapi-workers": uvicorn(*UVLOOP, workers=2),
     "fastapi-gunicorn": gunicorn("fastapi_app:app", "--worker-class", "uvicorn_worker.UvicornWorker"),
+    "fastapi-gunicorn-asgi": gunicorn("fastapi_app:app", "--worker-class", "asgi"),
+    "fastapi-hypercorn": hypercorn(),
+    "aiohttp": in_venv("aiohttp_app.py"),
+    "tornado": in_venv("tornado_app.py"),
     "flask-sync": gunicorn("flask_app:app"),
     "flask-gthread": gunicorn("flask_app:app", "--threads", "4", "--keep-alive", "30"),
+    "flask-gevent": gunicorn("flask_app:app", "--worker-class", "gevent", "--keep-alive", "30"),
+    "flask-cheroot": cheroot(),
+    "flask-waitress": waitress(),
     "flask-dev": flask_dev(),
     "django-sync": gunicorn("django_app:application"),
     "django-gthread": gunicorn("django_app:application", "--threads", "4", "--keep-alive", "30"),
+    "django-asgi": uvicorn(*ASYNCIO, application="django_async:application"),
+    "django-dev": django_dev(),
     "express": express("express_app.js", 1),
     "express-cluster": express("express_cluster.js", 2),
     "nginx": nginx(),

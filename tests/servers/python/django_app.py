@@ -1,17 +1,24 @@
-"""The Django test server: settings, views and the WSGI application in one file."""
+"""The Django test server: settings, views and the WSGI application in one file; by itself, Django's development server.
+
+Usage: django_app.py runserver --noreload 127.0.0.1:PORT
+"""
 
 import itertools
 import os
 import time
 
 import requests
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
+from django.core.management import execute_from_command_line
 from django.core.wsgi import get_wsgi_application
-from django.http import HttpResponse, HttpResponseNotFound, JsonResponse
+from django.http import HttpResponse, HttpResponseNotFound, JsonResponse, StreamingHttpResponse
 from django.urls import path
+from django.utils.decorators import sync_and_async_middleware
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
+import works
 from payload import allocate, user
 
 COUNT_PATH = "/__count"
@@ -32,13 +39,14 @@ settings.configure(
 served = itertools.count()  # next() is atomic, so threads need no lock
 
 
+@sync_and_async_middleware
 def counter(get_response):
     def middleware(request):
         if request.path != COUNT_PATH:
             next(served)
-        return get_response(request)
+        return get_response(request)  # a coroutine where there is a loop, which the caller awaits
 
-    return middleware
+    return markcoroutinefunction(middleware) if iscoroutinefunction(get_response) else middleware
 
 
 @require_GET
@@ -80,6 +88,39 @@ def echo(request):
     return HttpResponse(request.body, content_type=request.content_type or "application/octet-stream")
 
 
+def add_work(work):
+    return lambda request: JsonResponse(work(**works.numbers(request.META["QUERY_STRING"])))
+
+
+async def async_(request):
+    """Under WSGI asgiref runs a loop for it."""
+    return JsonResponse(await works.in_halves_async(works.PART))
+
+
+@require_GET
+def stream(request):
+    return StreamingHttpResponse(works.chunks(), content_type="text/plain")
+
+
+class Afterwards(JsonResponse):
+    """Does something when the server closes it: all of it is sent then."""
+
+    def close(self):
+        super().close()
+        works.in_halves(works.PART)
+
+
+@require_GET
+def background(request):
+    return Afterwards({"objects": 0})
+
+
+@require_GET
+def error(request):
+    works.in_halves(works.PART)
+    raise RuntimeError("on purpose")
+
+
 @require_GET
 def count(request):
     return JsonResponse({"count": served.__reduce__()[1][0]})
@@ -92,7 +133,15 @@ urlpatterns = [
     path("sleep", sleep),
     path("db", db),
     path("echo", echo),
+    path("async", async_),
+    path("stream", stream),
+    path("background", background),
+    path("error", error),
     path(COUNT_PATH[1:], count),
+    *(path(name[1:], add_work(work)) for name, work in works.SYNC.items()),
 ]
 
-application = get_wsgi_application()
+if __name__ == "__main__":
+    execute_from_command_line()
+else:
+    application = get_wsgi_application()

@@ -5,8 +5,10 @@ import os
 from contextlib import asynccontextmanager
 
 import httpx
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
 
+import works
 from payload import allocate, user
 
 COUNT_PATH = "/__count"
@@ -77,6 +79,39 @@ async def db(ms: int = 0):
 async def echo(request: Request):
     body = await request.body()
     return Response(body, media_type=request.headers.get("content-type", "application/octet-stream"))
+
+
+def add_work(path, work):
+    @app.get(path)
+    async def endpoint(request: Request):
+        return await work(**works.numbers(request.url.query))
+
+
+for path, work in works.ASYNC.items():
+    add_work(path, work)
+
+
+@app.get("/sync")
+def sync():
+    """In anyio's thread pool."""
+    return works.in_halves(works.PART)
+
+
+@app.get("/stream")
+async def stream():
+    return StreamingResponse(works.chunks_async(), media_type="text/plain")
+
+
+@app.get("/background")
+async def background(tasks: BackgroundTasks):
+    tasks.add_task(works.in_halves_async, works.PART)
+    return {"objects": 0}
+
+
+@app.get("/error")
+async def error():
+    await works.in_halves_async(works.PART)
+    raise RuntimeError("on purpose")
 
 
 @app.get(COUNT_PATH)

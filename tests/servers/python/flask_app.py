@@ -7,6 +7,7 @@ import time
 import requests
 from flask import Flask, Response, abort, jsonify, request
 
+import works
 from payload import allocate, user
 
 COUNT_PATH = "/__count"
@@ -58,6 +59,35 @@ def db():
 @app.post("/echo")
 def echo():
     return Response(request.get_data(), mimetype=request.mimetype or "application/octet-stream")
+
+
+for path, work in works.SYNC.items():
+    app.add_url_rule(path, path[1:], lambda work=work: jsonify(work(**works.numbers(request.query_string.decode()))))
+
+
+@app.get("/async")
+async def async_():
+    """asgiref runs a loop for it."""
+    return jsonify(await works.in_halves_async(works.PART))
+
+
+@app.get("/stream")
+def stream():
+    return Response(works.chunks(), mimetype="text/plain")
+
+
+@app.get("/background")
+def background():
+    """When the server closes the response, all of it is sent."""
+    response = jsonify(objects=0)
+    response.call_on_close(lambda: works.in_halves(works.PART))
+    return response
+
+
+@app.get("/error")
+def error():
+    works.in_halves(works.PART)
+    raise RuntimeError("on purpose")
 
 
 @app.get(COUNT_PATH)

@@ -5,13 +5,16 @@ One side of `make demo`, and the upstream that the other test servers' /db calls
 Usage: stdlib_asyncio.py PORT
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os
 import sys
 from http import HTTPStatus
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
+import works
 from payload import allocate, user
 
 UPSTREAM_PORT = int(os.environ.get("UPSTREAM", "9"))
@@ -32,7 +35,7 @@ async def route(method: str, target: str, body: bytes) -> tuple[int, bytes]:
     """The status and the body that answer one request."""
     global served
     url = urlsplit(target)
-    query = {key: int(values[0]) for key, values in parse_qs(url.query).items()}
+    query = works.numbers(url.query)
     if url.path == "/__count":
         return as_json(200, {"count": served})
     served += 1
@@ -52,7 +55,29 @@ async def route(method: str, target: str, body: bytes) -> tuple[int, bytes]:
             return as_json(200, {"row": await upstream_row(query.get("ms", 0))})
         except OSError:
             return as_json(502, {"error": "no upstream"})
+    if url.path == "/background":
+        return as_json(200, {"objects": 0})
+    if url.path in works.ASYNC:
+        return as_json(200, await works.ASYNC[url.path](**query))
+    if url.path == "/error":
+        await works.in_halves_async(works.PART)
+        raise RuntimeError("on purpose")
     return as_json(404, {"error": "not found"})
+
+
+async def answer_or_failure(method: str, target: str, body: bytes) -> tuple[int, bytes]:
+    try:
+        return await route(method, target, body)
+    except RuntimeError:
+        return as_json(500, {"error": "failed"})
+
+
+async def send_stream(writer: asyncio.StreamWriter):
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
+    async for chunk in works.chunks_async():
+        writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
 
 
 def as_json(status: int, value) -> tuple[int, bytes]:
@@ -71,7 +96,10 @@ async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamW
         while True:
             method, target, headers = parse_head(await reader.readuntil(b"\r\n\r\n"))
             body = await reader.readexactly(int(headers.get("content-length", 0)))
-            status, answer = await route(method, target, body)
+            if target == "/stream":
+                await send_stream(writer)
+                continue
+            status, answer = await answer_or_failure(method, target, body)
             close = headers.get("connection", "").lower() == "close"
             writer.write(
                 f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
@@ -79,6 +107,8 @@ async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamW
                 f"{'Connection: close' + chr(13) + chr(10) if close else ''}\r\n".encode() + answer
             )
             await writer.drain()
+            if target == "/background":
+                await works.in_halves_async(works.PART)
             if close:
                 break
     except (asyncio.IncompleteReadError, ConnectionError):

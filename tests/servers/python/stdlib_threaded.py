@@ -10,8 +10,9 @@ import os
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
+import works
 from payload import allocate, user
 
 UPSTREAM_PORT = int(os.environ.get("UPSTREAM", "9"))
@@ -33,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         url = urlsplit(self.path)
-        query = {key: int(values[0]) for key, values in parse_qs(url.query).items()}
+        query = works.numbers(url.query)
         if url.path == "/__count":
             return self.answer(200, {"count": served.__reduce__()[1][0]})
         next(served)
@@ -51,6 +52,15 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(200, {"row": upstream_row(query.get("ms", 0))})
             except OSError:
                 return self.answer(502, {"error": "no upstream"})
+        if url.path in works.SYNC:
+            return self.answer(200, works.SYNC[url.path](**query))
+        if url.path == "/stream":
+            return self.stream()
+        if url.path == "/background":
+            self.answer(200, {"objects": 0})
+            return works.in_halves(works.PART)
+        if url.path == "/error":
+            return self.fail()
         return self.answer(404, {"error": "not found"})
 
     def do_POST(self):
@@ -59,6 +69,22 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/echo":
             return self.send(200, body, self.headers.get("Content-Type", "application/octet-stream"))
         return self.answer(404, {"error": "not found"})
+
+    def stream(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for chunk in works.chunks():
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def fail(self):
+        try:
+            works.in_halves(works.PART)
+            raise RuntimeError("on purpose")
+        except RuntimeError:
+            self.answer(500, {"error": "failed"})
 
     def answer(self, status, value):
         self.send(status, json.dumps(value).encode(), "application/json")

@@ -1,0 +1,261 @@
+"""What the handlers of all Python test servers do, so that the servers differ in nothing but how they run it.
+
+A work takes the whole numbers of the query (`ms`, `kb`) as keywords, and returns what is answered as JSON. Those of SYNC
+run on the thread that serves the request, those of ASYNC in its task. Their memory is known: a request for /small asks
+CPython for SMALL bytes more than one for /empty, and each of the others for PART bytes more, in blocks that nothing recycles.
+
+/stream, /background and /error depend on the server: its file has them, and does PART bytes in each, too.
+
+Runs on Python 3.8 and later, without any package.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import sys
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+SMALL, BIG, PART = 10_000, 500_000, 100_000
+PIECES = 4  # subtasks, or chunks of a stream
+MOMENT = 0.001  # seconds, long enough to let all other requests in between
+
+HEADER = sys.getsizeof(b"")
+SLOT = 8  # bytes, of each object's place in the list
+BLOCKS = (300, 400, 600, 1168)  # bytes; pymalloc has those up to 512, malloc the others
+UNIT = sum(BLOCKS) + len(BLOCKS) * SLOT  # 2,500
+
+
+def numbers(query: str) -> dict[str, int]:
+    return {name: int(value) for name, value in parse_qsl(query)}
+
+
+def hold(size: int) -> list:
+    """A list that takes size bytes in all with its objects. It doesn't grow: that would take some more."""
+    objects = [None] * (size // UNIT * len(BLOCKS))
+    for at in range(len(objects)):
+        objects[at] = bytes(BLOCKS[at % len(BLOCKS)] - HEADER)
+    return objects
+
+
+def held(*lists: list) -> dict:
+    return {"objects": sum(map(len, lists))}
+
+
+# ---- on a thread ----
+
+
+def in_halves(size: int) -> dict:
+    """Half before a wait in which other threads, or greenlets, come to run, and half after it."""
+    first = hold(size // 2)
+    time.sleep(MOMENT)
+    return held(first, hold(size // 2))
+
+
+def in_a_thread(**_) -> dict:
+    """A thread that nobody tells whose it is."""
+    thread = threading.Thread(target=in_halves, args=(PART,))
+    thread.start()
+    thread.join()
+    return {"objects": 0}
+
+
+def peak(**_) -> dict:
+    """A megabyte ten times, one after the other."""
+    for _ in range(10):
+        block = bytearray(1_000_000)
+        del block
+    return {"objects": 0}
+
+
+def traced(**_) -> dict:
+    """What tracemalloc says that each size takes."""
+    tracemalloc.start()
+    try:
+        return {str(size): traced_size(size) for size in (SMALL, PART, BIG)}
+    finally:
+        tracemalloc.stop()
+
+
+def traced_size(size: int) -> int:
+    before = tracemalloc.get_traced_memory()[0]
+    first, second = hold(size // 2), hold(size // 2)
+    traced = tracemalloc.get_traced_memory()[0] - before
+    del first, second
+    return traced
+
+
+def spin(ms=1) -> dict:
+    """Runs for that long, and says what the thread itself sees: seconds in all, on a CPU, waiting for one, and for the GIL."""
+    wall, cpu, run_delay = time.monotonic(), time.thread_time(), waited_for_cpu()
+    while time.monotonic() - wall < ms / 1000:
+        pass
+    wall, cpu, run_delay = time.monotonic() - wall, time.thread_time() - cpu, waited_for_cpu() - run_delay
+    return {"wall": wall, "cpu": cpu, "run_delay": run_delay, "gil_wait": wall - cpu - run_delay}
+
+
+def waited_for_cpu() -> float:
+    """Seconds that this thread was ready to run and didn't, by the kernel's account."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+
+
+def contended(ms=1) -> dict:
+    """spin beside three threads that spin as long."""
+    others = [threading.Thread(target=spin, args=(ms,)) for _ in range(3)]
+    for thread in others:
+        thread.start()
+    seen = spin(ms)
+    for thread in others:
+        thread.join()
+    return seen
+
+
+def interpreter(**_) -> dict:
+    """What an application can observe of the interpreter it runs in."""
+    return {
+        "modules": sorted(sys.modules),
+        "path": sys.path,
+        "finders": [repr(finder) for finder in sys.meta_path],
+        "hooks": [repr(sys.gettrace()), repr(sys.getprofile()), repr(sys.excepthook), repr(threading.gettrace())],
+        "gc": [*gc.get_threshold(), len(gc.callbacks), gc.isenabled()],
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "variables": sorted(variable.name for variable in contextvars.copy_context()),
+        "flags": repr(sys.flags),
+        "tracing": tracemalloc.is_tracing(),
+        "switch_interval": sys.getswitchinterval(),
+    }
+
+
+ANYWHERE = {
+    "/peak": peak,
+    "/spin": spin,
+    "/contended": contended,
+    "/traced": traced,
+    "/interpreter": interpreter,
+}
+
+SYNC = {
+    "/empty": lambda **_: in_halves(0),
+    "/small": lambda **_: in_halves(SMALL),
+    "/big": lambda **_: in_halves(BIG),
+    "/thread": in_a_thread,
+    **ANYWHERE,
+}
+
+
+def chunks():
+    """The chunks of a stream, PART bytes held at each."""
+    for number in range(PIECES):
+        objects = hold(PART // PIECES)
+        time.sleep(MOMENT)
+        yield f"{len(objects)}\n".encode()
+
+
+# ---- in a task ----
+
+
+async def in_halves_async(size: int) -> dict:
+    """Half before an await in which other requests come to run, and half after it."""
+    first = hold(size // 2)
+    await asyncio.sleep(MOMENT)
+    return held(first, hold(size // 2))
+
+
+async def gathered(**_) -> dict:
+    parts = await asyncio.gather(*(in_halves_async(PART // PIECES) for _ in range(PIECES)))
+    return {"objects": sum(part["objects"] for part in parts)}
+
+
+async def nested(**_) -> dict:
+    """A task of a task of a task."""
+
+    async def deeper(levels: int):
+        return await asyncio.create_task(deeper(levels - 1)) if levels else await in_halves_async(PART)
+
+    return await deeper(3)
+
+
+async def to_thread(**_) -> dict:
+    """A pool's thread, with the request's context."""
+    return await asyncio.to_thread(in_halves, PART)
+
+
+async def executor(**_) -> dict:
+    """A pool's thread, without it."""
+    return await asyncio.get_running_loop().run_in_executor(None, in_halves, PART)
+
+
+async def queued(**_) -> dict:
+    """A task that was there before the request: what it does is nobody's, though it does it for this one."""
+    answer = asyncio.get_running_loop().create_future()
+    await worker_queue().put(answer)
+    return await answer
+
+
+_queue: asyncio.Queue | None = None
+_tasks: set[asyncio.Task] = set()  # a loop keeps none alive
+
+
+def keep(task: asyncio.Task):
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+def worker_queue() -> asyncio.Queue:
+    global _queue
+    if _queue is None:
+        _queue = asyncio.Queue()
+        contextvars.Context().run(lambda: keep(asyncio.get_running_loop().create_task(_work(_queue))))
+    return _queue
+
+
+async def _work(queue: asyncio.Queue):
+    while True:
+        answer = await queue.get()
+        answer.set_result(held(hold(PART)))
+
+
+async def late(**_) -> dict:
+    """A task that outlives its request."""
+    keep(asyncio.create_task(after_a_while()))
+    return {"objects": 0}
+
+
+async def after_a_while() -> dict:
+    await asyncio.sleep(100 * MOMENT)
+    return held(hold(PART))
+
+
+def on_loop(work):
+    """A work that blocks the loop."""
+
+    async def run(**how) -> dict:
+        return work(**how)
+
+    return run
+
+
+ASYNC = {
+    "/empty": lambda **_: in_halves_async(0),
+    "/small": lambda **_: in_halves_async(SMALL),
+    "/big": lambda **_: in_halves_async(BIG),
+    "/gather": gathered,
+    "/nested": nested,
+    "/to_thread": to_thread,
+    "/executor": executor,
+    "/queued": queued,
+    "/late": late,
+    **{path: on_loop(work) for path, work in ANYWHERE.items()},
+}
+
+
+async def chunks_async():
+    for number in range(PIECES):
+        objects = hold(PART // PIECES)
+        await asyncio.sleep(MOMENT)
+        yield f"{len(objects)}\n".encode()
