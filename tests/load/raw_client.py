@@ -98,7 +98,12 @@ class Connection:
         part, _, self.buffer = self.buffer.partition(mark)
         return part
 
-    def _exactly(self, count: int) -> bytes:
+    def upgrade(self, request: bytes) -> int:
+        """Sends a request and reads the head of its answer, interim or final; what follows is no HTTP."""
+        self.send(request)
+        return self._head()[0]
+
+    def exactly(self, count: int) -> bytes:
         while len(self.buffer) < count:
             if not self._more():
                 raise ConnectionError("closed inside a response")
@@ -114,12 +119,12 @@ class Connection:
         if "chunked" in headers.get("transfer-encoding", ""):
             parts = []
             while size := int(self._until(b"\r\n").split(b";")[0], 16):
-                parts.append(self._exactly(size))
+                parts.append(self.exactly(size))
                 self._until(b"\r\n")
             self._until(b"\r\n")
             return b"".join(parts)
         if "content-length" in headers:
-            return self._exactly(int(headers["content-length"]))
+            return self.exactly(int(headers["content-length"]))
         while self._more():
             pass
         body, self.buffer = self.buffer, b""

@@ -169,6 +169,7 @@ SERVERS = {
     **{name: built(name) for name in ("gin", "fiber", "echo", "chi", "nethttp")},
     **{f"nethttp-{kind}": built(f"nethttp-{kind}", PLUGIN=str(BUILD / "servers/plugin.so")) for kind in GO_BUILDS},
     **{f"nethttp-{version}": built(f"nethttp-{version}") for version in GO_VERSIONS},
+    "fiber-prefork": built("fiber", PREFORK="1"),
     "httpd": built("httpd"),
     "httpd-musl": built("httpd-musl"),
 }

@@ -17,6 +17,9 @@ LIBRARY = BUILD / "libreqscope.so"
 
 MODES = ("run", "preload")
 
+# Go's servers are static programs: no library can be preloaded to them.
+GO = ("nethttp", "gin", "echo", "chi", "fiber")
+
 # A client has the last byte before the server's own call returns, and a record is written after that. Who ends a server
 # in between finds the request unfinished, as he should; tests that don't want that wait this long.
 SETTLE = 0.2
@@ -32,10 +35,11 @@ def preload_env(trace: Path | None = None) -> dict:
 
 
 @contextmanager
-def recorded(name: str, trace: Path, mode: str, **options):
+def recorded(name: str, trace: Path, mode: str, *, run_options=(), env=None, **options):
     """A test server recorded into trace, by the launcher or by LD_PRELOAD alone."""
-    how = {"wrap": run_prefix(trace)} if mode == "run" else {"env": preload_env(trace)}
-    with Server(name, **how, **options) as server:
+    wrap = run_prefix(trace, *run_options) if mode == "run" else ()
+    env = {**(preload_env(trace) if mode == "preload" else {}), **(env or {})}
+    with Server(name, wrap=wrap, env=env, **options) as server:
         yield server
         if server.process.poll() is None:
             time.sleep(SETTLE)

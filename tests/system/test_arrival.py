@@ -11,7 +11,7 @@ from raw_client import Connection
 from recording import ended_trace, recorded, report
 from serve import wait_until
 
-SERVERS = ("httpd", "nginx", "flask-gthread", "fastapi-asyncio", "fastapi-uvloop", "express")
+SERVERS = ("httpd", "nginx", "flask-gthread", "fastapi-asyncio", "fastapi-uvloop", "express", "nethttp", "gin", "fiber")
 
 
 def state(pid: int) -> str:

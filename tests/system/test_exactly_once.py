@@ -6,7 +6,7 @@ import subprocess
 
 import load
 import pytest
-from recording import assert_balanced, ended_trace, recorded, report, route_counts, status_counts
+from recording import GO, MODES, assert_balanced, ended_trace, recorded, report, route_counts, status_counts
 
 SERVERS = (
     "nginx",
@@ -26,7 +26,11 @@ PATHS = ("/json", "/users/7", "/users/0", "/json")
 GETS, POSTS = 2000, 200
 
 
-@pytest.mark.parametrize("name", SERVERS)
+def in_modes(names) -> list[tuple[str, str]]:
+    return [(name, mode) for name in names for mode in MODES] + [(name, "run") for name in GO]
+
+
+@pytest.mark.parametrize("name, mode", in_modes(SERVERS))
 def test_fixed_count(name, mode, trace, tmp_path):
     body = tmp_path / "body"
     body.write_bytes(b"x" * 3000)
@@ -46,7 +50,7 @@ def test_fixed_count(name, mode, trace, tmp_path):
     assert route_counts(seen) == {("GET", "/json"): GETS // 2, ("GET", "/users/{}"): GETS // 2, ("POST", "/echo"): POSTS}
 
 
-@pytest.mark.parametrize("name", ("nginx", "flask-sync", "flask-gthread", "fastapi-uvloop", "express"))
+@pytest.mark.parametrize("name, mode", in_modes(("nginx", "flask-sync", "flask-gthread", "fastapi-uvloop", "express")))
 def test_kill_under_load(name, mode, trace, tmp_path):
     """kill -9 of all server processes at once: what was committed stays, and what was open is counted as such."""
     log = tmp_path / "rows"

@@ -41,7 +41,7 @@ def test_one_connection(name, mode, trace):
     assert arrivals_outside(seen, seen.requests, rows) == []
 
 
-@pytest.mark.parametrize("name", ("nginx", "flask-gthread", "fastapi-uvloop", "express"))
+@pytest.mark.parametrize("name", ("nginx", "flask-gthread", "fastapi-uvloop", "express", "nethttp", "gin", "fiber"))
 def test_several_connections(name, trace, tmp_path):
     """Four clients at once, each with a route of its own, so that rows still join one by one."""
     with recorded(name, trace, "run", upstream=name == "nginx") as server:
@@ -56,7 +56,7 @@ def test_several_connections(name, trace, tmp_path):
         assert too_long(requests, load.parse_rows(tmp_path / f"rows{number}")) == []
 
 
-@pytest.mark.parametrize("name", ("threaded", "asyncio", "express"))
+@pytest.mark.parametrize("name", ("threaded", "asyncio", "express", "nethttp", "fiber"))
 def test_latency_covers_the_handler(name, trace):
     """The other bound: a handler that waits is not shorter than its wait."""
     with recorded(name, trace, "run") as server:

@@ -6,10 +6,10 @@ import time
 import pytest
 import raw_client
 from raw_client import Connection
-from recording import SETTLE, assert_balanced, ended_trace, recorded
+from recording import GO, SETTLE, assert_balanced, ended_trace, recorded
 from serve import wait_until
 
-FULL_SERVERS = ("nginx", "fastapi-asyncio", "fastapi-uvloop", "express", "flask-gthread")
+FULL_SERVERS = ("nginx", "fastapi-asyncio", "fastapi-uvloop", "express", "flask-gthread", *GO)
 
 
 def shapes(requests) -> list:
@@ -34,7 +34,7 @@ def test_odd_requests(name, trace):
     assert_balanced(seen.totals["completeness"])
 
 
-@pytest.mark.parametrize("name", ("nginx", "fastapi-uvloop", "express"))
+@pytest.mark.parametrize("name", ("nginx", "fastapi-uvloop", "express", *GO))
 def test_chunked_body(name, trace):
     """The body's end is found in its framing: the next request on the connection is one of its own."""
     request = raw_client.post_chunked("/echo", [b"GET /not/a/request HTTP/1.1\r\n\r\n", b"b" * 5000])
@@ -46,7 +46,7 @@ def test_chunked_body(name, trace):
     assert shapes(ended_trace(trace).requests) == [("POST", "/echo", 200), ("GET", "/json", 200)]
 
 
-@pytest.mark.parametrize("name", ("nginx", "express", "flask-gthread"))
+@pytest.mark.parametrize("name", ("nginx", "express", "flask-gthread", "nethttp", "fiber"))
 def test_head_has_no_body(name, trace):
     with recorded(name, trace, "run") as server, Connection(server.port) as client:
         client.exchange(raw_client.get("/json", method="HEAD"), method="HEAD")
@@ -56,7 +56,7 @@ def test_head_has_no_body(name, trace):
     assert seen[0].values["response_bytes"] < seen[1].values["response_bytes"]
 
 
-@pytest.mark.parametrize("name", ("nginx", "threaded", "asyncio", "express"))
+@pytest.mark.parametrize("name", ("nginx", "threaded", "asyncio", "express", "nethttp", "fiber"))
 def test_bytes_are_those_on_the_wire(name, trace):
     request = raw_client.get("/users/7", "X-Padding: " + "p" * 300)
     with recorded(name, trace, "run") as server, Connection(server.port) as client:
@@ -74,7 +74,7 @@ def read_all(client: Connection) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("name", ("threaded", "asyncio", "express", "nginx"))
+@pytest.mark.parametrize("name", ("threaded", "asyncio", "express", "nginx", *GO))
 def test_a_broken_off_body_is_aborted(name, trace):
     with recorded(name, trace, "run", upstream=name == "nginx") as server:
         with Connection(server.port) as client:
@@ -89,7 +89,7 @@ def test_a_broken_off_body_is_aborted(name, trace):
     assert len(seen.requests) == 2
 
 
-@pytest.mark.parametrize("name", ("nginx", "threaded", "asyncio"))
+@pytest.mark.parametrize("name", ("nginx", "threaded", "asyncio", "nethttp", "fiber"))
 def test_a_connection_without_a_byte_counts_nothing(name, trace):
     with recorded(name, trace, "run") as server:
         for _ in range(20):
@@ -100,7 +100,7 @@ def test_a_connection_without_a_byte_counts_nothing(name, trace):
     assert totals["completeness"]["started"] == totals["completeness"]["finished"] == 1
 
 
-@pytest.mark.parametrize("name", ("threaded", "asyncio"))
+@pytest.mark.parametrize("name", ("threaded", "asyncio", "nethttp", "fiber"))
 def test_what_is_no_http_is_given_up(name, trace):
     """A TLS hello: counted once for its connection, and recorded as nothing else."""
     hello = bytes.fromhex("16030100c8010000c40303") + bytes(200)
@@ -114,9 +114,10 @@ def test_what_is_no_http_is_given_up(name, trace):
     assert (completeness["finished"], completeness["given_up"]) == (1, 1)
 
 
-def test_an_open_request_is_unfinished(trace):
+@pytest.mark.parametrize("name", ("asyncio", "nethttp", "fiber"))
+def test_an_open_request_is_unfinished(name, trace):
     """Counted while the server is killed in the middle of it."""
-    with recorded("asyncio", trace, "run") as server, Connection(server.port) as client:
+    with recorded(name, trace, "run") as server, Connection(server.port) as client:
         client.exchange(raw_client.get("/json"))
         client.send(raw_client.get("/sleep?ms=60000"))
         wait_until(lambda: served_count(server.port) == 2, 10, "the request to be read")
@@ -132,11 +133,12 @@ def served_count(port: int) -> int:
         return int(client.exchange(raw_client.get("/__count")).body.split(b":")[1].rstrip(b"}"))
 
 
-def test_expect_continue(trace):
+@pytest.mark.parametrize("name", ("fastapi-asyncio", "nethttp"))
+def test_expect_continue(name, trace):
     """The interim response is not the answer: the handler's time ends with the final one, and the bytes of both count."""
     body = b"x" * 1000
     head = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
-    with recorded("fastapi-asyncio", trace, "run") as server:
+    with recorded(name, trace, "run") as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
             client.sendall(head)
             interim = client.recv(1000)

@@ -50,7 +50,7 @@ server() {
 	"$go" build -trimpath -o "$out/$name" "$@"
 }
 
-for name in gin fiber echo chi nethttp micro mirror; do
+for name in gin fiber echo chi nethttp micro mirror hostile; do
 	server $name ./$name
 done
 server nethttp-stripped -ldflags='-s -w' ./nethttp

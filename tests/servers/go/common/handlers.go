@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"runtime"
+	cpuprofile "runtime/pprof"
 	"strconv"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ var Handlers = map[string]http.HandlerFunc{
 	"/nothing":             func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) },
 	"/memstats":            func(w http.ResponseWriter, r *http.Request) { Answer(w, 200, ReadFigures()) },
 	"/allocs":              allocsHandler,
+	"/profile":             profileHandler,
 	"/debug/pprof/profile": pprof.Profile,
 	"/debug/pprof/trace":   pprof.Trace,
 }
@@ -49,6 +51,18 @@ func streamHandler(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
 		time.Sleep(time.Duration(Number(r, "ms")) * time.Millisecond)
 	}
+}
+
+// profileHandler answers a CPU profile of ms milliseconds, sampled each millisecond.
+func profileHandler(w http.ResponseWriter, r *http.Request) {
+	// StartCPUProfile leaves a rate that was set before alone, with a word on stderr.
+	runtime.SetCPUProfileRate(1000)
+	if err := cpuprofile.StartCPUProfile(w); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	time.Sleep(time.Duration(Number(r, "ms")) * time.Millisecond)
+	cpuprofile.StopCPUProfile()
 }
 
 // Figures are the runtime's own of this process.

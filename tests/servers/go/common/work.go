@@ -19,6 +19,7 @@ var Works = []Work{
 	{"/slices/a", "k", Slices}, // two routes of one handler, to be told apart in one load
 	{"/slices/b", "k", Slices},
 	{"/children", "k", Children},
+	{"/children/spin", "ms", SpinningChildren},
 	{"/nested", "k", Nested},
 	{"/late", "ms", Late},
 	{"/pool", "k", Pool},
@@ -128,6 +129,19 @@ func Spin(ms int) {
 		}
 		runtime.Gosched()
 	}
+}
+
+// SpinningChildren starts two goroutines that each keep a CPU busy for ms milliseconds, and waits for them.
+func SpinningChildren(ms int) {
+	var all sync.WaitGroup
+	all.Add(2)
+	for i := 0; i < 2; i++ {
+		go func() {
+			Spin(ms)
+			all.Done()
+		}()
+	}
+	all.Wait()
 }
 
 var nobody *User
