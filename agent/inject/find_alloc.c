@@ -13,7 +13,7 @@
 #include "inject/search.h"
 #include "inject/walk.h"
 
-#include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,18 +71,24 @@ static const char *passes_on_to(const struct rqs_search *search, const struct rq
 	return walk.failed ? "code that isn't understood" : NULL;
 }
 
-static void use_whole(struct rqs_search *search)
+static int use(struct rqs_plan *plan, const struct rqs_site *sites, size_t count)
+{
+	if (!rqs_sites_add(plan, sites, count))
+		return -ENOMEM;
+	plan->measures |= RQS_MEASURES_ALLOC;
+	return 0;
+}
+
+static int use_whole(struct rqs_search *search)
 {
 	struct rqs_plan *plan = search->plan;
 	struct rqs_site site;
 	const struct rqs_go_function *function = rqs_search_function(search, WHOLE);
 
-	if (!function || !rqs_stack_check(function) || !rqs_site_at_entry(&site, RQS_SITE_ALLOC, function))
-		RQS_SAY(plan->why_no_alloc, "%s isn't as expected", WHOLE);
-	else if (!rqs_sites_add(plan, &site, 1))
-		RQS_SAY(plan->why_no_alloc, "memory is short");
-	else
-		plan->measures |= RQS_MEASURES_ALLOC;
+	if (function && rqs_stack_check(function) && rqs_site_at_entry(&site, RQS_SITE_ALLOC, function))
+		return use(plan, &site, 1);
+	RQS_SAY(plan->why_no_alloc, "%s isn't as expected", WHOLE);
+	return 0;
 }
 
 /* Describes one function of the set, or says why it can't be in it. */
@@ -104,47 +110,50 @@ static bool describe_leaf(const struct rqs_search *search, const struct rqs_go_f
 	return false;
 }
 
-static void use_leaves(struct rqs_search *search, size_t needed)
+/* Whether all that have to be there are: without one, some allocations would pass none of the set. */
+static bool all_there(struct rqs_search *search, size_t needed)
+{
+	for (size_t i = 0; i < needed; i++)
+		if (!rqs_search_function(search, leaves[i])) {
+			RQS_SAY(search->plan->why_no_alloc, "there is no %s", leaves[i]);
+			return false;
+		}
+	return true;
+}
+
+static int use_leaves(struct rqs_search *search, size_t needed)
 {
 	struct rqs_plan *plan = search->plan;
 	size_t count = 0;
-	struct rqs_site *sites;
 
-	for (size_t i = 0; i < needed; i++)
-		if (!rqs_search_function(search, leaves[i])) {
-			const char *host = rqs_inlined_into(&search->inlined, leaves[i]);
-
-			RQS_SAY(plan->why_no_alloc, "%s%s", host ? "the compiler inlined " : "there is no ", leaves[i]);
-			return;
-		}
-	sites = calloc(search->function_count, sizeof(*sites));
-	for (size_t i = 0; sites && i < search->function_count; i++)
-		if (is_leaf(search->functions[i].name) &&
-		    !describe_leaf(search, &search->functions[i], &sites[count++]))
-			break;
-	if (!sites || (!plan->why_no_alloc[0] && !rqs_sites_add(plan, sites, count)))
-		RQS_SAY(plan->why_no_alloc, "memory is short");
-	if (!plan->why_no_alloc[0])
-		plan->measures |= RQS_MEASURES_ALLOC;
+	if (!all_there(search, needed))
+		return 0;
+	struct rqs_site *sites = calloc(search->function_count, sizeof(*sites));
+	int error = sites ? 0 : -ENOMEM;
+	for (size_t i = 0; sites && i < search->function_count && !plan->why_no_alloc[0]; i++)
+		if (is_leaf(search->functions[i].name))
+			count += describe_leaf(search, &search->functions[i], &sites[count]);
+	if (sites && !plan->why_no_alloc[0])
+		error = use(plan, sites, count);
 	free(sites);
+	return error;
 }
 
-void rqs_find_alloc(struct rqs_search *search)
+int rqs_find_alloc(struct rqs_search *search)
 {
 	bool specialised = false;
-	const char *host;
 
 	if (!search->inlined_known) {
 		RQS_SAY(search->plan->why_no_alloc, "what the compiler inlined isn't known");
-		return;
+		return 0;
 	}
 	for (size_t i = 0; i < search->function_count; i++)
 		specialised = specialised || is_specialised(search->functions[i].name);
-	host = rqs_inlined_into(&search->inlined, WHOLE);
+	const char *host = rqs_inlined_into(&search->inlined, WHOLE);
 	if (!specialised && !host)
-		use_whole(search);
-	else if (!specialised && !rqs_search_function(search, leaves[0]))
-		RQS_SAY(search->plan->why_no_alloc, "the compiler put %s into %s", WHOLE, host);
-	else
-		use_leaves(search, specialised ? LEAVES_OF_SPECIALISED : LEAVES);
+		return use_whole(search);
+	if (specialised || rqs_search_function(search, leaves[0]))
+		return use_leaves(search, specialised ? LEAVES_OF_SPECIALISED : LEAVES);
+	RQS_SAY(search->plan->why_no_alloc, "the compiler put %s into %s", WHOLE, host);
+	return 0;
 }

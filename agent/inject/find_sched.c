@@ -1,12 +1,17 @@
 /*
- * find_sched.c - where goroutines change their state: runtime.casgstatus, or
- * the functions that hold copies of it.
+ * find_sched.c - where goroutines change their state: runtime.casgstatus, and
+ * the copies of it that the compiler, given a profile, puts into its callers.
+ *
+ * A copy is hooked at the one instruction that it can't do without: the
+ * `lock cmpxchg` of the goroutine's status, whose operands are casgstatus'
+ * arguments. It runs once more for each failed try, which tells the same again.
  *
  * Source: src/runtime/proc.go.
  */
 #include "inject/search.h"
 #include "inject/walk.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,10 +19,18 @@
 #define CURG_MIN 0x40
 #define CURG_MAX 0x400
 #define CURG_NEAR 24 /* instructions between the two stores */
+#define COPIES_MAX 64
 
 #define STATUS "runtime.casgstatus"
 #define START "runtime.newproc1"
 #define PREEMPTED "runtime.casGToPreemptScan"
+
+/* The sites in copies: those by which goroutines are started come first. */
+struct copies {
+	struct rqs_site sites[COPIES_MAX];
+	size_t count, starting;
+	const char *unknown_start, *unknown; /* functions with a copy that wasn't found, NULL none */
+};
 
 static bool is_store(const struct rqs_instruction *step)
 {
@@ -60,119 +73,159 @@ static uint32_t find_curg(const struct rqs_go_function *execute)
 	return 0;
 }
 
-static bool holds_copy(const struct rqs_search *search, const char *callee, const char *host)
+/* How often a function has a copy of another in it. */
+static size_t count_copies(const struct rqs_search *search, const char *callee, uint64_t host)
 {
+	size_t count = 0;
+
 	for (size_t i = 0; i < search->inlined.count; i++)
-		if (!strcmp(search->inlined.entries[i].callee, callee) &&
-		    !strcmp(search->inlined.entries[i].host, host))
-			return true;
-	return false;
+		count +=
+		    search->inlined.entries[i].host.start == host && !strcmp(search->inlined.entries[i].callee, callee);
+	return count;
 }
 
-/* The functions that may hold copies of casgstatus: which transition each means is known. */
-static const struct {
-	const char *name;
-	enum rqs_site_kind kind;
-} holders[] = {
-    {"runtime.execute", RQS_SITE_EXECUTE},
-    {"runtime.ready", RQS_SITE_READY},
-    {"runtime.park_m", RQS_SITE_PARK},
-};
-#define HOLDERS (sizeof(holders) / sizeof(*holders))
+/* Number of a whole or half general register; -1 for any other. */
+static int number(ZydisRegister reg)
+{
+	if (reg >= ZYDIS_REGISTER_EAX && reg <= ZYDIS_REGISTER_R15D)
+		return (int)(reg - ZYDIS_REGISTER_EAX);
+	if (reg >= ZYDIS_REGISTER_RAX && reg <= ZYDIS_REGISTER_R15)
+		return (int)(reg - ZYDIS_REGISTER_RAX);
+	return -1;
+}
 
-/* A function with a copy of casgstatus that isn't one of these; NULL none. */
-static const char *other_holder(const struct rqs_search *search)
+/* `lock cmpxchg %new,member(%goroutine)`; the stack's pointer moves in the stub, and is no goroutine. */
+static bool is_exchange(const struct rqs_instruction *step)
+{
+	const ZydisDecodedOperand *to = &step->operands[0], *from = &step->operands[1];
+
+	return step->info.mnemonic == ZYDIS_MNEMONIC_CMPXCHG && step->info.attributes & ZYDIS_ATTRIB_HAS_LOCK &&
+	       rqs_operand_is_memory(to, to->mem.base, to->mem.disp.value) && to->size == 32 &&
+	       number(to->mem.base) >= 0 && to->mem.base != ZYDIS_REGISTER_RSP &&
+	       from->type == ZYDIS_OPERAND_TYPE_REGISTER && number(from->reg.value) >= 0 &&
+	       from->reg.value != ZYDIS_REGISTER_ESP;
+}
+
+/* The offset of the status in runtime.g, from casgstatus itself; 0 where it isn't plain there. */
+static int64_t find_member(const struct rqs_go_function *status)
+{
+	struct rqs_walk walk = rqs_walk(status);
+	int64_t member = 0;
+
+	while (rqs_walk_on(&walk))
+		if (is_exchange(&walk.step)) {
+			if (member)
+				return 0;
+			member = walk.step.operands[0].mem.disp.value;
+		}
+	return member;
+}
+
+/* Adds a function's copies. False where there aren't as many exchanges of a status in it as there are copies. */
+static bool add_copies(const struct rqs_search *search, struct copies *copies, const struct rqs_go_function *host,
+		       int64_t member)
+{
+	struct rqs_walk walk = rqs_walk(host);
+	size_t expected = count_copies(search, STATUS, host->start), found = 0;
+
+	while (rqs_walk_on(&walk)) {
+		const ZydisDecodedOperand *operands = walk.step.operands;
+
+		if (!is_exchange(&walk.step) || operands[0].mem.disp.value != member)
+			continue;
+		if (copies->count == COPIES_MAX)
+			return false;
+		struct rqs_site *site = &copies->sites[copies->count];
+		if (!rqs_site_describe(site, RQS_SITE_STATUS, host, walk.step.address, 0))
+			return false;
+		site->copied = true;
+		site->goroutine = (uint8_t)number(operands[0].mem.base);
+		site->status = (uint8_t)number(operands[1].reg.value);
+		copies->count++;
+		found++;
+	}
+	return !walk.failed && found == expected;
+}
+
+/* Whether goroutines are started in a function: newproc1, or one that has a copy of it. */
+static bool starts(const struct rqs_search *search, const struct rqs_go_function *host)
+{
+	return !strcmp(host->name, START) || count_copies(search, START, host->start);
+}
+
+/* Adds the copies in functions that start goroutines, or in all others. The function where that failed, NULL none. */
+static const char *find_copies(const struct rqs_search *search, struct copies *copies, bool starting, int64_t member)
 {
 	for (size_t i = 0; i < search->inlined.count; i++) {
 		const struct rqs_inlined *entry = &search->inlined.entries[i];
-		bool known = strcmp(entry->callee, STATUS) != 0;
+		bool seen = false;
 
-		for (size_t h = 0; h < HOLDERS; h++)
-			known = known || !strcmp(entry->host, holders[h].name);
-		if (!known)
-			return entry->host;
+		if (strcmp(entry->callee, STATUS) || starts(search, &entry->host) != starting)
+			continue;
+		for (size_t k = 0; k < i && !seen; k++)
+			seen = search->inlined.entries[k].host.start == entry->host.start &&
+			       !strcmp(search->inlined.entries[k].callee, STATUS);
+		if (!seen && (!member || !add_copies(search, copies, &entry->host, member)))
+			return entry->host.name;
 	}
 	return NULL;
 }
 
-/* Those that hold copies are hooked themselves; the others' transitions pass casgstatus. */
-static bool describe_holders(struct rqs_search *search, struct rqs_site sites[HOLDERS], size_t *count)
-{
-	for (size_t h = 0; h < HOLDERS; h++) {
-		const struct rqs_go_function *function = rqs_search_function(search, holders[h].name);
-
-		if (!holds_copy(search, STATUS, holders[h].name))
-			continue;
-		if (!function || rqs_inlined_into(&search->inlined, holders[h].name) || !rqs_stack_check(function) ||
-		    !rqs_site_at_entry(&sites[(*count)++], holders[h].kind, function)) {
-			RQS_SAY(search->plan->why_no_sched, "the compiler put %s into %s", STATUS, holders[h].name);
-			return false;
-		}
-	}
-	return true;
-}
-
-/* Whether goroutines are started by a copy of casgstatus: one in newproc1, or in a function that has newproc1 in it. */
-static bool starts_by_copy(const struct rqs_search *search)
-{
-	for (size_t i = 0; i < search->inlined.count; i++) {
-		const struct rqs_inlined *entry = &search->inlined.entries[i];
-
-		if (!strcmp(entry->callee, STATUS) &&
-		    (!strcmp(entry->host, START) || holds_copy(search, START, entry->host)))
-			return true;
-	}
-	return false;
-}
-
-static void find_children(struct rqs_search *search, const struct rqs_site *status)
+static bool check_children(struct rqs_search *search, const struct copies *copies)
 {
 	struct rqs_plan *plan = search->plan;
 
-	if (starts_by_copy(search))
-		RQS_SAY(plan->why_no_children, "the compiler put %s into %s", STATUS, START);
+	if (copies->unknown_start)
+		RQS_SAY(plan->why_no_children, "the compiler put %s into %s", STATUS, copies->unknown_start);
 	else if (!rqs_search_function(search, START) && !rqs_inlined_into(&search->inlined, START))
 		RQS_SAY(plan->why_no_children, "there is no %s", START);
 	else if (!plan->curg_offset)
 		RQS_SAY(plan->why_no_children, "where a thread keeps its goroutine wasn't found");
-	else if (!rqs_sites_add(plan, status, 1))
-		RQS_SAY(plan->why_no_children, "memory is short");
-	else
-		plan->measures |= RQS_MEASURES_CHILDREN;
+	return !plan->why_no_children[0];
 }
 
-static void find_times(struct rqs_search *search, const struct rqs_site *status)
+static bool check_times(struct rqs_search *search, const struct copies *copies, struct rqs_site *preempted)
 {
 	struct rqs_plan *plan = search->plan;
-	const struct rqs_go_function *preempted = rqs_search_function(search, PREEMPTED);
-	const char *other = other_holder(search), *host = rqs_inlined_into(&search->inlined, PREEMPTED);
-	struct rqs_site sites[2 + HOLDERS];
-	size_t count = 0;
+	const struct rqs_go_function *function = rqs_search_function(search, PREEMPTED);
+	const char *host = rqs_inlined_into(&search->inlined, PREEMPTED);
 
-	if (other || host) {
-		RQS_SAY(plan->why_no_sched, "the compiler put %s into %s", other ? STATUS : PREEMPTED,
-			other ? other : host);
-		return;
-	}
-	if (!preempted || !rqs_stack_check(preempted) ||
-	    !rqs_site_at_entry(&sites[count++], RQS_SITE_PREEMPTED, preempted)) {
+	if (copies->unknown_start || copies->unknown)
+		RQS_SAY(plan->why_no_sched, "the compiler put %s into %s", STATUS,
+			copies->unknown_start ? copies->unknown_start : copies->unknown);
+	else if (host)
+		RQS_SAY(plan->why_no_sched, "the compiler put %s into %s", PREEMPTED, host);
+	else if (!function || !rqs_stack_check(function) || !rqs_site_at_entry(preempted, RQS_SITE_PREEMPTED, function))
 		RQS_SAY(plan->why_no_sched, "%s isn't as expected", PREEMPTED);
-		return;
-	}
-	if (!describe_holders(search, sites, &count))
-		return;
-	if (!(plan->measures & RQS_MEASURES_CHILDREN))
-		sites[count++] = *status;
-	if (rqs_sites_add(plan, sites, count))
-		plan->measures |= RQS_MEASURES_SCHED;
-	else
-		RQS_SAY(plan->why_no_sched, "memory is short");
+	return !plan->why_no_sched[0];
 }
 
-void rqs_find_sched(struct rqs_search *search)
+static bool add_sites(struct rqs_plan *plan, const struct rqs_site *status, const struct copies *copies,
+		      const struct rqs_site *preempted)
+{
+	return rqs_sites_add(plan, status, 1) && rqs_sites_add(plan, copies->sites, copies->starting) &&
+	       (!preempted ||
+		(rqs_sites_add(plan, copies->sites + copies->starting, copies->count - copies->starting) &&
+		 rqs_sites_add(plan, preempted, 1)));
+}
+
+static int choose(struct rqs_search *search, const struct rqs_site *status, const struct copies *copies)
+{
+	struct rqs_plan *plan = search->plan;
+	struct rqs_site preempted;
+	bool children = check_children(search, copies), times = check_times(search, copies, &preempted);
+
+	if ((children || times) && !add_sites(plan, status, copies, times ? &preempted : NULL))
+		return -ENOMEM;
+	plan->measures |= (children ? RQS_MEASURES_CHILDREN : 0) | (times ? RQS_MEASURES_SCHED : 0);
+	return 0;
+}
+
+int rqs_find_sched(struct rqs_search *search)
 {
 	struct rqs_plan *plan = search->plan;
 	const struct rqs_go_function *function = rqs_search_function(search, STATUS);
+	struct copies copies = {.count = 0};
 	struct rqs_site status;
 
 	plan->curg_offset = find_curg(rqs_search_function(search, "runtime.execute"));
@@ -182,8 +235,10 @@ void rqs_find_sched(struct rqs_search *search)
 		RQS_SAY(plan->why_no_children, "%s isn't as expected", STATUS);
 	if (plan->why_no_children[0]) {
 		strcpy(plan->why_no_sched, plan->why_no_children);
-		return;
+		return 0;
 	}
-	find_children(search, &status);
-	find_times(search, &status);
+	copies.unknown_start = find_copies(search, &copies, true, find_member(function));
+	copies.starting = copies.count;
+	copies.unknown = find_copies(search, &copies, false, find_member(function));
+	return choose(search, &status, &copies);
 }

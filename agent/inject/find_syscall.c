@@ -5,6 +5,7 @@
 #include "inject/search.h"
 #include "inject/walk.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -85,7 +86,7 @@ static bool describe(const struct rqs_go_function *function, struct rqs_site sit
 	       rqs_site_describe(&sites[1], RQS_SITE_SYSCALL_DONE, function, done, 0);
 }
 
-void rqs_find_syscall(struct rqs_search *search)
+int rqs_find_syscall(struct rqs_search *search)
 {
 	struct rqs_plan *plan = search->plan;
 	struct rqs_site sites[2], others[2];
@@ -104,8 +105,8 @@ void rqs_find_syscall(struct rqs_search *search)
 			"it has no Syscall6 function (its names were changed, or it is older than Go 1.18)");
 	else if (found != 1)
 		RQS_SAY(plan->why_not, "its Syscall6 function isn't as expected (that of Go before 1.19 isn't)");
-	else if (!rqs_sites_add(plan, sites, 2))
-		RQS_SAY(plan->why_not, "memory is short");
-	else
-		plan->syscall_instruction = sites[1].address - 2;
+	if (plan->why_not[0])
+		return 0;
+	plan->syscall_instruction = sites[1].address - 2;
+	return rqs_sites_add(plan, sites, 2) ? 0 : -ENOMEM;
 }

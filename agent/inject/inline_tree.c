@@ -101,7 +101,7 @@ static bool find_tree(struct reader *reader, const struct rqs_go_function *funct
 	return *tree || !*nodes;
 }
 
-static int add(struct rqs_inline_tree *tree, const char *callee, const char *host)
+static int add(struct rqs_inline_tree *tree, const char *callee, const struct rqs_go_function *host)
 {
 	if (tree->count % 16 == 0) {
 		void *more = realloc(tree->entries, (tree->count + 16) * sizeof(*tree->entries));
@@ -110,7 +110,7 @@ static int add(struct rqs_inline_tree *tree, const char *callee, const char *hos
 			return -ENOMEM;
 		tree->entries = more;
 	}
-	tree->entries[tree->count++] = (struct rqs_inlined){callee, host};
+	tree->entries[tree->count++] = (struct rqs_inlined){callee, *host};
 	return 0;
 }
 
@@ -128,7 +128,7 @@ static int read_function(struct rqs_inline_tree *tree, struct reader *reader, co
 
 		if (!callee || !*callee || rqs_load32(node + reader->parent) >= function->end - function->start)
 			return -EINVAL;
-		if (wanted(callee) && add(tree, callee, function->name))
+		if (wanted(callee) && add(tree, callee, function))
 			return -ENOMEM;
 	}
 	return 0;
@@ -160,6 +160,6 @@ const char *rqs_inlined_into(const struct rqs_inline_tree *tree, const char *cal
 {
 	for (size_t i = 0; i < tree->count; i++)
 		if (!strcmp(tree->entries[i].callee, callee))
-			return tree->entries[i].host;
+			return tree->entries[i].host.name;
 	return NULL;
 }

@@ -10,7 +10,8 @@
 #include "inject/go_table.h"
 
 struct rqs_inlined {
-	const char *callee, *host; /* of the table */
+	const char *callee;          /* of the table */
+	struct rqs_go_function host; /* that has the copy */
 };
 
 struct rqs_inline_tree {

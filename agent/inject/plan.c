@@ -57,18 +57,17 @@ static int find_all(struct rqs_search *search)
 	int error = collect_functions(search);
 	if (error)
 		return error;
-	rqs_find_syscall(search);
-	if (plan->why_not[0])
-		return 0;
+	error = rqs_find_syscall(search);
+	if (error || plan->why_not[0])
+		return error;
 	error = rqs_inline_tree_read(&search->inlined, &search->table, rqs_search_wants);
 	if (error == -ENOMEM)
 		return error;
 	search->inlined_known = !error;
-	rqs_find_alloc(search);
-	rqs_find_sched(search);
 	rqs_find_figures(search);
 	rqs_find_goroutines(search);
-	return 0;
+	error = rqs_find_alloc(search);
+	return error ? error : rqs_find_sched(search);
 }
 
 int rqs_plan_make(struct rqs_plan *plan, int fd)

@@ -24,6 +24,13 @@ struct rqs_site {
 	enum rqs_site_kind kind;
 	uint8_t length; /* bytes of `code` that are displaced: whole instructions, at least 5 bytes */
 	uint8_t before; /* of these, bytes of the instructions that run before the hook is called (a stack check) */
+	/*
+	 * STATUS in a copy of casgstatus that the compiler put elsewhere: it is the
+	 * copy's `lock cmpxchg`, and the arguments are where the compiler has them.
+	 * The stub moves them, and keeps all registers. EAX has the old status.
+	 */
+	bool copied;
+	uint8_t goroutine, status; /* numbers of the registers with goroutine and new status: 0 RAX, 1 RCX, ... 15 R15 */
 	uint64_t address;
 	uint8_t code[RQS_SITE_CODE]; /* the original bytes from address on */
 	char name[64];               /* of the function, cut */

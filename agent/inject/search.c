@@ -16,8 +16,6 @@ static const char *const wanted[] = {
     "runtime.casgstatus",
     "runtime.casGToPreemptScan",
     "runtime.execute",
-    "runtime.ready",
-    "runtime.park_m",
     "runtime.newproc1",
     "runtime.newproc.func1",
     "runtime.gcMarkTermination",

@@ -42,10 +42,11 @@ uint64_t rqs_checked_variable(const struct rqs_search *search, uint64_t address,
 /* Adds sites to the plan, all of them or none; false when memory is short. */
 bool rqs_sites_add(struct rqs_plan *plan, const struct rqs_site *sites, size_t count);
 
-/* The parts. Each adds its sites and sets its bit in `measures`, or says why not. */
-void rqs_find_syscall(struct rqs_search *search);
-void rqs_find_alloc(struct rqs_search *search);
-void rqs_find_sched(struct rqs_search *search);
+/* The parts. Each adds its sites and sets its bits in `measures`, or says why not. 0 or -ENOMEM. */
+int rqs_find_syscall(struct rqs_search *search);
+int rqs_find_alloc(struct rqs_search *search);
+int rqs_find_sched(struct rqs_search *search);
+/* These only add what they find. */
 void rqs_find_figures(struct rqs_search *search);
 void rqs_find_goroutines(struct rqs_search *search);
 

@@ -52,6 +52,39 @@ static bool put_call(struct writer *writer, enum rqs_site_kind kind, uint64_t en
 	       put_relative(writer, "\xff\x15", 2, writer->base + 8 * (uint64_t)kind);
 }
 
+/* All that a hook may change, by the numbers that instructions have for them: not RSP, RBP, R14 and R15. */
+static const uint8_t kept[] = {0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13};
+
+#define PUSH 0x50
+#define POP 0x58
+
+static bool put_stack(struct writer *writer, uint8_t opcode, uint8_t reg)
+{
+	uint8_t code[] = {0x41, (uint8_t)(opcode + reg % 8)};
+
+	return reg < 8 ? put(writer, code + 1, 1) : put(writer, code, 2);
+}
+
+/*
+ * The hook's arguments are in RAX, RBX and RCX: goroutine, old status and new.
+ * By way of the stack, as each may be in a register that another has to go to.
+ * Flags needn't be kept: the instruction that follows sets them all.
+ */
+static bool put_copied_call(struct writer *writer, const struct rqs_site *site, uint64_t entry)
+{
+	enum { RAX = 0, RCX = 1, RBX = 3 };
+	bool ok = true;
+
+	for (size_t i = 0; i < sizeof(kept); i++)
+		ok = ok && put_stack(writer, PUSH, kept[i]);
+	ok = ok && put_stack(writer, PUSH, site->goroutine) && put_stack(writer, PUSH, site->status) &&
+	     put_stack(writer, PUSH, RAX) && put_stack(writer, POP, RBX) && put_stack(writer, POP, RCX) &&
+	     put_stack(writer, POP, RAX) && put_call(writer, site->kind, entry);
+	for (size_t i = sizeof(kept); i > 0; i--)
+		ok = ok && put_stack(writer, POP, kept[i - 1]);
+	return ok;
+}
+
 /* A jump whose distance may have been 8 bits; in a stub it has 32. */
 static bool put_jump(struct writer *writer, const struct rqs_instruction *step)
 {
@@ -101,12 +134,12 @@ static bool put_displaced(struct writer *writer, const struct rqs_site *site, ui
 
 static bool put_stub(struct writer *writer, const struct rqs_site *site, uint64_t bias, uint64_t entry)
 {
-	if (site->before > site->length || site->length > RQS_SITE_CODE)
+	if (site->before > site->length || site->length > RQS_SITE_CODE || site->goroutine > 15 || site->status > 15)
 		return fail(writer, "the plan is damaged", site->name);
 	writer->limit = writer->used + RQS_STUB_MAX;
 	if (!put_displaced(writer, site, bias, 0, site->before))
 		return false;
-	if (!put_call(writer, site->kind, entry))
+	if (site->copied ? !put_copied_call(writer, site, entry) : !put_call(writer, site->kind, entry))
 		return fail(writer, "the hook is out of reach", site->name);
 	if (!put_displaced(writer, site, bias, site->before, site->length))
 		return false;

@@ -65,8 +65,8 @@ static void print_text(const struct rqs_plan *plan)
 	for (size_t i = 0; i < plan->site_count; i++) {
 		const struct rqs_site *site = &plan->sites[i];
 
-		printf("%-12s %" PRIx64 " %s, %u bytes, %u before\n", kinds[site->kind], site->address, site->name,
-		       site->length, site->before);
+		printf("%-12s %" PRIx64 " %s, %u bytes, %u before%s\n", kinds[site->kind], site->address, site->name,
+		       site->length, site->before, site->copied ? ", a copy" : "");
 	}
 	for (size_t i = 0; i < LENGTH(figures); i++)
 		printf("%-18s %" PRIx64 "\n", figures[i].name, figure_of(plan, figures[i].offset));
@@ -92,6 +92,11 @@ static void add_site(cJSON *sites, const struct rqs_site *site)
 	add_address(object, "address", site->address);
 	cJSON_AddNumberToObject(object, "length", site->length);
 	cJSON_AddNumberToObject(object, "before", site->before);
+	cJSON_AddBoolToObject(object, "copied", site->copied);
+	if (site->copied) {
+		cJSON_AddNumberToObject(object, "goroutine", site->goroutine);
+		cJSON_AddNumberToObject(object, "status", site->status);
+	}
 	cJSON_AddStringToObject(object, "code", code);
 	cJSON_AddItemToArray(sites, object);
 }

@@ -21,9 +21,6 @@ FUNCTIONS = {
     "ALLOC": (r"runtime\.mallocgc", True),
     "STATUS": (r"runtime\.casgstatus", False),
     "PREEMPTED": (r"runtime\.casGToPreemptScan", True),
-    "EXECUTE": (r"runtime\.execute", True),
-    "READY": (r"runtime\.ready", True),
-    "PARK": (r"runtime\.park_m", True),
 }
 VARIABLES = {
     "heap_in_use": "runtime.gcController",
@@ -152,23 +149,32 @@ def changes_status(path, function: str) -> bool:
     return member in exchanged(function)
 
 
+# Callers of casgstatus; that's the only way in which they change a status.
+CALLERS = tuple("runtime." + name for name in (
+    "execute", "ready", "park_m", "goready.func1", "goschedImpl", "goyield_m", "injectglist", "newproc1", "newproc.func1",
+    "gdestroy", "goexit0", "gcMarkTermination", "stopTheWorldWithSema"))
+
+
 def test_profiled():
-    """The compiler, given a profile, puts copies of casgstatus into its callers: known ones are hooked, others named."""
+    """The compiler, given a profile, puts copies of casgstatus into its callers: each is hooked at its exchange."""
     path = server(PROFILED)
     found = plan(path)
-    kinds = {site["kind"] for site in found["sites"]}
-    times, children = found["measures"]["times"], found["measures"]["children"]
-    assert found["measures"]["allocations"]
+    assert found["measures"] == dict.fromkeys(MEASURES, True)
     assert any("runtime.mallocgc>" in text for text in code_of(path, "runtime.newobject"))
-    if not times:
-        copied = re.fullmatch(r"the compiler put runtime.casgstatus into (\S+)", found["reasons"]["times"])
-        assert changes_status(path, copied[1])
-    assert ("PREEMPTED" in kinds) == times
-    assert ("STATUS" in kinds) == (times or children)
-    for kind, function in (("EXECUTE", "runtime.execute"), ("READY", "runtime.ready"), ("PARK", "runtime.park_m")):
-        assert (kind in kinds) == (changes_status(path, function) and times)
-    starting = [name for name in ("runtime.newproc1", "runtime.newproc.func1") if name in symbols(path)]
-    assert children == (not any(changes_status(path, name) for name in starting))
+    copies = [site for site in found["sites"] if site["copied"]]
+    holders = {name for name in CALLERS if name in symbols(path) and changes_status(path, name)}
+    assert holders and {site["name"] for site in copies} == holders
+    for site in found["sites"]:
+        if not site["copied"]:
+            assert_site(path, site)
+    registers = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
+    for site in copies:
+        address = int(site["address"], 16)
+        ((_, code, text),) = instructions(path, address, address + site["length"])
+        new, goroutine = re.fullmatch(r"lock cmpxchg %(\w+),0x\w+\(%(\w+)\)", text).groups()
+        assert (site["kind"], site["code"], site["before"]) == ("STATUS", code, 0)
+        assert goroutine == registers[site["goroutine"]]
+        assert new in (registers[site["status"]] + "d", registers[site["status"]].replace("r", "e"))
 
 
 def go_command():

@@ -15,6 +15,13 @@ static const uint8_t large_frame[] = {0x4c, 0x8d, 0x64, 0x24, 0xe8, 0x4d, 0x3b, 
 				      0x76, 0x05, 0x48, 0x89, 0x04, 0x24, 0xc3, 0xeb, 0xee};
 /* `push %rbp; mov %rsp,%rbp; sub $16,%rsp; ret` */
 static const uint8_t unchecked[] = {0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xc3};
+/* the same, with `lock cmpxchg %ecx,0x90(%rdx)` before the end */
+static const uint8_t exchanging[] = {0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xf0,
+				     0x0f, 0xb1, 0x8a, 0x90, 0x00, 0x00, 0x00, 0xc3};
+/* `lock cmpxchg %r10d,0x90(%r9); ret` */
+static const uint8_t copy[] = {0xf0, 0x45, 0x0f, 0xb1, 0x91, 0x90, 0x00, 0x00, 0x00, 0xc3};
+/* `lock cmpxchg %ecx,0x90(%rsp); ret` */
+static const uint8_t no_copy[] = {0xf0, 0x0f, 0xb1, 0x8c, 0x24, 0x90, 0x00, 0x00, 0x00, 0xc3};
 /* `push %rbp; mov %rsp,%rbp; sub $16,%rsp; jmp` between the first two */
 static const uint8_t jumping[] = {0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xeb, 0xf7};
 /* `mov %rax,0xb8(%rdx); mov %rdx,0x30(%rax); ret` behind a stack check */
@@ -40,9 +47,17 @@ static struct rqs_go_function *add(const char *name, const uint8_t *code, size_t
 	return function;
 }
 
-static void add_copy(const char *callee, const char *host)
+static void add_copy(const char *callee, const char *host, const uint8_t *code, size_t size)
 {
-	copies[search.inlined.count++] = (struct rqs_inlined){callee, host};
+	struct rqs_go_function *function = add(host, code, size);
+
+	copies[search.inlined.count++] = (struct rqs_inlined){callee, *function};
+}
+
+/* One more copy in the function that has the first. */
+static void add_another_copy(const char *callee)
+{
+	copies[search.inlined.count++] = (struct rqs_inlined){callee, copies[0].host};
 }
 
 static int begin(void **state)
@@ -83,9 +98,8 @@ static void add_leaves(void)
 static void mallocgc_alone(void **state)
 {
 	(void)state;
-	add("runtime.mallocgc", CODE(large_frame));
+	add_copy("runtime.mallocgcTiny", "runtime.mallocgc", CODE(large_frame));
 	add_leaves();
-	add_copy("runtime.mallocgcTiny", "runtime.mallocgc");
 	rqs_find_alloc(&search);
 	assert_int_equal(plan.measures, RQS_MEASURES_ALLOC);
 	assert_int_equal(plan.site_count, 1);
@@ -99,7 +113,7 @@ static void leaves_where_mallocgc_was_copied(void **state)
 	(void)state;
 	add("runtime.mallocgc", CODE(checked));
 	add_leaves();
-	add_copy("runtime.mallocgc", "runtime.newobject");
+	add_copy("runtime.mallocgc", "runtime.newobject", CODE(checked));
 	rqs_find_alloc(&search);
 	assert_int_equal(plan.measures, RQS_MEASURES_ALLOC);
 	assert_int_equal(plan.site_count, 5);
@@ -111,8 +125,8 @@ static void nothing_where_a_leaf_was_copied_too(void **state)
 	(void)state;
 	add("runtime.mallocgc", CODE(checked));
 	add_leaves();
-	add_copy("runtime.mallocgc", "runtime.newobject");
-	add_copy("runtime.mallocgcTiny", "runtime.convT");
+	add_copy("runtime.mallocgc", "runtime.newobject", CODE(checked));
+	add_copy("runtime.mallocgcTiny", "runtime.convT", CODE(checked));
 	rqs_find_alloc(&search);
 	assert_int_equal(plan.measures | plan.site_count, 0);
 	assert_string_equal(plan.why_no_alloc, "the compiler put runtime.mallocgcTiny into runtime.convT");
@@ -122,7 +136,7 @@ static void nothing_where_there_are_no_leaves(void **state)
 {
 	(void)state;
 	add("runtime.mallocgc", CODE(checked));
-	add_copy("runtime.mallocgc", "runtime.newobject");
+	add_copy("runtime.mallocgc", "runtime.newobject", CODE(checked));
 	rqs_find_alloc(&search);
 	assert_int_equal(plan.measures | plan.site_count, 0);
 	assert_string_equal(plan.why_no_alloc, "the compiler put runtime.mallocgc into runtime.newobject");
@@ -182,11 +196,9 @@ static void nothing_where_code_is_unexpected(void **state)
 
 static void add_scheduler(void)
 {
-	add("runtime.casgstatus", CODE(unchecked));
+	add("runtime.casgstatus", CODE(exchanging));
 	add("runtime.casGToPreemptScan", CODE(checked));
 	add("runtime.execute", CODE(execute));
-	add("runtime.ready", CODE(checked));
-	add("runtime.park_m", CODE(checked));
 	add("runtime.newproc1", CODE(checked));
 }
 
@@ -203,50 +215,72 @@ static void one_hook_sees_all_changes(void **state)
 	assert_int_equal(plan.sites[0].before, 0);
 }
 
-static void known_copies_have_hooks_of_their_own(void **state)
+static void copies_are_hooked_themselves(void **state)
 {
 	(void)state;
 	add_scheduler();
-	add_copy("runtime.casgstatus", "runtime.execute");
-	add_copy("runtime.casgstatus", "runtime.park_m");
+	add_copy("runtime.casgstatus", "runtime.ready", CODE(copy));
+	add_copy("runtime.casgstatus", "runtime.park_m", CODE(copy));
 	rqs_find_sched(&search);
 	assert_int_equal(plan.measures, RQS_MEASURES_CHILDREN | RQS_MEASURES_SCHED);
 	assert_int_equal(plan.site_count, 4);
-	assert_true(hooked(RQS_SITE_EXECUTE, "runtime.execute") && hooked(RQS_SITE_PARK, "runtime.park_m"));
-	assert_false(hooked(RQS_SITE_READY, "runtime.ready"));
+	assert_true(hooked(RQS_SITE_STATUS, "runtime.casgstatus"));
+	assert_true(hooked(RQS_SITE_STATUS, "runtime.ready") && hooked(RQS_SITE_STATUS, "runtime.park_m"));
+	for (size_t i = 1; i < 3; i++) {
+		assert_true(plan.sites[i].copied);
+		assert_int_equal(plan.sites[i].goroutine, 9);
+		assert_int_equal(plan.sites[i].status, 10);
+		assert_int_equal(plan.sites[i].length, 9);
+	}
 }
 
-static void other_copies_leave_the_children(void **state)
+static void copies_that_start_goroutines_matter_to_children(void **state)
 {
 	(void)state;
 	add_scheduler();
-	add_copy("runtime.casgstatus", "runtime.goschedImpl");
+	add_copy("runtime.casgstatus", "runtime.newproc.func1", CODE(copy));
+	add_another_copy("runtime.newproc1");
+	add_copy("runtime.casgstatus", "runtime.goschedImpl", CODE(no_copy));
 	rqs_find_sched(&search);
 	assert_int_equal(plan.measures, RQS_MEASURES_CHILDREN);
-	assert_int_equal(plan.site_count, 1);
+	assert_int_equal(plan.site_count, 2);
+	assert_true(hooked(RQS_SITE_STATUS, "runtime.newproc.func1"));
 	assert_string_equal(plan.why_no_sched, "the compiler put runtime.casgstatus into runtime.goschedImpl");
 }
 
-static void births_by_a_copy_are_not_seen(void **state)
+static void births_by_an_unknown_copy_are_not_seen(void **state)
 {
 	(void)state;
 	add_scheduler();
-	add_copy("runtime.casgstatus", "runtime.newproc.func1");
-	add_copy("runtime.newproc1", "runtime.newproc.func1");
+	add_copy("runtime.casgstatus", "runtime.newproc.func1", CODE(no_copy));
+	add_another_copy("runtime.newproc1");
 	rqs_find_sched(&search);
 	assert_int_equal(plan.measures | plan.site_count, 0);
 	assert_true(plan.why_no_children[0] && plan.why_no_sched[0]);
 }
 
-static void a_copied_copy_is_no_entry(void **state)
+static void as_many_exchanges_as_copies(void **state)
 {
 	(void)state;
 	add_scheduler();
-	add_copy("runtime.casgstatus", "runtime.ready");
-	add_copy("runtime.ready", "runtime.goready.func1");
+	add_copy("runtime.casgstatus", "runtime.ready", CODE(copy));
+	add_another_copy("runtime.casgstatus");
 	rqs_find_sched(&search);
 	assert_int_equal(plan.measures, RQS_MEASURES_CHILDREN);
-	assert_non_null(strstr(plan.why_no_sched, "runtime.ready"));
+	assert_int_equal(plan.site_count, 1);
+	assert_string_equal(plan.why_no_sched, "the compiler put runtime.casgstatus into runtime.ready");
+}
+
+static void times_do_not_need_what_children_need(void **state)
+{
+	(void)state;
+	add("runtime.casgstatus", CODE(exchanging));
+	add("runtime.casGToPreemptScan", CODE(checked));
+	add("runtime.newproc1", CODE(checked));
+	rqs_find_sched(&search);
+	assert_int_equal(plan.measures, RQS_MEASURES_SCHED);
+	assert_int_equal(plan.site_count, 2);
+	assert_string_equal(plan.why_no_children, "where a thread keeps its goroutine wasn't found");
 }
 
 static void nothing_where_jumps_go_between(void **state)
@@ -272,21 +306,22 @@ static void nothing_where_a_name_is_there_twice(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    FIND(mallocgc_alone),
-	    FIND(leaves_where_mallocgc_was_copied),
-	    FIND(nothing_where_a_leaf_was_copied_too),
-	    FIND(nothing_where_there_are_no_leaves),
-	    FIND(nothing_where_inlining_is_unknown),
-	    FIND(specialised_with_the_leaves_of_other_sizes),
-	    FIND(nothing_where_one_of_the_set_calls_another),
-	    FIND(nothing_where_code_is_unexpected),
-	    FIND(one_hook_sees_all_changes),
-	    FIND(known_copies_have_hooks_of_their_own),
-	    FIND(other_copies_leave_the_children),
-	    FIND(births_by_a_copy_are_not_seen),
-	    FIND(a_copied_copy_is_no_entry),
-	    FIND(nothing_where_jumps_go_between),
-	    FIND(nothing_where_a_name_is_there_twice),
+		FIND(mallocgc_alone),
+		FIND(leaves_where_mallocgc_was_copied),
+		FIND(nothing_where_a_leaf_was_copied_too),
+		FIND(nothing_where_there_are_no_leaves),
+		FIND(nothing_where_inlining_is_unknown),
+		FIND(specialised_with_the_leaves_of_other_sizes),
+		FIND(nothing_where_one_of_the_set_calls_another),
+		FIND(nothing_where_code_is_unexpected),
+		FIND(one_hook_sees_all_changes),
+		FIND(copies_are_hooked_themselves),
+		FIND(copies_that_start_goroutines_matter_to_children),
+		FIND(births_by_an_unknown_copy_are_not_seen),
+		FIND(as_many_exchanges_as_copies),
+		FIND(times_do_not_need_what_children_need),
+		FIND(nothing_where_jumps_go_between),
+		FIND(nothing_where_a_name_is_there_twice),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

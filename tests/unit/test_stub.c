@@ -14,6 +14,21 @@ __asm__(".text\n"
 extern uint64_t hits_of_asm __attribute__((visibility("hidden")));
 extern const uint8_t hit_by_asm[] __attribute__((visibility("hidden")));
 
+/* A hook that notes its arguments, and changes whatever it may. */
+struct arguments {
+	uint64_t goroutine, old, new;
+};
+extern struct arguments noted __attribute__((visibility("hidden")));
+struct arguments noted;
+extern const uint8_t noting_by_asm[] __attribute__((visibility("hidden")));
+__asm__(".text\n"
+	"noting_by_asm: mov %rax, noted(%rip)\n"
+	"mov %rbx, noted+8(%rip)\n"
+	"mov %rcx, noted+16(%rip)\n"
+	"mov $-1, %rax; mov %rax, %rbx; mov %rax, %rcx; mov %rax, %rdx; mov %rax, %rsi; mov %rax, %rdi\n"
+	"mov %rax, %r8; mov %rax, %r9; mov %rax, %r10; mov %rax, %r11; mov %rax, %r12; mov %rax, %r13\n"
+	"ret\n");
+
 /* `cmp %rsi,%rdi; jbe 1f; lea 1(%rdi,%rsi),%rax; ret; 1: mov $7,%eax; ret` */
 static const uint8_t compare[] = {0x48, 0x39, 0xf7, 0x76, 0x06, 0x48, 0x8d, 0x44, 0x37,
 				  0x01, 0xc3, 0xb8, 0x07, 0x00, 0x00, 0x00, 0xc3};
@@ -152,6 +167,57 @@ static void an_immediate_behind_the_distance_stays(void **state)
 	assert_int_equal(call(0, 0), 0);
 }
 
+/*
+ * Goroutine and new status in one pair of registers, the old status is 2; what
+ * the registers hold is looked at after the hook, too.
+ */
+static void check_copy(uint8_t goroutine, uint8_t status)
+{
+	enum { AT = 14, LENGTH = 9 };
+	uint8_t code[] = {
+		0x53,				      /* push %rbx */
+		0x49, 0x89, 0xf8,		      /* mov %rdi,%r8 */
+		0x57, 0x56,			      /* push %rdi; push %rsi */
+		0x41, (uint8_t)(0x58 + status % 8),   /* pop status */
+		0x41, (uint8_t)(0x58 + goroutine % 8), /* pop goroutine */
+		0x6a, 0x02, 0x58, 0x90,		      /* push $2; pop %rax; nop */
+		0xf0, 0x40, 0x0f, 0xb1, 0x80, 0x90, 0x00, 0x00, 0x00, /* lock cmpxchg status,0x90(goroutine) */
+		0x0f, 0x94, 0xc0, 0x0f, 0xb6, 0xc0,   /* sete %al; movzbl %al,%eax */
+		0x4c, 0x01, 0xc0,		      /* add %r8,%rax */
+		0x5b, 0xc3,			      /* pop %rbx; ret */
+	};
+	uint32_t memory[64] = {[0x90 / 4] = 2};
+
+	code[6] = status < 8 ? 0x40 : 0x41;
+	code[8] = goroutine < 8 ? 0x40 : 0x41;
+	code[AT + 1] = (uint8_t)(0x40 | (status > 7) << 2 | (goroutine > 7));
+	code[AT + 4] = (uint8_t)(0x80 | (status % 8) << 3 | goroutine % 8);
+	struct rqs_site site = site_for(code, sizeof(code), LENGTH, 0);
+	site.address += AT;
+	site.copied = true;
+	site.goroutine = goroutine;
+	site.status = status;
+	memcpy(site.code, code + AT, LENGTH);
+	assert_true(build_at(&site, address_of(noting_by_asm), address_of(pages + PAGE), pages + PAGE) > 0);
+	memcpy(pages + AT, patch.after, patch.length);
+	assert_int_equal(call(address_of(memory), 4), address_of(memory) + 1);
+	assert_int_equal(noted.goroutine, address_of(memory));
+	assert_int_equal(noted.old, 2);
+	assert_int_equal(noted.new, 4);
+	assert_int_equal(memory[0x90 / 4], 4);
+}
+
+static void copies_get_their_arguments_and_keep_all(void **state)
+{
+	(void)state;
+	static const uint8_t registers[] = {1, 2, 3, 6, 7, 9, 10, 11}; /* those that may be changed, and RBX */
+
+	for (size_t i = 0; i < sizeof(registers); i++)
+		for (size_t k = 0; k < sizeof(registers); k++)
+			if (i != k)
+				check_copy(registers[i], registers[k]);
+}
+
 static void what_cannot_be_moved_is_refused(void **state)
 {
 	(void)state;
@@ -206,15 +272,16 @@ static void a_damaged_plan_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(what_comes_before_the_hook_may_leave),
-	    cmocka_unit_test(what_comes_after_the_hook_is_replayed),
-	    cmocka_unit_test(a_near_hook_is_called_directly),
-	    cmocka_unit_test(addresses_relative_to_the_instruction_move),
-	    cmocka_unit_test(an_immediate_behind_the_distance_stays),
-	    cmocka_unit_test(what_cannot_be_moved_is_refused),
-	    cmocka_unit_test(what_is_out_of_reach_is_refused),
-	    cmocka_unit_test(kinds_without_a_hook_are_left_alone),
-	    cmocka_unit_test(a_damaged_plan_is_refused),
+		cmocka_unit_test(what_comes_before_the_hook_may_leave),
+		cmocka_unit_test(what_comes_after_the_hook_is_replayed),
+		cmocka_unit_test(a_near_hook_is_called_directly),
+		cmocka_unit_test(addresses_relative_to_the_instruction_move),
+		cmocka_unit_test(an_immediate_behind_the_distance_stays),
+		cmocka_unit_test(copies_get_their_arguments_and_keep_all),
+		cmocka_unit_test(what_cannot_be_moved_is_refused),
+		cmocka_unit_test(what_is_out_of_reach_is_refused),
+		cmocka_unit_test(kinds_without_a_hook_are_left_alone),
+		cmocka_unit_test(a_damaged_plan_is_refused),
 	};
 	return cmocka_run_group_tests(tests, map, NULL);
 }
