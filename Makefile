@@ -55,7 +55,7 @@ PROGRAM := -Iagent -Ianalyzer
 core_src := $(wildcard agent/core/*.c agent/proto/*.c)
 os_src := $(wildcard agent/os/*.c)
 go_src := $(wildcard agent/go/*.c)
-hook_src := $(wildcard agent/hook/*.c agent/runtime/*.c) $(os_src) $(filter-out %/payload.c,$(go_src))
+hook_src := $(wildcard agent/hook/*.c agent/python/*.c agent/runtime/*.c) $(os_src) $(filter-out %/payload.c,$(go_src))
 # All of reqscope-place, and a part of reqscope.
 placing_src := $(patsubst %,agent/inject/%.c,placing starter) $(patsubst %,agent/os/%.c,join trial)
 placer_src := analyzer/placer.c $(patsubst %,analyzer/cmd/%.c,command place siblings) $(placing_src)
@@ -78,7 +78,7 @@ all: $(BUILD)/reqscope $(BUILD)/reqscope-place $(libraries) ## build the program
 
 $(BUILD)/obj/agent/core/%.o $(BUILD)/obj/agent/proto/%.o: KIND = $(CORE)
 $(BUILD)/obj/agent/os/%.o $(BUILD)/obj/agent/go/%.o: KIND = $(FREESTANDING)
-$(BUILD)/obj/agent/hook/%.o $(BUILD)/obj/agent/runtime/%.o: KIND = $(HOOK)
+$(BUILD)/obj/agent/hook/%.o $(BUILD)/obj/agent/python/%.o $(BUILD)/obj/agent/runtime/%.o: KIND = $(HOOK)
 $(BUILD)/obj/agent/collect/%.o $(BUILD)/obj/agent/inject/%.o $(BUILD)/obj/analyzer/%.o: KIND = $(PROGRAM) $(SAN_FLAGS)
 $(BUILD)/obj/tests/%.o: KIND = $(PROGRAM) $(SAN_FLAGS)
 ifneq ($(SAN_FLAGS),)
@@ -137,7 +137,7 @@ MUSL := -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-mul
 
 $(BUILD)/obj-musl/agent/core/%.o $(BUILD)/obj-musl/agent/proto/%.o: KIND = $(CORE)
 $(BUILD)/obj-musl/agent/os/%.o $(BUILD)/obj-musl/agent/go/%.o: KIND = $(FREESTANDING)
-$(BUILD)/obj-musl/agent/hook/%.o $(BUILD)/obj-musl/agent/runtime/%.o: KIND = $(HOOK)
+$(BUILD)/obj-musl/agent/hook/%.o $(BUILD)/obj-musl/agent/python/%.o $(BUILD)/obj-musl/agent/runtime/%.o: KIND = $(HOOK)
 
 $(BUILD)/obj-musl/%.o: %.c
 	$(call say,MUSLCC,$<)

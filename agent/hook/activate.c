@@ -11,6 +11,7 @@
 #include "os/reserve.h"
 #include "os/sys.h"
 #include "os/trial.h"
+#include "python/py.h"
 #include "runtime/runtime.h"
 
 #include <dlfcn.h>
@@ -52,6 +53,16 @@ static int join(struct rqs_joined *joined)
 	return error;
 }
 
+void rqs_activate_python(void)
+{
+	if (rqs_likely(rqs_agent.runtime != RQS_RUNTIME_PYTHON || rqs_py_on) || rqs_in_vfork || !rqs_py_install())
+		return;
+	rqs_agent.meter = &rqs_meter_python;
+	rqs_agent.measures |= RQS_MEASURES_ALLOC;
+	if (rqs_agent.process)
+		__atomic_fetch_or(&rqs_agent.process->measures, RQS_MEASURES_ALLOC, __ATOMIC_RELEASE);
+}
+
 static bool start_agent(const struct rqs_joined *joined)
 {
 	const struct rqs_go_setup *go = rqs_go_program_setup();
@@ -60,6 +71,7 @@ static bool start_agent(const struct rqs_joined *joined)
 		rqs_go_prepare(&rqs_agent, go);
 	else
 		detect_runtime();
+	rqs_activate_python();
 	if (!rqs_host_map(&rqs_agent) || !rqs_agent_start(&rqs_agent, joined->region, joined->size))
 		return false;
 	if (go) {

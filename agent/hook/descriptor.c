@@ -2,6 +2,7 @@
 #include "hook/arrival.h"
 #include "hook/descriptor.h"
 #include "hook/hook.h"
+#include "python/py.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -22,6 +23,8 @@ static inline void closing(int fd)
 {
 	if (rqs_active() && (unsigned)fd < rqs_agent.connection_limit && rqs_kind(fd) != RQS_CONN_UNKNOWN)
 		tell(rqs_conn_closing, fd);
+	if (rqs_py_on && !rqs_in_vfork)
+		rqs_py_closing(fd);
 }
 
 void rqs_descriptor_closing(int fd)
@@ -53,6 +56,9 @@ void rqs_descriptor_accepted(int listener, int fd)
 		rqs_arrival_ask(listener);
 	}
 	tell(rqs_conn_accepted, fd);
+	rqs_activate_python();
+	if (rqs_py_on && !rqs_in_vfork)
+		rqs_py_accepted(fd);
 	rqs_arrival_accepted(listener, fd);
 }
 

@@ -109,6 +109,9 @@ extern _Thread_local uint32_t rqs_in_vfork;
 /* Joins or starts a session, once a process; called where it turns out to be a server. May take some ms, once. */
 void rqs_activate(void);
 
+/* Where the agent is on before Python can be measured (no interpreter yet): tries again. Cheap when there is nothing to do. */
+void rqs_activate_python(void);
+
 /* Ordered: whoever sees the agent active sees all of it. Never again once it is off: the clock may fault. */
 static inline bool rqs_active(void)
 {

@@ -10,6 +10,7 @@
  */
 #include "hook/arrival.h"
 #include "hook/hook.h"
+#include "python/py.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,6 +47,9 @@ static void input_slow(int fd, const struct iovec *v, size_t count, size_t n, ui
 	/* In this order: should we lose the processor between the clocks, that time isn't counted twice. */
 	rqs_stamps_queue(&call, stamp);
 	call.ticks = rqs_now(call.agent);
+	call.fd = fd;
+	if (rqs_py_on)
+		rqs_py_received(fd, v->iov_base);
 	for (size_t i = 0; i < count && n > 0; i++) {
 		size_t part = n < v[i].iov_len ? n : v[i].iov_len;
 
@@ -71,8 +75,12 @@ static void input_unseen(int fd, ssize_t n)
 
 static inline void input(int fd, const struct iovec *v, size_t count, ssize_t n, uint64_t stamp)
 {
-	if (n <= 0)
+	if (n <= 0) {
+		/* The vector is good: a bad one has another error. */
+		if (rqs_py_on && n < 0 && errno == EAGAIN && count && rqs_kind(fd) == RQS_CONN_SERVED)
+			rqs_py_received_nothing(v->iov_base);
 		return;
+	}
 	if (rqs_unlikely(!rqs_active()) && count)
 		maybe_activate(v->iov_base, (size_t)n < v->iov_len ? (size_t)n : v->iov_len);
 	if (rqs_conn_matters(rqs_kind(fd)))

@@ -8,6 +8,7 @@
 #include "hook/hook.h"
 #include "hook/membership.h"
 #include "os/sys.h"
+#include "python/py.h"
 
 #include <alloca.h>
 #include <errno.h>
@@ -31,6 +32,7 @@ RQS_EXPORT pid_t fork(void)
 		rqs_agent.alive->epoch = 0;
 		rqs_in_vfork = 0;
 		rqs_self.busy = false;
+		rqs_py_self = (struct rqs_py_thread){ .state = NULL };
 		if (rqs_enter(&call))
 			rqs_leave();
 	}

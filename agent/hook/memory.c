@@ -7,6 +7,7 @@
  * gets then comes from a small arena of ours, which is never given back.
  */
 #include "hook/hook.h"
+#include "python/py.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -114,6 +115,11 @@ static inline void count(size_t bytes)
 
 	if (inside)
 		return;
+	if (rqs_py_on) {
+		if (rqs_active())
+			rqs_py_raw_allocated(bytes);
+		return;
+	}
 	if (rqs_likely(rqs_worker_ready(&rqs_agent, worker)))
 		rqs_worker_allocated(worker, bytes);
 	else if (rqs_active())

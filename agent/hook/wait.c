@@ -7,11 +7,25 @@
  */
 #include "hook/hook.h"
 #include "os/sys.h"
+#include "python/py.h"
 
 static void several(size_t descriptors)
 {
 	if (descriptors > 1 && !rqs_in_vfork)
 		rqs_self.event_loop = true;
+}
+
+/* An event loop of Python's: its requests take turns. */
+static void loop_begins(void)
+{
+	if (rqs_py_on && rqs_active() && !rqs_in_vfork)
+		rqs_py_wait_begins();
+}
+
+static void loop_goes_on(void)
+{
+	if (rqs_py_on && rqs_active() && !rqs_in_vfork)
+		rqs_py_wait_ends();
 }
 
 /* The kernel takes whole words of n bits, from pointers that may be bad. */
@@ -42,13 +56,19 @@ static void several_sets(int n, const fd_set *a, const fd_set *b, const fd_set *
 RQS_EXPORT int epoll_wait(int epoll, struct epoll_event *events, int room, int timeout)
 {
 	several(SIZE_MAX);
-	return RQS_REAL(epoll_wait)(epoll, events, room, timeout);
+	loop_begins();
+	int ready = RQS_REAL(epoll_wait)(epoll, events, room, timeout);
+	loop_goes_on();
+	return ready;
 }
 
 RQS_EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int room, int timeout, const sigset_t *mask)
 {
 	several(SIZE_MAX);
-	return RQS_REAL(epoll_pwait)(epoll, events, room, timeout, mask);
+	loop_begins();
+	int ready = RQS_REAL(epoll_pwait)(epoll, events, room, timeout, mask);
+	loop_goes_on();
+	return ready;
 }
 
 RQS_EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout)
@@ -101,7 +121,10 @@ RQS_EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int room, con
 			    const sigset_t *mask)
 {
 	several(SIZE_MAX);
-	return RQS_REAL(epoll_pwait2)(epoll, events, room, timeout, mask);
+	loop_begins();
+	int ready = RQS_REAL(epoll_pwait2)(epoll, events, room, timeout, mask);
+	loop_goes_on();
+	return ready;
 }
 
 #endif

@@ -1,0 +1,93 @@
+/*
+ * py_gil.c - waits for CPython's global lock. Its condition variable lies in
+ * the runtime's own state (_PyRuntime): a wait on one of there is a wait for
+ * the lock (ceval_gil.c), and other waits pass by.
+ */
+#include "hook/hook.h"
+#include "python/py.h"
+#include "python/py_api.h"
+
+#include <dlfcn.h>
+#include <link.h>
+#include <pthread.h>
+
+static struct {
+	const char *start, *end; /* of _PyRuntime */
+	int (*wait)(pthread_cond_t *, pthread_mutex_t *);
+	int (*timedwait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+} real;
+
+#ifdef __GLIBC__
+/* By version: an older one, for programs from before 2003, has another idea of what a condition variable is. */
+#define NEXT(name) dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2")
+#else
+#define NEXT(name) dlsym(RTLD_NEXT, name)
+#endif
+
+static void find_waits(void)
+{
+	*(void **)(void *)&real.wait = NEXT("pthread_cond_wait");
+	*(void **)(void *)&real.timedwait = NEXT("pthread_cond_timedwait");
+}
+
+void rqs_py_gil_find(void)
+{
+	void *runtime = dlsym(RTLD_DEFAULT, "_PyRuntime");
+
+	find_waits();
+#ifdef __GLIBC__
+	Dl_info info;
+	const ElfW(Sym) *symbol = NULL;
+
+	if (runtime && dladdr1(runtime, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol) {
+		real.end = (const char *)runtime + symbol->st_size;
+		real.start = runtime;
+	}
+#else
+	(void)runtime;
+#endif
+}
+
+static bool is_gil(const pthread_cond_t *condition)
+{
+	const char *p = (const char *)condition;
+
+	return rqs_py_on && p >= real.start && p < real.end && rqs_active();
+}
+
+static void waited(uint64_t ticks)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+	struct rqs_py_request *owner = thread->owner;
+
+	if (!owner || rqs_load_relaxed(&owner->live) != thread->owner_id)
+		return;
+	rqs_add(&owner->gil_ticks, ticks);
+	/* An event loop's time is what passes; this wasn't its own. */
+	if (thread->is_loop && thread->since)
+		thread->since += ticks;
+}
+
+RQS_EXPORT int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
+{
+	if (rqs_unlikely(!real.wait))
+		find_waits();
+	if (rqs_likely(!is_gil(condition)))
+		return real.wait(condition, mutex);
+	uint64_t before = rqs_now(&rqs_agent);
+	int result = real.wait(condition, mutex);
+	waited(rqs_now(&rqs_agent) - before);
+	return result;
+}
+
+RQS_EXPORT int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until)
+{
+	if (rqs_unlikely(!real.timedwait))
+		find_waits();
+	if (rqs_likely(!is_gil(condition)))
+		return real.timedwait(condition, mutex, until);
+	uint64_t before = rqs_now(&rqs_agent);
+	int result = real.timedwait(condition, mutex, until);
+	waited(rqs_now(&rqs_agent) - before);
+	return result;
+}

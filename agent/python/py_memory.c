@@ -1,0 +1,225 @@
+/*
+ * py_memory.c - CPython's allocators, and C code's malloc in a Python process.
+ *
+ * The domains MEM and OBJ are wrapped; the third, RAW, is malloc, which the
+ * interposers count. What the wrapped allocators themselves get from malloc is
+ * a part of what was asked of them, and counted once. Frees are as ever.
+ *
+ * Bytes are those asked for. A server's receive buffer, often 256 KiB for a
+ * request of 200 bytes, is kept apart: it is known by a read into it, and cut
+ * to what was read by the realloc that follows.
+ */
+#include "hook/hook.h"
+#include "python/py.h"
+#include "python/py_api.h"
+
+#define BIG 16384u
+
+static struct rqs_py_allocator next_mem, next_obj;
+
+static inline void count_thread(size_t bytes)
+{
+	struct rqs_worker *worker = &rqs_self;
+	struct rqs_call call;
+
+	if (rqs_likely(rqs_worker_ready(&rqs_agent, worker))) {
+		rqs_worker_allocated(worker, bytes);
+	} else if (rqs_active() && rqs_enter(&call)) {
+		rqs_leave();
+		rqs_worker_allocated(worker, bytes);
+	}
+}
+
+static void count_late(size_t bytes)
+{
+	struct rqs_process *process = rqs_agent.process;
+
+	rqs_add(&process->after_count, 1);
+	rqs_add(&process->after_bytes, bytes);
+}
+
+/* With the GIL: is the context the one that the owner was found in? */
+static inline void look(struct rqs_py_thread *thread)
+{
+	char *state = rqs_py.thread_state();
+
+	if (rqs_unlikely(!state))
+		return;
+	uint64_t version = *(uint64_t *)(void *)(state + rqs_py_version_offset);
+	char *context = *(char **)(void *)(state + rqs_py_context_offset);
+	void *variables = context ? *(void **)(void *)(context + rqs_py_variables_offset) : NULL;
+
+	if (rqs_unlikely(state != thread->state || version != thread->version || variables != thread->variables)) {
+		thread->version = version;
+		thread->variables = variables;
+		rqs_py_resolve(thread, state);
+	}
+}
+
+static inline void count(size_t bytes)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+
+	if (rqs_unlikely(thread->inside) || rqs_unlikely(!rqs_active()))
+		return;
+	count_thread(bytes);
+	look(thread);
+	struct rqs_py_request *owner = thread->owner;
+	if (!owner)
+		return;
+	if (rqs_likely(owner->live == thread->owner_id)) {
+		if (rqs_unlikely(rqs_py.is_free_threaded)) {
+			rqs_add(&owner->alloc_count, 1);
+			rqs_add(&owner->alloc_bytes, bytes);
+		} else {
+			owner->alloc_count++;
+			owner->alloc_bytes += bytes;
+		}
+	} else {
+		count_late(bytes);
+	}
+}
+
+void rqs_py_raw_allocated(size_t bytes)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+
+	if (thread->inside)
+		return;
+	count_thread(bytes);
+	struct rqs_py_request *owner = thread->owner;
+	if (!owner)
+		return;
+	if (rqs_load_relaxed(&owner->live) == thread->owner_id) {
+		rqs_add(&owner->raw_count, 1);
+		rqs_add(&owner->raw_bytes, bytes);
+	} else {
+		count_late(bytes);
+	}
+}
+
+/* ---- receive buffers ---- */
+
+static inline void note_big(void *p, size_t size)
+{
+	if (rqs_unlikely(size >= BIG)) {
+		rqs_py_self.big = p;
+		rqs_py_self.big_size = size;
+		rqs_py_self.big_received = false;
+	}
+}
+
+/* Takes bytes that were counted as the owner's back. */
+static void uncount(size_t bytes)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+	struct rqs_thread *counters = rqs_self.counters;
+	struct rqs_py_request *owner = thread->owner;
+
+	if (counters)
+		rqs_store_relaxed(&counters->alloc_bytes, counters->alloc_bytes - bytes);
+	if (!owner)
+		return;
+	if (rqs_load_relaxed(&owner->live) == thread->owner_id)
+		rqs_add(&owner->alloc_bytes, -bytes);
+	else
+		rqs_add(&rqs_agent.process->after_bytes, -bytes);
+}
+
+/* Is that memory in the last big allocation? Then it isn't what a handler asked for. */
+static bool take_buffer(struct rqs_py_thread *thread, const void *memory)
+{
+	const char *p = memory;
+
+	if (!thread->big || thread->big_received || p < thread->big || p >= thread->big + thread->big_size)
+		return false;
+	uncount(thread->big_size);
+	return true;
+}
+
+void rqs_py_received(int fd, const void *memory)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+
+	thread->last_fd = fd;
+	thread->state = NULL;
+	thread->big_received = take_buffer(thread, memory) || thread->big_received;
+}
+
+void rqs_py_received_nothing(const void *memory)
+{
+	if (take_buffer(&rqs_py_self, memory))
+		rqs_py_self.big = NULL; /* it is thrown away */
+}
+
+/* The cut of a receive buffer: what is left of it is the request's own receive buffer. */
+static bool is_cut(const void *p, size_t size)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+
+	if (rqs_likely(!thread->big_received) || p != thread->big || size > thread->big_size)
+		return false;
+	thread->big = NULL;
+	thread->big_received = false;
+	if (thread->owner && rqs_load_relaxed(&thread->owner->live) == thread->owner_id)
+		rqs_add(&thread->owner->recv_bytes, size);
+	return true;
+}
+
+/* ---- the wrappers ---- */
+
+#define INSIDE(call)                             \
+	({                                       \
+		rqs_py_self.inside = true;       \
+		void *result_ = (call);          \
+		rqs_py_self.inside = false;      \
+		result_;                         \
+	})
+
+/* A call from within another of these was counted with that: it passes through. */
+#define WRAP(domain)                                                                      \
+	static void *domain##_malloc(void *context, size_t size)                          \
+	{                                                                                 \
+		if (rqs_unlikely(rqs_py_self.inside))                                     \
+			return next_##domain.malloc(context, size);                       \
+		count(size);                                                              \
+		void *p = INSIDE(next_##domain.malloc(context, size));                    \
+		note_big(p, size);                                                        \
+		return p;                                                                 \
+	}                                                                                 \
+	static void *domain##_calloc(void *context, size_t n, size_t size)                \
+	{                                                                                 \
+		if (rqs_unlikely(rqs_py_self.inside))                                     \
+			return next_##domain.calloc(context, n, size);                    \
+		count(n * size);                                                          \
+		return INSIDE(next_##domain.calloc(context, n, size));                    \
+	}                                                                                 \
+	static void *domain##_realloc(void *context, void *p, size_t size)                \
+	{                                                                                 \
+		if (rqs_unlikely(rqs_py_self.inside))                                     \
+			return next_##domain.realloc(context, p, size);                   \
+		if (!is_cut(p, size))                                                     \
+			count(size);                                                      \
+		void *moved = INSIDE(next_##domain.realloc(context, p, size));            \
+		note_big(moved, size);                                                    \
+		return moved;                                                             \
+	}
+WRAP(mem)
+WRAP(obj)
+
+#define INSTALL(domain, number)                                 \
+	do {                                                    \
+		struct rqs_py_allocator ours;                   \
+		rqs_py.PyMem_GetAllocator(number, &next_##domain); \
+		ours = next_##domain;                           \
+		ours.malloc = domain##_malloc;                  \
+		ours.calloc = domain##_calloc;                  \
+		ours.realloc = domain##_realloc;                \
+		rqs_py.PyMem_SetAllocator(number, &ours);       \
+	} while (0)
+
+void rqs_py_memory_install(void)
+{
+	INSTALL(mem, RQS_PY_DOMAIN_MEM);
+	INSTALL(obj, RQS_PY_DOMAIN_OBJ);
+}

@@ -1,0 +1,154 @@
+/* py_meter.c - a request's costs in CPython, from its first byte to its response's last (core/meter.h). */
+#include "hook/hook.h"
+#include "python/py.h"
+#include "python/py_api.h"
+
+#include "os/sys.h"
+
+
+bool rqs_py_on;
+
+static void know(struct rqs_py_thread *thread)
+{
+	if (thread->known)
+		return;
+	thread->known = true;
+	thread->is_main = rqs_sys0(SYS_gettid) == rqs_sys0(SYS_getpid);
+	thread->last_fd = -1;
+}
+
+/* Of the wait in the kernel: the loop was busy before it looked, and was busy with others after it had been told. */
+static uint64_t loop_delay(const struct rqs_py_thread *thread, const struct rqs_call *call)
+{
+	uint64_t rate = call->agent->region->ticks_per_second;
+	uint64_t queue = (uint64_t)((double)call->queue_ns * (double)rate / 1e9);
+	uint64_t arrived = call->ticks - queue;
+	uint64_t told = thread->wait_ended > arrived ? thread->wait_ended : arrived;
+	uint64_t before = thread->wait_began > arrived ? thread->wait_began - arrived : 0;
+	uint64_t delay = before + (call->ticks > told ? call->ticks - told : 0);
+
+	return delay < queue ? delay : queue;
+}
+
+static void begin(const struct rqs_call *call, uint32_t slot)
+{
+	struct rqs_py_request *request = rqs_py_request_at(slot);
+	struct rqs_py_thread *thread = &rqs_py_self;
+
+	if (!rqs_py_on)
+		return;
+	know(thread);
+	rqs_store_relaxed(&request->live, 0);
+	request->fd = call->fd;
+	request->alloc_count = request->alloc_bytes = 0;
+	request->raw_count = request->raw_bytes = request->recv_bytes = 0;
+	request->cpu_ticks = request->cpu_ns = request->gil_ticks = 0;
+	bool measured = thread->is_loop && thread->wait_ended && call->has_queue;
+	request->loop_ticks = measured ? loop_delay(thread, call) : UINT64_MAX;
+	if (++request->id == 0)
+		request->id = 1;
+	rqs_store(&request->live, request->id);
+	thread->served = request;
+	thread->served_id = request->id;
+	/* What follows at once, such as waiting for the GIL, is for it. */
+	rqs_py_switch(thread, request, request->id);
+	rqs_py_name_request(thread, request);
+}
+
+static void answered(const struct rqs_call *call, uint32_t slot)
+{
+	(void)call;
+	rqs_py_notice_stale(&rqs_py_self, rqs_py_request_at(slot));
+}
+
+static void fill(const struct rqs_call *call, const struct rqs_py_request *request, struct rqs_record *record)
+{
+	double ticks_per_ns = (double)call->agent->region->ticks_per_second / 1e9;
+
+	record->alloc_count = rqs_load_relaxed(&request->alloc_count) + rqs_load_relaxed(&request->raw_count);
+	record->alloc_bytes = rqs_load_relaxed(&request->alloc_bytes) + rqs_load_relaxed(&request->raw_bytes);
+	record->recv_buffer_bytes = rqs_load_relaxed(&request->recv_bytes);
+	record->cpu_ticks = request->cpu_ticks + (uint64_t)((double)request->cpu_ns * ticks_per_ns);
+	record->gil_ticks = rqs_load_relaxed(&request->gil_ticks);
+	record->flags |= RQS_RECORD_HAS_RECV | RQS_RECORD_HAS_GIL;
+	if (rqs_py_is_sure(request))
+		record->flags |= RQS_RECORD_HAS_ALLOC | RQS_RECORD_HAS_CPU;
+	if (request->loop_ticks != UINT64_MAX) {
+		record->loop_ticks = request->loop_ticks;
+		record->flags |= RQS_RECORD_HAS_LOOP;
+	}
+}
+
+static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *record)
+{
+	struct rqs_py_request *request = rqs_py_request_at(slot);
+	struct rqs_py_thread *thread = &rqs_py_self;
+	uint32_t id = request->live;
+
+	if (!rqs_py_on || !id)
+		return;
+	if (thread->owner == request)
+		rqs_py_switch(thread, NULL, 0);
+	rqs_store(&request->live, 0);
+	/* Whoever works in its name from now on comes late: the context has to be looked into again. */
+	thread->state = NULL;
+	if (record)
+		fill(call, request, record);
+}
+
+const struct rqs_meter rqs_meter_python = { .begin = begin, .answered = answered, .end = end };
+
+/* ---- event loops ---- */
+
+void rqs_py_wait_begins(void)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+
+	know(thread);
+	/* Its time is charged otherwise from now on: what an owner has so far is left out. */
+	if (!thread->is_loop) {
+		thread->is_loop = true;
+		thread->owner = NULL;
+	}
+	rqs_py_switch(thread, NULL, 0);
+	thread->since = 0;
+	thread->state = NULL;
+	thread->last_fd = -1;
+	thread->wait_began = rqs_now(&rqs_agent);
+}
+
+void rqs_py_wait_ends(void)
+{
+	rqs_py_self.wait_ended = rqs_now(&rqs_agent);
+}
+
+/* ---- installing ---- */
+
+static bool install(void)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+	bool installed;
+
+	know(thread);
+	thread->inside = true;
+	int gil = rqs_py.PyGILState_Ensure();
+	installed = rqs_py_context_install();
+	if (installed)
+		rqs_py_memory_install();
+	rqs_py.PyGILState_Release(gil);
+	thread->inside = false;
+	return installed;
+}
+
+bool rqs_py_install(void)
+{
+	static bool tried;
+
+	/* A thread that Python doesn't know can't take the GIL without a trace. */
+	if (tried || !rqs_py_find() || !rqs_py.Py_IsInitialized() || !rqs_py.PyGILState_GetThisThreadState())
+		return rqs_py_on;
+	tried = true;
+	rqs_py_gil_find();
+	rqs_py_on = install();
+	return rqs_py_on;
+}
