@@ -33,6 +33,9 @@ static const struct rqs_batch_field request_fields[] = {
     FIELD(rqs_request_row, CPU_TIME, cpu_time),
     FIELD(rqs_request_row, SCHED_WAIT, sched_wait),
     FIELD(rqs_request_row, CHILDREN_CPU_TIME, children_cpu_time),
+    FIELD(rqs_request_row, GIL_WAIT, gil_wait),
+    FIELD(rqs_request_row, LOOP_DELAY, loop_delay),
+    FIELD(rqs_request_row, RECV_BUFFER_BYTES, recv_buffer_bytes),
 };
 
 static const struct rqs_batch_field sample_fields[] = {

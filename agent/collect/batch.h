@@ -27,6 +27,9 @@ struct rqs_request_row {
 	uint64_t cpu_time;
 	uint64_t sched_wait;
 	uint64_t children_cpu_time;
+	uint64_t gil_wait;
+	uint64_t loop_delay;
+	uint64_t recv_buffer_bytes;
 };
 
 /* One row of a sample frame. */

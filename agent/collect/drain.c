@@ -136,6 +136,22 @@ static uint64_t span_of(const struct rqs_drain *drain, uint64_t ticks)
 	return clamp(rqs_calibration_span(drain->clock, 0, ticks));
 }
 
+/* Null where the interpreter has no such thing, or the agent couldn't tell. */
+static void set_python_costs(const struct rqs_drain *drain, const struct rqs_record *record,
+			     struct rqs_request_row *row)
+{
+	row->gil_wait = row->loop_delay = row->recv_buffer_bytes = RQS_NULL;
+	if (record->flags & RQS_RECORD_HAS_GIL)
+		row->gil_wait = span_of(drain, record->gil_ticks);
+	if (record->flags & RQS_RECORD_HAS_LOOP)
+		row->loop_delay = span_of(drain, record->loop_ticks);
+	/* The kernel's stamp is of the newest segment, so that queue may be the shorter; null is the greatest. */
+	if (row->loop_delay != RQS_NULL && row->loop_delay > row->queue)
+		row->loop_delay = row->queue;
+	if (record->flags & RQS_RECORD_HAS_RECV)
+		row->recv_buffer_bytes = clamp(record->recv_buffer_bytes);
+}
+
 /* What the request took besides time: null where the agent couldn't tell. */
 static void set_costs(const struct rqs_drain *drain, const struct rqs_watched *watched, const struct rqs_record *record,
 		      struct rqs_request_row *row)
@@ -175,6 +191,7 @@ static bool make_row(struct rqs_drain *drain, const struct rqs_watched *watched,
 		row->time = drain->now_ns;
 	set_times(drain, record, row);
 	set_costs(drain, watched, record, row);
+	set_python_costs(drain, record, row);
 	return true;
 }
 
@@ -205,6 +222,7 @@ static void take_record(struct rqs_drain *drain, struct rqs_watched *watched, ui
 		watched->lost++;
 		return;
 	}
+	watched->record_flags |= record->flags;
 	count_alloc(watched, &row);
 	row.process = watched->index;
 	row.route = rqs_batch_route(drain->requests, method, record->route, record->route_length);
@@ -314,8 +332,9 @@ static void fold_thread(struct rqs_drain *drain, uint32_t thread, const struct r
 
 	if (rqs_watched_is_go(watched))
 		return;
-	sums->alloc_count += __atomic_load_n(&slot->alloc_count, __ATOMIC_RELAXED);
-	sums->alloc_bytes += __atomic_load_n(&slot->alloc_bytes, __ATOMIC_RELAXED);
+	/* What is impossible stops at the greatest value, and never begins again at 0. */
+	sums->alloc_count = clamp(sums->alloc_count + clamp(__atomic_load_n(&slot->alloc_count, __ATOMIC_RELAXED)));
+	sums->alloc_bytes = clamp(sums->alloc_bytes + clamp(__atomic_load_n(&slot->alloc_bytes, __ATOMIC_RELAXED)));
 }
 
 static void dead_thread_chunks(struct rqs_drain *drain)

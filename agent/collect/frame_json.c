@@ -1,5 +1,6 @@
 /* frame_json.c - facts to JSON. */
 #include "collect/frame_json.h"
+#include "collect/notes.h"
 #include "collect/text.h"
 
 #include <cjson/cJSON.h>
@@ -12,9 +13,14 @@
 
 #define VALUE_MAX (1ull << 53)
 
+static uint64_t representable(uint64_t value)
+{
+	return value < VALUE_MAX ? value : VALUE_MAX;
+}
+
 static void add_number(cJSON *object, const char *key, uint64_t value)
 {
-	cJSON_AddNumberToObject(object, key, (double)(value < VALUE_MAX ? value : VALUE_MAX));
+	cJSON_AddNumberToObject(object, key, (double)representable(value));
 }
 
 static void add_ns(cJSON *object, const char *key, uint64_t ns)
@@ -216,29 +222,43 @@ static void add_alloc(cJSON *object, const char *key, bool measured, uint64_t by
 	add_number(alloc, "alloc_count", count);
 }
 
-static uint64_t less(uint64_t value, uint64_t part)
+struct rqs_alloc_sums rqs_alloc_sums_of(const struct rqs_watched *watched)
 {
-	return value > part ? value - part : 0;
+	const struct rqs_sums *folded = &watched->folded, *live = &watched->live;
+	struct rqs_alloc_sums sums = {
+	    .bytes = {representable(folded->alloc_bytes + live->alloc_bytes), watched->record_alloc_bytes},
+	    .count = {representable(folded->alloc_count + live->alloc_count), watched->record_alloc_count},
+	};
+
+	if (rqs_watched_is_go(watched)) {
+		sums.measured = (watched->measures & RQS_MEASURES_ALLOC) && watched->table.known;
+	} else if (rqs_watched_is_python(watched)) {
+		sums.measured = sums.has_after = watched->measures & RQS_MEASURES_ALLOC;
+	} else {
+		sums.measured = sums.count.whole > 0;
+	}
+	if (sums.has_after) {
+		sums.bytes.after = representable(watched->after_bytes);
+		sums.count.after = representable(watched->after_count);
+	}
+	return sums;
 }
 
-static bool measures_alloc(const struct rqs_watched *watched)
+/* What no record carries, and what didn't come after one, is unattributed: so the parts add up to the whole. */
+static uint64_t unattributed(const struct rqs_alloc_parts *parts)
 {
-	if (rqs_watched_is_go(watched))
-		return (watched->measures & RQS_MEASURES_ALLOC) && watched->table.known;
-	return watched->folded.alloc_count + watched->live.alloc_count > 0;
+	unsigned __int128 told = parts->requests + parts->after;
+
+	return parts->whole > told ? (uint64_t)(parts->whole - told) : 0;
 }
 
-/* What no record carries is unattributed: so the parts always add up to the whole. */
 static void add_allocs(cJSON *object, const struct rqs_watched *watched)
 {
-	uint64_t count = watched->folded.alloc_count + watched->live.alloc_count;
-	uint64_t bytes = watched->folded.alloc_bytes + watched->live.alloc_bytes;
-	bool measured = measures_alloc(watched);
+	struct rqs_alloc_sums sums = rqs_alloc_sums_of(watched);
 
-	add_alloc(object, "process_alloc", measured, bytes, count);
-	add_alloc(object, "unattributed", measured, less(bytes, watched->record_alloc_bytes),
-		  less(count, watched->record_alloc_count));
-	cJSON_AddNullToObject(object, "after_response");
+	add_alloc(object, "process_alloc", sums.measured, sums.bytes.whole, sums.count.whole);
+	add_alloc(object, "unattributed", sums.measured, unattributed(&sums.bytes), unattributed(&sums.count));
+	add_alloc(object, "after_response", sums.has_after, sums.bytes.after, sums.count.after);
 }
 
 static void add_events(cJSON *object, const struct rqs_watched *watched)
@@ -273,103 +293,6 @@ static cJSON *make_process_totals(const struct rqs_watched *watched)
 	return process;
 }
 
-static void add_note(cJSON *notes, const char *what, const char *why)
-{
-	cJSON *note = cJSON_CreateObject();
-
-	cJSON_AddStringToObject(note, "what", what);
-	cJSON_AddStringToObject(note, "why", why);
-	cJSON_AddItemToArray(notes, note);
-}
-
-static void note_troubles(cJSON *notes, const struct rqs_troubles *troubles)
-{
-	char why[256];
-
-	if (troubles->lost_processes) {
-		snprintf(why, sizeof(why), "%" PRIu64 " processes found no slot and weren't recorded",
-			 troubles->lost_processes);
-		add_note(notes, "processes", why);
-	}
-	if (troubles->malformed_records || troubles->broken_chunks) {
-		snprintf(why, sizeof(why), "the server wrote over %" PRIu64 " records and %" PRIu64 " buffers of ours",
-			 troubles->malformed_records, troubles->broken_chunks);
-		add_note(notes, "requests", why);
-	}
-	if (troubles->write_error) {
-		snprintf(why, sizeof(why), "%" PRIu64 " requests couldn't be written to the trace: %s",
-			 troubles->rows_lost, strerror(troubles->write_error));
-		add_note(notes, "requests", why);
-	}
-}
-
-static bool any_table_is_lost(const struct rqs_processes *processes)
-{
-	for (uint32_t i = 0; i < processes->noted_count; i++) {
-		const struct rqs_watched *watched = processes->noted[i];
-
-		if (rqs_watched_is_go(watched) && (watched->measures & RQS_MEASURES_ALLOC) && !watched->table.known)
-			return true;
-	}
-	return false;
-}
-
-static bool any_go_lacks(const struct rqs_processes *processes, uint32_t measure)
-{
-	for (uint32_t i = 0; i < processes->noted_count; i++) {
-		const struct rqs_watched *watched = processes->noted[i];
-
-		if (rqs_watched_is_go(watched) && watched->records && !(watched->measures & measure))
-			return true;
-	}
-	return false;
-}
-
-/* Which of the hooks couldn't be placed in a Go program, or weren't to be. */
-static void note_go(cJSON *notes, const struct rqs_processes *processes)
-{
-	if (any_table_is_lost(processes))
-		add_note(notes, "process_alloc, unattributed", "the table of a Go program's goroutines can't be read");
-	if (any_go_lacks(processes, RQS_MEASURES_ALLOC))
-		add_note(notes, "alloc_bytes, alloc_count",
-			 "the Go program's allocator is inlined where it is called, or none that is known");
-	else if (any_go_lacks(processes, RQS_MEASURES_CHILDREN))
-		add_note(notes, "allocations of goroutines that a request starts",
-			 "the Go program's way to start them is none that is known");
-	if (any_go_lacks(processes, RQS_MEASURES_SCHED))
-		add_note(notes, "cpu_time, sched_wait, children_cpu_time",
-			 "switched off, or the Go program's scheduler is inlined or none that is known");
-}
-
-static void note_allocations(cJSON *notes, const struct rqs_processes *processes)
-{
-	uint64_t requests = 0, measured = 0;
-
-	for (uint32_t i = 0; i < processes->noted_count; i++) {
-		if (rqs_watched_is_go(processes->noted[i]))
-			continue;
-		requests += processes->noted[i]->records;
-		measured += processes->noted[i]->with_alloc;
-	}
-	if (requests && !measured)
-		add_note(notes, "alloc_bytes, alloc_count", "no thread was seen to serve one request at a time");
-}
-
-/* Counts that don't balance are a fault of ours, or of a server that writes where it shouldn't. */
-static void note_imbalance(cJSON *notes, const struct rqs_processes *processes)
-{
-	for (uint32_t i = 0; i < processes->noted_count; i++) {
-		const struct rqs_watched *watched = processes->noted[i];
-		struct rqs_completeness c = rqs_completeness_of(watched);
-		char why[128];
-
-		if (c.started == c.finished + c.dropped + c.unfinished + c.given_up)
-			continue;
-		snprintf(why, sizeof(why), "the counts of process %d don't balance", (int)watched->pid);
-		add_note(notes, "completeness", why);
-	}
-}
-
 char *rqs_payload_totals(const struct rqs_processes *processes, const struct rqs_troubles *troubles, uint64_t now_ns,
 			 const char *reason)
 {
@@ -380,13 +303,7 @@ char *rqs_payload_totals(const struct rqs_processes *processes, const struct rqs
 	add_ns(totals, "end_monotonic_ns", now_ns);
 	add_completeness(totals, rqs_completeness_sum(processes));
 	add_number(totals, "unplaced", troubles->unplaced);
-	cJSON *notes = cJSON_AddArrayToObject(totals, "notes");
-	note_troubles(notes, troubles);
-	if (reason) {
-		note_allocations(notes, processes);
-		note_go(notes, processes);
-		note_imbalance(notes, processes);
-	}
+	rqs_add_notes(cJSON_AddArrayToObject(totals, "notes"), processes, troubles, reason != NULL);
 	cJSON *list = cJSON_AddArrayToObject(totals, "processes");
 	for (uint32_t i = 0; i < processes->noted_count; i++)
 		cJSON_AddItemToArray(list, make_process_totals(processes->noted[i]));

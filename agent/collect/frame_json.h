@@ -40,6 +40,22 @@ struct rqs_troubles {
 	int write_error;    /* errno */
 };
 
+/* Of a process's allocations: all, those of the requests in the trace, and those for requests that had ended. */
+struct rqs_alloc_parts {
+	uint64_t whole;
+	unsigned __int128 requests;
+	uint64_t after;
+};
+
+struct rqs_alloc_sums {
+	bool measured;  /* else the whole isn't known */
+	bool has_after; /* else there is no such part */
+	struct rqs_alloc_parts bytes, count;
+};
+
+/* After a survey, which is to come after the last record was read: the whole then has all of its parts. */
+struct rqs_alloc_sums rqs_alloc_sums_of(const struct rqs_watched *watched);
+
 /* The counts of one process, after a survey: live and ended alike. started is the sum of the others. */
 struct rqs_completeness rqs_completeness_of(const struct rqs_watched *watched);
 

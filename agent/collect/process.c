@@ -93,6 +93,8 @@ static void copy_slot(struct rqs_watched *watched, const struct rqs_process *pro
 	watched->connections_peak = (uint64_t)load_count(&process->connections_peak);
 	watched->accepted = load(&process->accepted);
 	watched->unslotted = load(&process->unslotted);
+	watched->after_count = load(&process->after_count);
+	watched->after_bytes = load(&process->after_bytes);
 	for (unsigned i = 0; i < RQS_EVENT_COUNT; i++)
 		watched->events[i] = load(&process->events[i]);
 }

@@ -56,13 +56,15 @@ struct rqs_watched {
 	uint64_t connections_peak;
 	uint64_t unslotted;
 	uint64_t events[RQS_EVENT_COUNT];
+	uint64_t after_count, after_bytes; /* allocated for requests that had ended */
 
 	/* As read from its records. */
 	uint64_t records;
-	uint64_t lost; /* of these: malformed, or not written to the trace */
+	uint64_t lost;         /* of these: malformed, or not written to the trace */
+	uint16_t record_flags; /* RQS_RECORD_* that any of them has */
 	uint64_t with_alloc;
-	uint64_t record_alloc_count;
-	uint64_t record_alloc_bytes;
+	unsigned __int128 record_alloc_count; /* wide: no number of records makes these begin again at 0 */
+	unsigned __int128 record_alloc_bytes;
 
 	struct rqs_sums folded; /* of slots that are freed */
 	struct rqs_sums live;   /* of slots still there, by the last survey */
@@ -77,6 +79,12 @@ struct rqs_watched {
 static inline bool rqs_watched_is_go(const struct rqs_watched *watched)
 {
 	return watched->runtime == RQS_RUNTIME_GO;
+}
+
+/* Its thread counters are of all that it allocates only once its allocators are hooked. */
+static inline bool rqs_watched_is_python(const struct rqs_watched *watched)
+{
+	return watched->runtime == RQS_RUNTIME_PYTHON;
 }
 
 struct rqs_processes {

@@ -433,6 +433,7 @@ static void serve_as_go(struct fake_agent *agent)
 
 /* What a trace says, summed up. */
 struct said {
+	uint64_t gil_wait, loop_delay, recv_buffer_bytes;
 	uint64_t alloc_bytes, cpu_time, children;  /* of requests; the last: how many have it */
 	uint64_t heap_in_use, gc_cycles, gc_least; /* of samples: the greatest, and the least number of cycles */
 	bool heap_goal;                            /* any has one */
@@ -455,6 +456,9 @@ static void add_rows(struct said *said, uint8_t type, const uint8_t *payload, si
 			if (type == RQS_FRAME_REQUESTS) {
 				said->alloc_bytes += block.column[RQS_COL_ALLOC_BYTES][i];
 				said->cpu_time += block.column[RQS_COL_CPU_TIME][i];
+				said->gil_wait += block.column[RQS_COL_GIL_WAIT][i];
+				said->loop_delay += block.column[RQS_COL_LOOP_DELAY][i];
+				said->recv_buffer_bytes += block.column[RQS_COL_RECV_BUFFER_BYTES][i];
 				said->children += block.column[RQS_COL_CHILDREN_CPU_TIME][i] == 0;
 			} else if (heap != RQS_NULL) {
 				said->heap_in_use = heap > said->heap_in_use ? heap : said->heap_in_use;
@@ -521,6 +525,62 @@ static void a_go_program_is_recorded(void **state)
 	assert_int_equal(rows_in_trace(), 100);
 }
 
+/* Hooked when it begins to listen: what is measured from then on, and what it allocates for requests that have ended.
+ */
+static void serve_as_python(struct fake_agent *agent)
+{
+	struct rqs_process *process = &agent->processes[agent->process];
+	struct rqs_thread *thread = &agent->threads[agent->thread];
+	struct timespec moment = {0, 300000000};
+
+	thread->alloc_count = 10;
+	thread->alloc_bytes = 10000;
+	nanosleep(&moment, NULL);
+	__atomic_store_n(&process->measures, RQS_MEASURES_ALLOC, __ATOMIC_RELEASE);
+	for (int i = 0; i < 100; i++) {
+		fake_open(agent, 0);
+		struct rqs_record *record = fake_room(agent, sizeof(*record) + RQS_ROUTE_MAX);
+		uint32_t size = fake_fill(agent, record, 0, "/python");
+
+		thread->alloc_count += 3;
+		thread->alloc_bytes += 700;
+		record->flags |= RQS_RECORD_HAS_ALLOC | RQS_RECORD_HAS_CPU | RQS_RECORD_HAS_GIL | RQS_RECORD_HAS_LOOP |
+				 RQS_RECORD_HAS_RECV;
+		record->alloc_bytes = 500;
+		record->alloc_count = 2;
+		record->gil_ticks = agent->header->ticks_per_second / 1000;
+		record->loop_ticks = agent->header->ticks_per_second / 1000000;
+		record->recv_buffer_bytes = 65536;
+		fake_commit(agent, size);
+		fake_slot(agent, 0)->finished++;
+		__atomic_add_fetch(&process->after_count, 1, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&process->after_bytes, 150, __ATOMIC_RELAXED);
+	}
+	kill(getpid(), SIGKILL);
+}
+
+static void a_python_program_is_recorded(void **state)
+{
+	(void)state;
+	struct rqs_session_report report = run_session(serve_as_python, 0);
+	struct said said = read_trace();
+	const cJSON *totals = cJSON_GetArrayItem(cJSON_GetObjectItem(said.end, "processes"), 0);
+
+	assert_int_equal(report.completeness.finished, 100);
+	assert_true(number_at(totals, "process_alloc", "alloc_bytes") == 80000);
+	assert_true(number_at(totals, "after_response", "alloc_bytes") == 15000);
+	assert_true(number_at(totals, "after_response", "alloc_count") == 100);
+	assert_true(number_at(totals, "unattributed", "alloc_bytes") == 15000);
+	assert_true(number_at(totals, "unattributed", "alloc_count") == 10);
+	assert_int_equal(said.alloc_bytes, 50000);
+	assert_in_range(said.gil_wait, 99000000, 101000000);
+	assert_in_range(said.loop_delay, 99000, 101000);
+	assert_int_equal(said.recv_buffer_bytes, 6553600);
+	cJSON_Delete(said.process);
+	cJSON_Delete(said.end);
+	assert_int_equal(rows_in_trace(), 100);
+}
+
 #define SESSION(test) cmocka_unit_test_setup(test, new_session)
 
 int main(void)
@@ -536,6 +596,7 @@ int main(void)
 	    SESSION(an_existing_file_is_left_alone),
 	    SESSION(a_duration_ends_the_recording_alone),
 	    SESSION(a_go_program_is_recorded),
+	    SESSION(a_python_program_is_recorded),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

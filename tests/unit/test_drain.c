@@ -629,6 +629,88 @@ static void a_short_region_has_no_tables(void **state)
 	rqs_region_destroy(&region);
 }
 
+/* Python */
+
+static void with_python(struct rqs_record *record)
+{
+	record->flags |= RQS_RECORD_HAS_CPU | RQS_RECORD_HAS_GIL | RQS_RECORD_HAS_LOOP | RQS_RECORD_HAS_RECV;
+	record->queue_ns = 10000;
+	record->cpu_ticks = 2000000;
+	record->gil_ticks = 40000;
+	record->loop_ticks = 5000;
+	record->recv_buffer_bytes = 262144;
+}
+
+static void with_impossible_python(struct rqs_record *record)
+{
+	with_python(record);
+	record->gil_ticks = record->loop_ticks = record->recv_buffer_bytes = UINT64_MAX;
+}
+
+static void without_a_stamp(struct rqs_record *record)
+{
+	with_impossible_python(record);
+	record->flags &= (uint16_t)~RQS_RECORD_HAS_QUEUE;
+}
+
+static void assert_python(uint64_t gil_wait, uint64_t loop_delay, uint64_t recv_buffer_bytes)
+{
+	rqs_drain_records(&t.drain);
+	assert_int_equal(last_row()->gil_wait, gil_wait);
+	assert_int_equal(last_row()->loop_delay, loop_delay);
+	assert_int_equal(last_row()->recv_buffer_bytes, recv_buffer_bytes);
+	assert_int_equal(last_row()->sched_wait, RQS_NULL);
+}
+
+static void what_python_waits_for_is_taken(void **state)
+{
+	(void)state;
+	t.clock.ns_per_tick = 1ull << 31;
+	t.clock.latest_ticks = t.clock.latest_ns = rqs_monotonic_ns();
+	join();
+	finish_changed(with_python);
+	assert_python(20000, 2500, 262144);
+	assert_int_equal(last_row()->cpu_time, 1000000);
+	finish_changed(with_alloc);
+	assert_python(RQS_NULL, RQS_NULL, RQS_NULL);
+	assert_int_equal(last_row()->cpu_time, RQS_NULL);
+	/* A part of queue is never more than that. */
+	finish_changed(with_impossible_python);
+	assert_python(RQS_VALUE_MAX, 10000, RQS_VALUE_MAX);
+	finish_changed(without_a_stamp);
+	assert_python(RQS_VALUE_MAX, RQS_VALUE_MAX, RQS_VALUE_MAX);
+}
+
+/* Its hooks are placed when it begins to listen, long after its slot was ready. */
+static void what_is_measured_may_come_late(void **state)
+{
+	(void)state;
+	join();
+	struct rqs_process *process = &t.agent.processes[t.agent.process];
+	struct rqs_watched *it = watched();
+	struct rqs_thread *thread = &t.agent.threads[t.agent.thread];
+
+	thread->alloc_count = 10;
+	thread->alloc_bytes = 6000;
+	rqs_drain_survey(&t.drain);
+	assert_false(rqs_alloc_sums_of(it).measured);
+	process->measures = RQS_MEASURES_ALLOC;
+	finish_changed(with_alloc);
+	thread->alloc_count += 103;
+	thread->alloc_bytes += 5000;
+	process->after_count = 3;
+	process->after_bytes = 50;
+	assert_true(rqs_processes_note(&t.processes, it));
+	die(it);
+	struct rqs_alloc_sums sums = rqs_alloc_sums_of(it);
+	assert_true(sums.measured && sums.has_after);
+	assert_int_equal(sums.bytes.whole, 11000);
+	assert_int_equal(sums.bytes.requests, 4950);
+	assert_int_equal(sums.bytes.after, 50);
+	assert_int_equal(sums.count.whole, 113);
+	assert_int_equal(sums.count.after, 3);
+}
+
 /* Broken ones */
 
 static void no_size(struct rqs_record *record)
@@ -791,8 +873,35 @@ static void wild_values_are_tamed(void **state)
 	assert_int_equal(row->send, 0);
 	assert_int_equal(row->request_bytes, RQS_VALUE_MAX);
 	assert_int_equal(row->alloc_bytes, RQS_VALUE_MAX);
+	assert_int_equal(row->loop_delay, 0);
 	assert_int_equal(t.requests.routes[0].method, RQS_METHOD_OTHER);
 	assert_memory_equal(t.requests.texts, "/???[", 5);
+}
+
+static void impossible_counters_stop_at_the_greatest_value(void **state)
+{
+	(void)state;
+	join();
+	struct rqs_process *process = &t.agent.processes[t.agent.process];
+	struct rqs_watched *it = watched();
+
+	process->measures = RQS_MEASURES_ALLOC;
+	process->after_count = process->after_bytes = UINT64_MAX;
+	for (int i = 0; i < 5; i++) {
+		fake_thread(&t.agent);
+		t.agent.threads[t.agent.thread].alloc_bytes = UINT64_MAX - 2;
+		t.agent.threads[t.agent.thread].alloc_count = 1ull << 63;
+	}
+	for (int i = 0; i < 5000; i++)
+		finish_changed(everything_wild);
+	rqs_drain_records(&t.drain);
+	assert_true(rqs_processes_note(&t.processes, it));
+	die(it);
+	struct rqs_alloc_sums sums = rqs_alloc_sums_of(it);
+	assert_int_equal(sums.bytes.whole, RQS_VALUE_MAX);
+	assert_int_equal(sums.count.whole, RQS_VALUE_MAX);
+	assert_int_equal(sums.bytes.after, RQS_VALUE_MAX);
+	assert_true(sums.bytes.requests == (unsigned __int128)5000 * RQS_VALUE_MAX);
 }
 
 static void unknown_records_are_skipped(void **state)
@@ -920,6 +1029,9 @@ int main(void)
 	    WITH_REGION(helpers_leave_no_trace),
 	    WITH_REGION(goroutines_are_summed),
 	    WITH_REGION(times_of_the_scheduler_are_taken),
+	    WITH_REGION(what_python_waits_for_is_taken),
+	    WITH_REGION(what_is_measured_may_come_late),
+	    WITH_REGION(impossible_counters_stop_at_the_greatest_value),
 	    WITH_REGION(go_processes_are_kept_apart),
 	    WITH_REGION(unmeasured_allocations_are_not_summed),
 	    WITH_REGION(a_table_of_others_is_not_read),

@@ -245,6 +245,116 @@ static void what_go_measures_is_told(void **state)
 	free(processes);
 }
 
+static uint64_t number_in(const cJSON *process, const char *key, const char *inner)
+{
+	return (uint64_t)cJSON_GetNumberValue(cJSON_GetObjectItem(cJSON_GetObjectItem(process, key), inner));
+}
+
+/* The totals of this process alone, at the end. */
+static cJSON *totals_of(struct rqs_watched *watched)
+{
+	static struct rqs_processes processes;
+	struct rqs_watched *list[] = {watched};
+	struct rqs_troubles troubles = {0};
+
+	processes.noted = list;
+	processes.noted_count = 1;
+	return parsed(rqs_payload_totals(&processes, &troubles, 9, "exited"));
+}
+
+static const cJSON *first_process(const cJSON *totals)
+{
+	return cJSON_GetArrayItem(cJSON_GetObjectItem(totals, "processes"), 0);
+}
+
+#define NO_PYTHON_ALLOC                                                                                                \
+	"alloc_bytes, alloc_count, recv_buffer_bytes, process_alloc, unattributed, after_response, peak_bytes"
+
+/* Requests' + after_response + unattributed = process_alloc, once the allocators are hooked. */
+static void what_python_measures_is_told(void **state)
+{
+	(void)state;
+	struct rqs_watched watched = {
+	    .runtime = RQS_RUNTIME_PYTHON,
+	    .records = 2,
+	    .with_alloc = 2,
+	    .record_flags = RQS_RECORD_HAS_ALLOC | RQS_RECORD_HAS_CPU,
+	    .record_alloc_count = 30,
+	    .record_alloc_bytes = 3000,
+	    .after_count = 7,
+	    .after_bytes = 500,
+	    .folded = {.opened = 2, .alloc_count = 90, .alloc_bytes = 4000},
+	    .live = {.alloc_count = 10, .alloc_bytes = 1000},
+	    .measures = RQS_MEASURES_ALLOC,
+	};
+	cJSON *end = totals_of(&watched);
+	const cJSON *process = first_process(end);
+
+	assert_int_equal(number_in(process, "process_alloc", "alloc_bytes"), 5000);
+	assert_int_equal(number_in(process, "process_alloc", "alloc_count"), 100);
+	assert_int_equal(number_in(process, "after_response", "alloc_bytes"), 500);
+	assert_int_equal(number_in(process, "after_response", "alloc_count"), 7);
+	assert_int_equal(number_in(process, "unattributed", "alloc_bytes"), 1500);
+	assert_int_equal(number_in(process, "unattributed", "alloc_count"), 63);
+	assert_true(is_noted(end, "peak_bytes") && is_noted(end, "gil_wait"));
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(end, "notes")), 2);
+	cJSON_Delete(end);
+
+	watched.measures = 0;
+	watched.with_alloc = 0;
+	watched.record_flags = RQS_RECORD_HAS_GIL;
+	end = totals_of(&watched);
+	process = first_process(end);
+	assert_true(cJSON_IsNull(cJSON_GetObjectItem(process, "process_alloc")));
+	assert_true(cJSON_IsNull(cJSON_GetObjectItem(process, "unattributed")));
+	assert_true(cJSON_IsNull(cJSON_GetObjectItem(process, "after_response")));
+	assert_true(is_noted(end, NO_PYTHON_ALLOC) && is_noted(end, "cpu_time"));
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(end, "notes")), 2);
+	cJSON_Delete(end);
+}
+
+/* Parts that are more than the whole: no number below 0, and the reader is told. */
+static void allocations_that_contradict_are_said(void **state)
+{
+	(void)state;
+	struct rqs_watched watched = {
+	    .runtime = RQS_RUNTIME_PYTHON,
+	    .records = 1,
+	    .with_alloc = 1,
+	    .record_alloc_count = 5,
+	    .record_alloc_bytes = 600,
+	    .after_bytes = 401,
+	    .folded = {.opened = 1, .alloc_count = 5, .alloc_bytes = 1000},
+	    .measures = RQS_MEASURES_ALLOC,
+	};
+	static const uint64_t after[] = {400, 401, 1ull << 53, UINT64_MAX};
+
+	for (unsigned i = 0; i < sizeof(after) / sizeof(after[0]); i++) {
+		watched.after_bytes = after[i];
+		cJSON *end = totals_of(&watched);
+		const cJSON *process = first_process(end);
+
+		assert_int_equal(number_in(process, "unattributed", "alloc_bytes"), 0);
+		assert_int_equal(number_in(process, "unattributed", "alloc_count"), 0);
+		assert_int_equal(is_noted(end, "unattributed"), i > 0);
+		cJSON_Delete(end);
+	}
+}
+
+static void what_node_cannot_tell_is_said(void **state)
+{
+	(void)state;
+	struct rqs_watched watched = {.runtime = RQS_RUNTIME_NODE, .records = 1, .folded = {.opened = 1}};
+	cJSON *end = totals_of(&watched);
+
+	assert_true(is_noted(end, "alloc_bytes, alloc_count") && is_noted(end, "runtime_stats"));
+	cJSON_Delete(end);
+	watched.records = 0; /* a helper's */
+	end = totals_of(&watched);
+	assert_false(is_noted(end, "runtime_stats"));
+	cJSON_Delete(end);
+}
+
 static void troubles_are_noted(void **state)
 {
 	(void)state;
@@ -270,6 +380,9 @@ int main(void)
 	    cmocka_unit_test(a_run_is_told),
 	    cmocka_unit_test(allocations_add_up),
 	    cmocka_unit_test(what_go_measures_is_told),
+	    cmocka_unit_test(what_python_measures_is_told),
+	    cmocka_unit_test(allocations_that_contradict_are_said),
+	    cmocka_unit_test(what_node_cannot_tell_is_said),
 	    cmocka_unit_test(troubles_are_noted),
 	};
 
