@@ -3,8 +3,10 @@
  * of its connections.
  *
  * The child of os/exec runs on its parent's memory until it execs, and its
- * system calls come by here: it must leave no trace. It is known by its pid,
- * which is asked for only where it matters.
+ * system calls come by here: it must leave no trace, whatever its descriptors'
+ * numbers mean to its parent. Its goroutine is marked, by runtime_BeforeFork();
+ * where that mark was overwritten, or another way led there, it is known by its
+ * pid, which is asked for only where it matters.
  */
 #include "go/go.h"
 
@@ -15,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -79,13 +82,35 @@ static uint8_t kind_of(int fd)
 	return rqs_load_relaxed(&rqs_go.agent->connections[fd].kind);
 }
 
-/* Behind a filter there is no asking; nor is there much os/exec. */
-static bool is_vfork_child(void)
+static bool is_guarded_by(const struct rqs_go_call *frame, uint64_t mark)
+{
+	return frame->g && *(const uint64_t *)(frame->g + G_STACK_GUARD) == mark;
+}
+
+/* Between fork and exec (runtime/proc.go); the parent calls nothing of interest there. */
+static bool is_forking(const struct rqs_go_call *frame)
+{
+	return is_guarded_by(frame, STACK_FORK);
+}
+
+/* Where the scheduler's wish has overwritten the mark. */
+static bool is_vfork_child(const struct rqs_go_call *frame)
 {
 	const struct rqs_agent *agent = rqs_go.agent;
+	uint64_t n = frame->number;
 
-	return !rqs_load_relaxed(&agent->frozen) && rqs_load_relaxed(&agent->alive->epoch) == agent->epoch &&
+	/* Behind a filter there is no asking. These are the child's most of the time. */
+	if (rqs_load_relaxed(&agent->frozen))
+		return (n == SYS_dup3 || n == SYS_dup2 || n == SYS_execve) && is_guarded_by(frame, STACK_PREEMPT);
+	return rqs_load_relaxed(&agent->alive->epoch) == agent->epoch &&
 	       agent->env->pid() != (uint32_t)agent->process->owner;
+}
+
+/* A child that failed tells its parent the error, in a word, by a pipe whose number is one of its own. */
+static bool is_childs_last_word(const struct rqs_go_call *frame)
+{
+	return frame->number == SYS_write && frame->arguments[2] == sizeof(uint64_t) &&
+	       is_guarded_by(frame, STACK_PREEMPT) && is_active() && is_vfork_child(frame);
 }
 
 /* ---- descriptors ---- */
@@ -96,7 +121,7 @@ static void closing(struct rqs_go_context *context, const struct rqs_go_call *fr
 
 	if (!is_active() || (unsigned)fd >= rqs_go.agent->connection_limit || kind == RQS_CONN_UNKNOWN)
 		return;
-	if ((kind != RQS_CONN_OTHER || rqs_go.agent->connections[fd].served) && is_vfork_child())
+	if ((kind != RQS_CONN_OTHER || rqs_go.agent->connections[fd].served) && is_vfork_child(frame))
 		return;
 	tell(context, frame, rqs_conn_closing, fd);
 }
@@ -104,7 +129,7 @@ static void closing(struct rqs_go_context *context, const struct rqs_go_call *fr
 static void closing_range(struct rqs_go_context *context, const struct rqs_go_call *frame, unsigned first,
 			  unsigned last)
 {
-	if (!is_active() || is_vfork_child())
+	if (!is_active() || is_vfork_child(frame))
 		return;
 	unsigned used = rqs_load_relaxed(&rqs_go.agent->connections_used);
 	for (unsigned fd = first; fd <= last && fd < used; fd++)
@@ -118,7 +143,7 @@ static void duplicated(struct rqs_go_context *context, const struct rqs_go_call 
 	if (to < 0 || to == from || !is_active())
 		return;
 	closing(context, frame, to); /* by dup2, or a close that wasn't seen */
-	if (kind_of(from) != RQS_CONN_UNKNOWN && !is_vfork_child() && enter_now(context, frame, &call))
+	if (kind_of(from) != RQS_CONN_UNKNOWN && !is_vfork_child(frame) && enter_now(context, frame, &call))
 		rqs_conn_duplicated(&call, from, to);
 }
 
@@ -294,18 +319,32 @@ static void sent_messages(struct rqs_go_context *context, const struct rqs_go_ca
 
 /* ---- one call ---- */
 
-static void exec_begins(struct rqs_go_call *frame)
+static void exec_redirected(struct rqs_go_call *frame)
 {
 	if (frame->number == SYS_execve && !rqs_load_relaxed(&rqs_go.agent->frozen))
 		rqs_go_exec_redirect(frame);
-	if (is_active() && !is_vfork_child())
+}
+
+static void exec_begins(struct rqs_go_call *frame)
+{
+	exec_redirected(frame);
+	if (is_active() && !is_vfork_child(frame))
 		rqs_agent_exec(rqs_go.agent, true);
+}
+
+/* Else all that we have reserved would be brought into memory; as it is, it is locked when it is touched. */
+static void lock_begins(struct rqs_go_call *frame)
+{
+	if (frame->arguments[0] & MCL_CURRENT)
+		frame->arguments[0] |= MCL_ONFAULT;
 }
 
 static void message_begins(int fd, const struct msghdr *message)
 {
+	if (!rqs_stamps_has(rqs_go.agent, fd))
+		return;
 	/* Its control data would show a stamp; and so might flags. Without any, they are cut off as ever. */
-	if (rqs_stamps_has(rqs_go.agent, fd) && (!message || message->msg_controllen))
+	if (!message || (rqs_readable(message, sizeof(*message)) && message->msg_controllen))
 		rqs_stamps_decline(rqs_go.agent, fd);
 }
 
@@ -317,6 +356,10 @@ void rqs_go_call_begins(struct rqs_go_context *context, struct rqs_go_call *fram
 
 	if (!rqs_go.agent)
 		return;
+	if (is_forking(frame)) {
+		exec_redirected(frame);
+		return;
+	}
 	switch (frame->number) {
 	case SYS_read:
 		rqs_stamps_lost_interest(rqs_go.agent, fd);
@@ -329,7 +372,7 @@ void rqs_go_call_begins(struct rqs_go_context *context, struct rqs_go_call *fram
 			closing_range(context, frame, (unsigned)a[0], (unsigned)a[1]);
 		break;
 	case SYS_connect:
-		if (is_active() && !is_vfork_child())
+		if (is_active() && !is_vfork_child(frame))
 			tell(context, frame, rqs_conn_not_served, fd);
 		break;
 	case SYS_recvmsg:
@@ -346,12 +389,15 @@ void rqs_go_call_begins(struct rqs_go_context *context, struct rqs_go_call *fram
 	case SYS_execveat:
 		exec_begins(frame);
 		break;
+	case SYS_mlockall:
+		lock_begins(frame);
+		break;
 	case SYS_prctl:
-		if (is_active() && !is_vfork_child())
+		if (is_active() && !is_vfork_child(frame))
 			rqs_restriction_prctl(rqs_go.agent, (long)a[0], (long)a[1]);
 		break;
 	case SYS_seccomp:
-		if (is_active() && !is_vfork_child())
+		if (is_active() && !is_vfork_child(frame))
 			rqs_restriction_seccomp(rqs_go.agent, (long)a[0]);
 		break;
 	default:
@@ -455,8 +501,10 @@ void rqs_go_call_done(struct rqs_go_context *context, struct rqs_go_call *frame)
 		stamped_read(context, frame);
 		return;
 	}
+	if (is_forking(frame) || is_childs_last_word(frame))
+		return;
 	if (result < 0) {
-		if ((frame->number == SYS_execve || frame->number == SYS_execveat) && is_active() && !is_vfork_child())
+		if ((frame->number == SYS_execve || frame->number == SYS_execveat) && is_active() && !is_vfork_child(frame))
 			rqs_agent_exec(rqs_go.agent, false);
 		return;
 	}

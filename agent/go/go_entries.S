@@ -269,6 +269,8 @@ rqs_go_syscall:
 9:	ret
 1:	cmp $281, %rax		/* epoll_pwait, the most frequent */
 	je 9b
+	cmp $151, %rax		/* mlockall */
+	je call_begins
 	cmp $157, %rax		/* prctl */
 	je call_begins
 	cmp $275, %rax		/* splice */

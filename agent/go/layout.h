@@ -75,5 +75,9 @@
 #define GPREEMPTED 9
 /* Offset of runtime.g's m, the same since Go 1.3 at least; goroutines are aligned so that bits 9 and up tell most of them apart. */
 #define G_M 0x30
+/* Its stack's guard; and what is there instead (runtime/stack.go): it forks; it is to give way, or in a system call. */
+#define G_STACK_GUARD 0x10
+#define STACK_FORK ((uint64_t)-1234)
+#define STACK_PREEMPT ((uint64_t)-1314)
 
 #endif
