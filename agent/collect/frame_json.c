@@ -226,8 +226,10 @@ struct rqs_alloc_sums rqs_alloc_sums_of(const struct rqs_watched *watched)
 {
 	const struct rqs_sums *folded = &watched->folded, *live = &watched->live;
 	struct rqs_alloc_sums sums = {
-	    .bytes = {representable(folded->alloc_bytes + live->alloc_bytes), watched->record_alloc_bytes},
-	    .count = {representable(folded->alloc_count + live->alloc_count), watched->record_alloc_count},
+	    .bytes = {.whole = representable(folded->alloc_bytes + live->alloc_bytes),
+		      .requests = watched->record_alloc_bytes},
+	    .count = {.whole = representable(folded->alloc_count + live->alloc_count),
+		      .requests = watched->record_alloc_count},
 	};
 
 	if (rqs_watched_is_go(watched)) {
