@@ -94,8 +94,9 @@ bool rqs_agent_revive(struct rqs_agent *agent)
 	rqs_zero(agent->slot_chunk, sizeof(agent->slot_chunk));
 	agent->process = NULL;
 	/* The parent's table, mapped here too, is its own. */
+	if (agent->wants_table)
+		agent->measures = 0;
 	agent->wants_table = false;
-	agent->measures = 0;
 	bool claimed = claim_process(agent);
 	rqs_store(&agent->alive->epoch, epoch);
 	return claimed;

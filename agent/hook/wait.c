@@ -15,6 +15,36 @@ static void several(size_t descriptors)
 		rqs_self.event_loop = true;
 }
 
+/*
+ * A thread that looks for new connections, with a request open that it has
+ * read, leaves that to others. Asked only where it has one.
+ */
+static void polls(const struct pollfd *fds, nfds_t count)
+{
+	if (!rqs_py_on || count < 2 || rqs_in_vfork || !rqs_active() || !rqs_py_is_serving() ||
+	    !rqs_readable(fds, sizeof(*fds)) || !rqs_readable(fds + count - 1, sizeof(*fds)))
+		return;
+	for (nfds_t i = 0; i < count; i++) {
+		if (rqs_kind(fds[i].fd) == RQS_CONN_LISTENER) {
+			rqs_py_hands_over();
+			return;
+		}
+	}
+}
+
+static void selects(int n, const fd_set *set)
+{
+	if (!rqs_py_on || !set || n <= 0 || rqs_in_vfork || !rqs_active() || !rqs_py_is_serving() ||
+	    !rqs_readable(set, 8) || !rqs_readable((const char *)set + ((size_t)n - 1) / 64 * 8, 8))
+		return;
+	for (int fd = 0; fd < n && fd < FD_SETSIZE; fd++) {
+		if (FD_ISSET(fd, set) && rqs_kind(fd) == RQS_CONN_LISTENER) {
+			rqs_py_hands_over();
+			return;
+		}
+	}
+}
+
 /* An event loop of Python's: its requests take turns. */
 static void loop_begins(void)
 {
@@ -74,24 +104,28 @@ RQS_EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int room, int 
 RQS_EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout)
 {
 	several(count);
+	polls(fds, count);
 	return RQS_REAL(poll)(fds, count, timeout);
 }
 
 RQS_EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
 {
 	several(count);
+	polls(fds, count);
 	return RQS_REAL(ppoll)(fds, count, timeout, mask);
 }
 
 RQS_EXPORT int select(int n, fd_set *a, fd_set *b, fd_set *c, struct timeval *timeout)
 {
 	several_sets(n, a, b, c);
+	selects(n, a);
 	return RQS_REAL(select)(n, a, b, c, timeout);
 }
 
 RQS_EXPORT int pselect(int n, fd_set *a, fd_set *b, fd_set *c, const struct timespec *timeout, const sigset_t *mask)
 {
 	several_sets(n, a, b, c);
+	selects(n, a);
 	return RQS_REAL(pselect)(n, a, b, c, timeout, mask);
 }
 

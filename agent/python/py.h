@@ -23,6 +23,7 @@ struct rqs_py_request {
 	uint32_t live; /* its id, 0 when it has ended */
 	uint32_t id;   /* of the last request in this slot, from 1 */
 	int fd;
+	bool handed_over;  /* to another thread, in a way that can't be followed */
 	uint64_t sequence; /* counts all requests of the process */
 	/* Written by whoever holds the GIL, */
 	uint64_t alloc_count;
@@ -55,6 +56,7 @@ struct rqs_py_thread {
 	bool is_loop;      /* it has waited for several descriptors at once */
 	bool is_main;
 	bool known;        /* the two above are set */
+	bool hands_over;   /* the requests that it reads are served by others */
 	uint32_t number;   /* of its thread slot, 0 none yet */
 	int last_fd;       /* read from since the loop woke, -1 none */
 	void *accept_context; /* values that are set there are the connection's, not its own */
@@ -88,6 +90,10 @@ void rqs_py_closing(int fd);
 void rqs_py_received(int fd, const void *memory);
 /* A read to that memory brought nothing. */
 void rqs_py_received_nothing(const void *memory);
+/* Does the calling thread, not an event loop's, have a request open that it has read? */
+bool rqs_py_is_serving(void);
+/* The calling thread reads requests for other threads to serve: what it does isn't all of them. */
+void rqs_py_hands_over(void);
 void rqs_py_wait_begins(void);
 void rqs_py_wait_ends(void);
 /* C code's own call of the malloc family. */

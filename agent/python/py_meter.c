@@ -47,7 +47,10 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 	request->loop_ticks = measured ? loop_delay(thread, call) : UINT64_MAX;
 	if (++request->id == 0)
 		request->id = 1;
+	request->handed_over = thread->hands_over;
 	rqs_store(&request->live, request->id);
+	if (thread->hands_over)
+		return; /* whatever is known of it is only a part */
 	thread->served = request;
 	thread->served_id = request->id;
 	/* What follows at once, such as waiting for the GIL, is for it. */
@@ -67,6 +70,8 @@ static void fill(const struct rqs_call *call, const struct rqs_py_request *reque
 
 	record->alloc_count = rqs_load_relaxed(&request->alloc_count) + rqs_load_relaxed(&request->raw_count);
 	record->alloc_bytes = rqs_load_relaxed(&request->alloc_bytes) + rqs_load_relaxed(&request->raw_bytes);
+	if (request->handed_over)
+		return;
 	record->recv_buffer_bytes = rqs_load_relaxed(&request->recv_bytes);
 	record->cpu_ticks = request->cpu_ticks + (uint64_t)((double)request->cpu_ns * ticks_per_ns);
 	record->gil_ticks = rqs_load_relaxed(&request->gil_ticks);
@@ -97,6 +102,29 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 }
 
 const struct rqs_meter rqs_meter_python = { .begin = begin, .answered = answered, .end = end };
+
+/* ---- threads ---- */
+
+static bool is_serving(const struct rqs_py_thread *thread)
+{
+	return !thread->is_loop && thread->served && rqs_load_relaxed(&thread->served->live) == thread->served_id;
+}
+
+bool rqs_py_is_serving(void)
+{
+	return is_serving(&rqs_py_self);
+}
+
+void rqs_py_hands_over(void)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+
+	thread->served->handed_over = true;
+	thread->served = NULL;
+	thread->hands_over = true;
+	rqs_py_switch(thread, NULL, 0);
+	thread->state = NULL;
+}
 
 /* ---- event loops ---- */
 
