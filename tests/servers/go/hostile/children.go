@@ -69,8 +69,12 @@ func traced() {
 			fmt.Println("ended", status.ExitStatus())
 			return
 		}
-		fmt.Println(status.StopSignal(), must(os.Readlink(fmt.Sprintf("/proc/%d/exe", child.Process.Pid))))
-		must(0, syscall.PtraceCont(child.Process.Pid, 0))
+		signal := status.StopSignal()
+		if signal == syscall.SIGTRAP { // the exec
+			fmt.Println(must(os.Readlink(fmt.Sprintf("/proc/%d/exe", child.Process.Pid))))
+			signal = 0
+		}
+		must(0, syscall.PtraceCont(child.Process.Pid, int(signal)))
 	}
 }
 
