@@ -90,13 +90,17 @@ def traced_size(size: int) -> int:
     return traced
 
 
-def spin(ms=1) -> dict:
-    """Runs for that long, and says what the thread itself sees: seconds in all, on a CPU, waiting for one, and for the GIL."""
-    wall, cpu, run_delay = time.monotonic(), time.thread_time(), waited_for_cpu()
-    while time.monotonic() - wall < ms / 1000:
-        pass
-    wall, cpu, run_delay = time.monotonic() - wall, time.thread_time() - cpu, waited_for_cpu() - run_delay
-    return {"wall": wall, "cpu": cpu, "run_delay": run_delay, "gil_wait": wall - cpu - run_delay}
+class Watch:
+    """What a thread itself sees: seconds since it began, on a CPU, waiting for one, and else, which is for the GIL."""
+
+    def __init__(self):
+        self.run_delay = waited_for_cpu()
+        self.wall, self.cpu = time.monotonic(), time.thread_time()
+
+    def seen(self) -> dict:
+        wall, cpu = time.monotonic() - self.wall, time.thread_time() - self.cpu
+        run_delay = waited_for_cpu() - self.run_delay
+        return {"wall": wall, "cpu": cpu, "run_delay": run_delay, "gil_wait": max(0.0, wall - cpu - run_delay)}
 
 
 def waited_for_cpu() -> float:
@@ -104,12 +108,34 @@ def waited_for_cpu() -> float:
     return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
+def spin_until(deadline: float):
+    while time.monotonic() < deadline:
+        pass
+
+
+def spin(ms=1) -> dict:
+    watch = Watch()
+    spin_until(time.monotonic() + ms / 1000)
+    return watch.seen()
+
+
 def contended(ms=1) -> dict:
-    """spin beside three threads that spin as long."""
-    others = [threading.Thread(target=spin, args=(ms,)) for _ in range(3)]
+    """spin beside three threads that begin and end with it."""
+    begin = threading.Event()
+    deadline = 0.0
+
+    def other():
+        begin.wait()
+        spin_until(deadline)
+
+    others = [threading.Thread(target=other) for _ in range(3)]
     for thread in others:
         thread.start()
-    seen = spin(ms)
+    watch = Watch()
+    deadline = time.monotonic() + ms / 1000
+    begin.set()
+    spin_until(deadline)
+    seen = watch.seen()
     for thread in others:
         thread.join()
     return seen

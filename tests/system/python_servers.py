@@ -1,0 +1,49 @@
+"""What the tests of Python servers share: who serves how, whose memory each work is, and that the sums are right."""
+
+import works
+
+# Requests interleave on one thread, in tasks.
+LOOPS = ("asyncio", "fastapi-asyncio", "fastapi-uvloop", "fastapi-gunicorn", "fastapi-gunicorn-asgi", "fastapi-hypercorn",
+         "aiohttp", "tornado", "django-asgi")  # fmt: skip
+# A thread, a process or (gevent) a greenlet serves one at a time.
+THREADS = ("threaded", "flask-sync", "flask-gthread", "flask-gevent", "flask-cheroot", "flask-dev", "django-sync",
+           "django-gthread", "django-dev")  # fmt: skip
+# One thread reads, another serves, and what passes between them is a queue.
+QUEUES = ("flask-waitress",)
+
+ALL = (*LOOPS, *THREADS, *QUEUES)
+
+# Whose a work's bytes are: the request's that asked for it, its after it was answered, or what can't be known.
+OWN, AFTER, UNKNOWN = "own", "after", "unknown"
+
+FIRST = "/json"  # what a connection needs goes to its first request, which nothing is compared with
+HALVES = {"/empty": 0, "/small": works.SMALL, "/big": works.BIG}
+
+
+def parts(server: str) -> dict[str, str]:
+    """path -> whose the PART bytes are that its work takes."""
+    found = {"/stream": OWN, "/error": OWN, "/background": AFTER}
+    if server in LOOPS:
+        found |= {"/gather": OWN, "/nested": OWN, "/to_thread": OWN, "/late": AFTER, "/executor": UNKNOWN, "/queued": UNKNOWN}
+    else:
+        found |= {"/thread": UNKNOWN}
+    if server.startswith("fastapi") or server == "django-asgi":
+        found |= {"/sync": OWN}
+    if server.startswith(("flask", "django")) and server != "flask-gevent":  # where asgiref finds a loop on its thread
+        found |= {"/async": OWN}
+    if server in QUEUES:
+        found = dict.fromkeys(found, UNKNOWN)
+    return found
+
+
+def outside(seen: dict, what: str) -> int:
+    """Of a report: what is no open request's."""
+    return seen["unattributed"][what] + seen["after_response"][what]
+
+
+def assert_sums(trace, seen: dict):
+    """Requests, what came after them and what is nobody's are the whole, to the byte."""
+    for what in ("alloc_bytes", "alloc_count"):
+        requests = sum(request.values[what] or 0 for request in trace.requests)
+        assert requests + outside(seen, what) == seen["process_alloc"][what], what
+        assert requests > 0, what
