@@ -11,6 +11,9 @@
 #include <stdbool.h>
 
 struct rqs_go_setup {
+	/* Where the program begins, and its stack: rqs_go_begin goes on there if nobody stops it (it was killed). */
+	uint64_t entry;
+	uint64_t stack;
 	int32_t region;       /* descriptor of the session's region; closed by rqs_go_start() */
 	uint32_t measures;    /* RQS_MEASURES_* that hooks are placed for */
 	uint32_t curg_offset; /* of runtime.m's curg */
@@ -38,7 +41,7 @@ bool rqs_go_start(const struct rqs_go_setup *setup);
  *   rqs_go_entries   uint64_t[RQS_SITE_KINDS], the hooks' addresses
  *   rqs_go_setup     struct rqs_go_setup, to be filled
  *   rqs_go_begin     code to be run once, on a stack of 16 KiB: calls rqs_go_start(&rqs_go_setup), and
- *                    ends at the breakpoint (int3) rqs_go_began with the result, 0 or 1, in RAX
+ *                    ends at the SYSCALL instruction rqs_go_began with the result, 0 or 1, in RBX
  */
 extern const uint64_t rqs_go_entries[RQS_SITE_KINDS];
 

@@ -129,6 +129,8 @@ static bool look_at_program(struct rqs_install *in)
 	if (!read_auxv(in, &entry, &vdso) || pread(in->file, &head, sizeof(head), 0) != (ssize_t)sizeof(head))
 		return fail(in, "its start address isn't known");
 	in->bias = entry - head.e_entry;
+	in->setup->entry = in->tracee->registers.rip;
+	in->setup->stack = in->tracee->registers.rsp;
 	in->setup->clock_gettime = find_clock(in->tracee, vdso);
 	return sites_are_as_planned(in);
 }

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MASK_SIZE 8 /* the kernel's signal mask */
+#define SYSCALL_SIZE 2 /* of the instruction */
 #define SYSCALL_STOP (SIGTRAP | 0x80)
 #define LETTING_GO_MS 1000
 
@@ -135,62 +135,64 @@ void rqs_tracee_let_go(struct rqs_tracee *tracee)
 	close(tracee->stops);
 }
 
-/*
- * Lets it run, and returns the signal that it stopped with next, SYSCALL_STOP
- * included; 0 when there was none in time.
- */
-static int resume(struct rqs_tracee *tracee, int request)
+/* Has it got the signal for an instruction that failed, and not from somebody? */
+static bool is_fault(struct rqs_tracee *tracee)
 {
-	int status;
+	siginfo_t info;
+
+	return !TRACE(PTRACE_GETSIGINFO, tracee, 0, &info) && info.si_code > 0 &&
+	       (info.si_signo == SIGSEGV || info.si_signo == SIGBUS || info.si_signo == SIGILL ||
+		info.si_signo == SIGFPE || info.si_signo == SIGTRAP || info.si_signo == SIGSYS);
+}
+
+static bool stops_it(int signal_)
+{
+	return signal_ == SIGSTOP || signal_ == SIGTSTP || signal_ == SIGTTIN || signal_ == SIGTTOU;
+}
+
+/*
+ * Lets it run to the next begin or end of a system call. False: not in time,
+ * or never. Stopped by a signal it goes on all the same, for us, and is
+ * stopped again by the kernel when we have let go, unless SIGCONT came.
+ */
+static bool resume(struct rqs_tracee *tracee)
+{
+	int status, pass = 0;
 
 	while (!tracee->gone) {
-		if (TRACE(request, tracee, 0, 0) ||
+		if (TRACE(PTRACE_SYSCALL, tracee, 0, pass) ||
 		    wait_for_stop(tracee, -1, tracee->deadline_ns, &status) != STOPPED) {
 			tracee->gone = true;
 			break;
 		}
-		/* Stopped together with its group it goes on for us, and stops again when we have let go. */
+		pass = 0;
 		if (event_of(status))
 			continue;
-		if (WSTOPSIG(status) != SIGSTOP)
-			return WSTOPSIG(status);
-		tracee->stop_again = true;
+		if (WSTOPSIG(status) == SYSCALL_STOP)
+			return true;
+		if (is_fault(tracee))
+			return false;
+		if (stops_it(WSTOPSIG(status)))
+			pass = WSTOPSIG(status);
+		else if (WSTOPSIG(status) != SIGCONT)
+			tracee->postponed |= 1ull << (WSTOPSIG(status) - 1);
 	}
-	return 0;
+	return false;
 }
 
 /* ---- taking and giving back ---- */
 
-/* Is SIGTRAP ignored, as inherited? */
-static bool ignores_trap(pid_t pid)
-{
-	char path[64], *line = NULL;
-	unsigned long long ignored = 0;
-	size_t room = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	FILE *file = fopen(path, "re");
-	while (file && getline(&line, &room, file) > 0)
-		if (sscanf(line, "SigIgn: %llx", &ignored) == 1)
-			break;
-	free(line);
-	if (file)
-		fclose(file);
-	return ignored >> (SIGTRAP - 1) & 1;
-}
-
+/* Where it begins is where a call returns to, if nobody is there any more. */
 static int save(struct rqs_tracee *tracee)
 {
 	struct iovec xstate = {tracee->xstate, sizeof(tracee->xstate)};
-	uint64_t all = ~0ull;
 
 	if (TRACE(PTRACE_GETREGS, tracee, 0, &tracee->registers) ||
 	    TRACE(PTRACE_GETREGSET, tracee, NT_X86_XSTATE, &xstate) ||
-	    TRACE(PTRACE_GETSIGMASK, tracee, MASK_SIZE, &tracee->mask) ||
-	    TRACE(PTRACE_SETSIGMASK, tracee, MASK_SIZE, &all))
+	    !rqs_tracee_write(tracee, tracee->registers.rsp - sizeof(tracee->registers.rip), &tracee->registers.rip,
+			      sizeof(tracee->registers.rip)))
 		return -EIO;
 	tracee->xstate_size = xstate.iov_len;
-	tracee->ignores_trap = ignores_trap(tracee->pid);
 	return 0;
 }
 
@@ -200,14 +202,11 @@ int rqs_tracee_take(struct rqs_tracee *tracee, uint64_t patience_ns)
 
 	tracee->deadline_ns = now_ns() + patience_ns;
 	/* From within the exec to its end: before that the kernel would still set registers. */
-	if (resume(tracee, PTRACE_SYSCALL) != SYSCALL_STOP)
+	if (!resume(tracee))
 		return -ESRCH;
-	int error = save(tracee);
-	if (error)
-		return error;
 	snprintf(path, sizeof(path), "/proc/%d/mem", (int)tracee->pid);
 	tracee->memory = open(path, O_RDWR | O_CLOEXEC);
-	return tracee->memory < 0 ? -errno : 0;
+	return tracee->memory < 0 ? -errno : save(tracee);
 }
 
 static void restore(struct rqs_tracee *tracee)
@@ -216,7 +215,6 @@ static void restore(struct rqs_tracee *tracee)
 
 	TRACE(PTRACE_SETREGS, tracee, 0, &tracee->registers);
 	TRACE(PTRACE_SETREGSET, tracee, NT_X86_XSTATE, &xstate);
-	TRACE(PTRACE_SETSIGMASK, tracee, MASK_SIZE, &tracee->mask);
 }
 
 /* One that doesn't answer is running code of ours that never ends. */
@@ -234,8 +232,9 @@ void rqs_tracee_release(struct rqs_tracee *tracee)
 		interrupt(tracee);
 	if (tracee->xstate_size)
 		restore(tracee);
-	if (tracee->stop_again)
-		rqs_sys3(SYS_tgkill, tracee->pid, tracee->pid, SIGSTOP);
+	for (int signal_ = 1; signal_ <= 64; signal_++)
+		if (tracee->postponed >> (signal_ - 1) & 1)
+			rqs_sys3(SYS_tgkill, tracee->pid, tracee->pid, signal_);
 	TRACE(PTRACE_DETACH, tracee, 0, 0);
 	if (tracee->memory >= 0)
 		close(tracee->memory);
@@ -277,12 +276,19 @@ bool rqs_tracee_poke(struct rqs_tracee *tracee, uint64_t address, const void *by
 
 /* ---- calls ---- */
 
+/* Its own registers again, after what it did for us, or didn't do. */
+static bool reset(struct rqs_tracee *tracee)
+{
+	return !TRACE(PTRACE_SETREGS, tracee, 0, &tracee->registers);
+}
+
 long rqs_tracee_call(struct rqs_tracee *tracee, long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
 		     uint64_t f)
 {
 	struct user_regs_struct r = tracee->registers;
 
 	r.rip = tracee->syscall_instruction;
+	r.rsp -= sizeof(r.rip); /* where the return address is */
 	r.orig_rax = (uint64_t)-1;
 	r.rax = (uint64_t)number;
 	r.rdi = a;
@@ -293,23 +299,21 @@ long rqs_tracee_call(struct rqs_tracee *tracee, long number, uint64_t a, uint64_
 	r.r9 = f;
 	if (tracee->gone || TRACE(PTRACE_SETREGS, tracee, 0, &r))
 		return -ESRCH;
-	if (resume(tracee, PTRACE_SYSCALL) != SYSCALL_STOP || resume(tracee, PTRACE_SYSCALL) != SYSCALL_STOP ||
-	    TRACE(PTRACE_GETREGS, tracee, 0, &r))
-		return -ESRCH;
-	return (long)r.rax;
+	bool done = resume(tracee) && resume(tracee) && !TRACE(PTRACE_GETREGS, tracee, 0, &r);
+	return reset(tracee) && done ? (long)r.rax : -ESRCH;
 }
 
-/* The breakpoint's signal makes one that ignores SIGTRAP no longer do so. */
-static bool ignore_trap_again(struct rqs_tracee *tracee, uint64_t stack)
+/* Through the system calls that the code makes, to the end of the one at `to`. */
+static bool run_to(struct rqs_tracee *tracee, uint64_t to, uint64_t *result)
 {
-	struct {
-		uint64_t handler, flags, restorer, mask;
-	} action = {.handler = (uint64_t)(uintptr_t)SIG_IGN};
+	struct user_regs_struct r;
 
-	if (!tracee->ignores_trap)
-		return true;
-	return rqs_tracee_write(tracee, stack - sizeof(action), &action, sizeof(action)) &&
-	       rqs_tracee_call(tracee, SYS_rt_sigaction, SIGTRAP, stack - sizeof(action), 0, MASK_SIZE, 0, 0) == 0;
+	do {
+		if (!resume(tracee) || TRACE(PTRACE_GETREGS, tracee, 0, &r))
+			return false;
+	} while (r.rip != to + SYSCALL_SIZE);
+	*result = r.rbx;
+	return resume(tracee);
 }
 
 bool rqs_tracee_run(struct rqs_tracee *tracee, uint64_t from, uint64_t stack, uint64_t to, uint64_t *result)
@@ -319,9 +323,8 @@ bool rqs_tracee_run(struct rqs_tracee *tracee, uint64_t from, uint64_t stack, ui
 	r.rip = from;
 	r.rsp = stack;
 	r.orig_rax = (uint64_t)-1;
-	if (tracee->gone || TRACE(PTRACE_SETREGS, tracee, 0, &r) || resume(tracee, PTRACE_CONT) != SIGTRAP ||
-	    TRACE(PTRACE_GETREGS, tracee, 0, &r))
+	if (tracee->gone || TRACE(PTRACE_SETREGS, tracee, 0, &r))
 		return false;
-	*result = r.rax;
-	return r.rip == to + 1 && ignore_trap_again(tracee, stack);
+	bool done = run_to(tracee, to, result);
+	return reset(tracee) && done;
 }

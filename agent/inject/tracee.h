@@ -2,10 +2,13 @@
  * tracee.h - a process that is stopped at its exec: its memory, its registers,
  * and calls that it makes for us.
  *
- * None of its own instructions runs meanwhile. System calls are made at a
- * SYSCALL instruction of its text, between the two stops that the kernel
- * makes for each: without a trap, hence without a signal. All signals are
- * blocked; a SIGSTOP, which can't be, is sent once more at the end.
+ * None of its own instructions runs meanwhile. Calls end at the stops that the
+ * kernel makes for each system call: without a trap, hence without a signal.
+ * Signals that it gets act at the end.
+ *
+ * We may be killed at any time, and it goes on then as it is: so it has its
+ * own registers whenever it makes no call for us, and a call returns to where
+ * the program begins.
  */
 #ifndef REQSCOPE_TRACEE_H
 #define REQSCOPE_TRACEE_H
@@ -20,17 +23,15 @@
 
 struct rqs_tracee {
 	pid_t pid;
-	int memory;           /* /proc/PID/mem, -1 not open */
-	int stops;            /* a signalfd: the process has stopped, or ended */
-	uint64_t deadline_ns; /* of CLOCK_MONOTONIC, for all that follows the exec */
-	uint64_t syscall_instruction;
+	int memory;                        /* /proc/PID/mem, -1 not open */
+	int stops;                         /* a signalfd: the process has stopped, or ended */
+	uint64_t deadline_ns;              /* of CLOCK_MONOTONIC, for all that follows the exec */
+	uint64_t syscall_instruction;      /* with nothing behind it but a return */
 	struct user_regs_struct registers; /* with these it begins */
 	uint8_t xstate[RQS_XSTATE_MAX];    /* likewise the FPU's */
 	size_t xstate_size;
-	uint64_t mask;     /* its signal mask */
-	bool ignores_trap; /* a breakpoint would change that */
-	bool stop_again;   /* a SIGSTOP was taken from it */
-	bool gone;         /* ended, or not answering in time */
+	uint64_t postponed; /* signals that it got */
+	bool gone;          /* ended, or not answering in time */
 };
 
 /* Attaches; the process goes on. 0 or -errno. */
@@ -64,7 +65,8 @@ bool rqs_tracee_poke(struct rqs_tracee *tracee, uint64_t address, const void *by
 long rqs_tracee_call(struct rqs_tracee *tracee, long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
 		     uint64_t f);
 
-/* Runs code from `from` on, on that stack, up to the breakpoint at `to`. False: it never got there. */
+/* Runs code from `from` on, on that stack, up to the SYSCALL instruction at `to`; *result is RBX. False: it never got
+ * there. */
 bool rqs_tracee_run(struct rqs_tracee *tracee, uint64_t from, uint64_t stack, uint64_t to, uint64_t *result);
 
 #endif

@@ -255,7 +255,8 @@ static void work(struct tracer *t)
 	if (installed)
 		memory = open_memory(t);
 	rqs_tracee_release(&t->tracee);
-	if (!installed)
+	/* One that was killed meanwhile runs neither way. */
+	if (!installed && !t->tracee.gone)
 		give_up(t, install.why);
 	else if (memory >= 0)
 		tell_facts(t, install.bias, memory);
