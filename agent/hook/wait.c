@@ -11,6 +11,8 @@
 
 static void several(size_t descriptors)
 {
+	if (rqs_py_on)
+		rqs_py_next();
 	if (descriptors > 1 && !rqs_in_vfork)
 		rqs_self.event_loop = true;
 }
@@ -72,6 +74,8 @@ static size_t count_set(int n, const fd_set *set)
 
 static void several_sets(int n, const fd_set *a, const fd_set *b, const fd_set *c)
 {
+	if (rqs_py_on)
+		rqs_py_next();
 	if (n > FD_SETSIZE)
 		n = FD_SETSIZE;
 	if (rqs_self.event_loop || !rqs_active())

@@ -56,6 +56,7 @@ struct rqs_py_thread {
 	bool is_loop;      /* it has waited for several descriptors at once */
 	bool is_main;
 	bool known;        /* the two above are set */
+	bool aftermath;    /* its last request has ended, and it hasn't waited for the next one yet */
 	bool hands_over;   /* the requests that it reads are served by others */
 	uint32_t number;   /* of its thread slot, 0 none yet */
 	int last_fd;       /* read from since the loop woke, -1 none */
@@ -90,6 +91,15 @@ void rqs_py_closing(int fd);
 void rqs_py_received(int fd, const void *memory);
 /* A read to that memory brought nothing. */
 void rqs_py_received_nothing(const void *memory);
+/* The calling thread waits for what comes next, or has got it: it is done with the request before. */
+static inline void rqs_py_next(void)
+{
+	if (rqs_py_self.aftermath) {
+		rqs_py_self.aftermath = false;
+		rqs_py_self.state = NULL;
+	}
+}
+
 /* Does the calling thread, not an event loop's, have a request open that it has read? */
 bool rqs_py_is_serving(void);
 /* The calling thread reads requests for other threads to serve: what it does isn't all of them. */

@@ -201,6 +201,8 @@ void rqs_py_resolve(struct rqs_py_thread *thread, void *state)
 	if (!thread->is_loop && (!found.request || found.request->live != found.id) && is_open(thread->served) &&
 	    thread->served->live == thread->served_id)
 		found = whole(thread->served);
+	if (!found.request && thread->aftermath)
+		found = (struct found){ .request = &ended, .id = 1, .fd = -1 };
 	rqs_py_switch(thread, found.request, found.id);
 	thread->owner_fd = found.fd;
 }

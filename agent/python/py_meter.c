@@ -38,6 +38,7 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 	if (!rqs_py_on)
 		return;
 	know(thread);
+	rqs_py_next();
 	rqs_store_relaxed(&request->live, 0);
 	request->fd = call->fd;
 	request->alloc_count = request->alloc_bytes = 0;
@@ -95,6 +96,7 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 	if (thread->owner == request)
 		rqs_py_switch(thread, NULL, 0);
 	rqs_store(&request->live, 0);
+	thread->aftermath = !thread->is_loop && thread->served == request;
 	/* Whoever works in its name from now on comes late: the context has to be looked into again. */
 	thread->state = NULL;
 	if (record)
