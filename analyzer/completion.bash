@@ -14,7 +14,7 @@ _reqscope()
 		;;
 	esac
 	case $command:$cur in
-	run:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --help --" -- "$cur") ;;
+	run:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --no-sched --help --" -- "$cur") ;;
 	report:-* | compare:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --help" -- "$cur") ;;
 	info:-*) mapfile -t COMPREPLY < <(compgen -W "--format --help" -- "$cur") ;;
 	run:*) mapfile -t COMPREPLY < <(compgen -c -- "$cur") ;;

@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -10,7 +11,7 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import read_trace
@@ -171,16 +172,93 @@ def test_200_in_a_row_leave_nothing_behind(trace):
     wait_until(lambda: not tracers(), 5, "the tracers' end")
 
 
-def tracers() -> list[str]:
-    """Living processes that are tracers of this build."""
+def tracers(above: int = 0) -> list[int]:
+    """Living processes that are tracers of this build, with a pid above one."""
     found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if "trace-exec" in open(f"/proc/{pid}/cmdline").read() and os.readlink(f"/proc/{pid}/exe") == str(REQSCOPE):
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with suppress(OSError):
+            if (
+                pid > above
+                and "trace-exec" in open(f"/proc/{pid}/cmdline").read()
+                and os.readlink(f"/proc/{pid}/exe") == str(REQSCOPE)
+            ):
                 found.append(pid)
-        except OSError:
-            pass
     return found
+
+
+# ---- disturbed ----
+
+PLACER = BUILD / "reqscope-place"
+
+
+@contextmanager
+def session(trace):
+    """The environment of a session that lasts."""
+    command = [*run_prefix(trace), "sh", "-c", "env; echo; cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as keeper:
+        lines = iter(keeper.stdout.readline, "\n")
+        yield dict(line.rstrip("\n").split("=", 1) for line in lines if "=" in line)
+        keeper.stdin.close()
+
+
+def place(environment, disturb) -> tuple[int, dict | None]:
+    """Becomes a mirror while disturb(pid) does what it does: the status, and what it saw."""
+    command = [PLACER, "place", "--path", MIRROR, "--", MIRROR, "exit", "5"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        disturb(process.pid)
+        out, _ = process.communicate(timeout=30)
+    return process.returncode, json.loads(out) if out else None
+
+
+def stop_and_continue(pid):
+    for _ in range(random.choice((1, 20))):
+        time.sleep(random.random() * 0.02 if _ == 0 else 0.0005)
+        os.kill(pid, signal.SIGSTOP)
+        os.kill(pid, signal.SIGCONT)
+
+
+def send_what_is_ignored(pid):
+    for _ in range(20):
+        os.kill(pid, signal.SIGWINCH)
+        os.kill(pid, signal.SIGURG)
+        time.sleep(0.0005)
+
+
+@pytest.mark.parametrize("disturb", (stop_and_continue, send_what_is_ignored))
+def test_signals_while_it_is_placed(disturb, trace):
+    with session(trace) as environment:
+        for _ in range(60):
+            status, seen = place(environment, disturb)
+            assert status == 5
+            assert seen["placed"]
+
+
+def test_ended_while_it_is_placed(trace):
+    def end(pid):
+        time.sleep(random.random() * 0.02)
+        os.kill(pid, signal.SIGTERM)
+
+    with session(trace) as environment:
+        assert {place(environment, end)[0] for _ in range(60)} <= {-signal.SIGTERM, 5}
+    wait_until(lambda: not tracers(), 5, "the tracers' end")
+
+
+def test_whoever_kills_the_tracer_doesnt_kill_the_program(trace):
+    def kill_tracer(pid):
+        deadline = time.monotonic() + 0.05
+        while time.monotonic() < deadline:
+            for tracer in tracers(pid):
+                time.sleep(random.random() * 0.012)
+                with suppress(ProcessLookupError):
+                    os.kill(tracer, signal.SIGKILL)
+                return
+
+    with session(trace) as environment:
+        results = [place(environment, kill_tracer) for _ in range(100)]
+    assert {status for status, _ in results} == {5}
+    assert len({seen["placed"] for _, seen in results}) == 2, "killed too early or too late each time"
+    for _, seen in results:
+        assert seen["blocked"] == "0" * 16 and seen["tracer"] == "0"
 
 
 # ---- what is in its memory ----
