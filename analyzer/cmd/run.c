@@ -2,9 +2,9 @@
 #include "cmd/run.h"
 #include "cmd/command.h"
 #include "cmd/siblings.h"
+#include "os/executable.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,20 +149,6 @@ static bool make_token(struct run *run)
 	return true;
 }
 
-/* Also one that names a loader, which has nothing to load. */
-static bool is_static_go(const char *path)
-{
-	struct rqs_plan plan;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	bool is = fd >= 0 && !rqs_plan_make(&plan, fd) && plan.is_go && !plan.dynamic;
-
-	if (fd >= 0) {
-		rqs_plan_free(&plan);
-		close(fd);
-	}
-	return is;
-}
-
 static bool prepare(struct run *run)
 {
 	int error = rqs_program_find(run->command[0], run->path, sizeof(run->path));
@@ -172,7 +158,8 @@ static bool prepare(struct run *run)
 		return false;
 	}
 	run->kind = rqs_program_kind(run->path);
-	if (run->kind == PROGRAM_DYNAMIC && is_static_go(run->path))
+	/* Go's own linker may name a loader, which then has nothing to load. */
+	if (run->kind == PROGRAM_DYNAMIC && rqs_executable_is_static_go(run->path))
 		run->kind = PROGRAM_STATIC;
 	return find_library(run) && make_token(run);
 }

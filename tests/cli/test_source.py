@@ -20,7 +20,7 @@ MAY_INCLUDE = {
     "agent/runtime": {"runtime", "hook", "reqscope"},
     "agent/collect": {"collect", "reqscope"},
     "analyzer/base": {"base"},
-    "analyzer/cmd": {"cmd", "collect", "inject", "read", "model", "stats", "report", "render", "base", "reqscope"},
+    "analyzer/cmd": {"cmd", "collect", "inject", "os", "read", "model", "stats", "report", "render", "base", "reqscope"},
     "analyzer/read": {"read", "base", "reqscope"},
     "analyzer/model": {"model", "read", "stats", "base", "reqscope"},
     "analyzer/stats": {"stats", "base", "reqscope"},
