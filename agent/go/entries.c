@@ -5,9 +5,6 @@ void rqs_go_syscall(void);
 void rqs_go_syscall_done(void);
 void rqs_go_alloc(void);
 void rqs_go_status(void);
-void rqs_go_execute(void);
-void rqs_go_ready(void);
-void rqs_go_park(void);
 
 /* Not called from C: they take what Go has in registers. */
 __attribute__((visibility("default"))) const uint64_t rqs_go_entries[RQS_SITE_KINDS] = {
@@ -16,7 +13,4 @@ __attribute__((visibility("default"))) const uint64_t rqs_go_entries[RQS_SITE_KI
 	[RQS_SITE_ALLOC] = (uint64_t)rqs_go_alloc,
 	[RQS_SITE_STATUS] = (uint64_t)rqs_go_status,
 	[RQS_SITE_PREEMPTED] = (uint64_t)rqs_go_status,
-	[RQS_SITE_EXECUTE] = (uint64_t)rqs_go_execute,
-	[RQS_SITE_READY] = (uint64_t)rqs_go_ready,
-	[RQS_SITE_PARK] = (uint64_t)rqs_go_park,
 };

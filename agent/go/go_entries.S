@@ -212,25 +212,6 @@ rqs_go_status:
 	jnz 32b
 	ret
 
-/* Where the scheduler's own functions have the change built in. Arguments in rbx and rcx are kept. */
-.macro IMPLIED name, old, new
-	.globl \name
-	.hidden \name
-	.p2align 4
-\name:
-	mov %rbx, %rsi
-	mov %rcx, %rdi
-	mov $\old, %ebx
-	mov $\new, %ecx
-	call rqs_go_status
-	mov %rsi, %rbx
-	mov %rdi, %rcx
-	ret
-.endm
-	IMPLIED rqs_go_execute, GRUNNABLE, GRUNNING
-	IMPLIED rqs_go_ready, GWAITING, GRUNNABLE
-	IMPLIED rqs_go_park, GRUNNING, GWAITING
-
 /* ---- entry of a system call: rax number; rbx rcx rdi rsi r8 r9 its arguments ---- */
 
 /* r11 = the connection of the descriptor in \fd; jumps to \none where it is out of the table. */

@@ -17,10 +17,7 @@
 	X(SYSCALL_DONE) /* behind its SYSCALL instruction: the kernel's registers. before = 0 */          \
 	X(ALLOC)        /* mallocgc and its leaves: RAX size. before = the stack check, that a call doesn't pass twice */ \
 	X(STATUS)       /* entry of runtime.casgstatus: RAX goroutine, EBX old, ECX new. before = 0 */    \
-	X(PREEMPTED)    /* runtime.casGToPreemptScan: RAX goroutine, running -> preempted. before = the stack check */ \
-	X(EXECUTE)      /* runtime.execute: RAX goroutine, runnable -> running. before = the stack check */ \
-	X(READY)        /* runtime.ready: RAX goroutine, waiting -> runnable. before = the stack check */  \
-	X(PARK)         /* runtime.park_m: RAX goroutine, running -> waiting. before = the stack check */
+	X(PREEMPTED)    /* runtime.casGToPreemptScan: RAX goroutine, running -> preempted. before = the stack check */
 
 enum rqs_site_kind {
 #define RQS_SITE_ID(symbol) RQS_SITE_##symbol,

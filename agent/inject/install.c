@@ -182,8 +182,7 @@ static bool build_stubs(struct work *w)
 
 	memcpy(entries, w->in->payload->bytes + w->in->payload->entries, sizeof(entries));
 	if (!(w->in->setup->measures & RQS_MEASURES_SCHED))
-		entries[RQS_SITE_PREEMPTED] = entries[RQS_SITE_EXECUTE] = entries[RQS_SITE_READY] =
-		    entries[RQS_SITE_PARK] = 0;
+		entries[RQS_SITE_PREEMPTED] = 0;
 	return rqs_stubs_build(plan, w->in->bias, entries, w->base + w->in->payload->size, w->stubs, w->patches,
 			       &w->patch_count, w->in->why) != 0;
 }
