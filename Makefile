@@ -219,7 +219,13 @@ demo: ## record two small servers under load and compare them
 transparency-long: ## CPython's own tests and Node's cluster, with the agent and without
 	$(Q)tests/deps.sh check
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)$(BUILD)/venv/bin/python -m pytest -v -rP tests/long
+	$(Q)$(BUILD)/venv/bin/python -m pytest -v -rP tests/long/test_transparency_long.py
+
+SOAK_SECONDS ?= 600
+soak: ## Go servers at full load for SOAK_SECONDS
+	$(Q)tests/deps.sh check
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)RQS_SOAK_SECONDS=$(SOAK_SECONDS) $(BUILD)/venv/bin/python -m pytest -q -rP tests/long/test_soak.py
 
 bench: ## measure what recording costs, in alternated pairs
 	$(Q)tests/deps.sh check
@@ -279,6 +285,6 @@ help: ## this list
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo transparency-long bench baselines tested faults fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo transparency-long soak bench baselines tested faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -34,7 +34,8 @@ def assert_measured_or_said(trace, seen: dict) -> set:
     """Each figure is exact, or null in all requests and noted; returns what was noted."""
     missing = {note["what"] for note in seen["not_measured"]}
     requests = ended_trace(trace).requests
-    empty, full, children = (column(ended_trace(trace), route, "alloc_bytes") for route in ("/slices/a", "/slices/b", "/children"))
+    routes = ("/slices/a", "/slices/b", "/children")
+    empty, full, children = (column(ended_trace(trace), route, "alloc_bytes") for route in routes)
     if NO_MEMORY in missing:
         assert {request.values["alloc_bytes"] for request in requests} == {None}
     else:
