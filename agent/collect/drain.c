@@ -160,7 +160,7 @@ static void set_costs(const struct rqs_drain *drain, const struct rqs_watched *w
 	row->cpu_time = row->sched_wait = row->children_cpu_time = RQS_NULL;
 	if (record->flags & RQS_RECORD_HAS_ALLOC) {
 		row->alloc_count = clamp(record->alloc_count);
-		row->alloc_bytes = clamp(record->alloc_bytes);
+		row->alloc_bytes = clamp(rqs_net(record->alloc_bytes));
 	}
 	if (record->flags & RQS_RECORD_HAS_CPU)
 		row->cpu_time = span_of(drain, record->cpu_ticks);
@@ -332,9 +332,8 @@ static void fold_thread(struct rqs_drain *drain, uint32_t thread, const struct r
 
 	if (rqs_watched_is_go(watched))
 		return;
-	/* What is impossible stops at the greatest value, and never begins again at 0. */
-	sums->alloc_count = clamp(sums->alloc_count + clamp(__atomic_load_n(&slot->alloc_count, __ATOMIC_RELAXED)));
-	sums->alloc_bytes = clamp(sums->alloc_bytes + clamp(__atomic_load_n(&slot->alloc_bytes, __ATOMIC_RELAXED)));
+	sums->alloc_count += __atomic_load_n(&slot->alloc_count, __ATOMIC_RELAXED);
+	sums->alloc_bytes += __atomic_load_n(&slot->alloc_bytes, __ATOMIC_RELAXED);
 }
 
 static void dead_thread_chunks(struct rqs_drain *drain)

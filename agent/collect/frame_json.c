@@ -226,7 +226,7 @@ struct rqs_alloc_sums rqs_alloc_sums_of(const struct rqs_watched *watched)
 {
 	const struct rqs_sums *folded = &watched->folded, *live = &watched->live;
 	struct rqs_alloc_sums sums = {
-	    .bytes = {.whole = representable(folded->alloc_bytes + live->alloc_bytes),
+	    .bytes = {.whole = representable(rqs_net(folded->alloc_bytes + live->alloc_bytes)),
 		      .requests = watched->record_alloc_bytes},
 	    .count = {.whole = representable(folded->alloc_count + live->alloc_count),
 		      .requests = watched->record_alloc_count},
@@ -240,7 +240,7 @@ struct rqs_alloc_sums rqs_alloc_sums_of(const struct rqs_watched *watched)
 		sums.measured = sums.count.whole > 0;
 	}
 	if (sums.has_after) {
-		sums.bytes.after = representable(watched->after_bytes);
+		sums.bytes.after = representable(rqs_net(watched->after_bytes));
 		sums.count.after = representable(watched->after_count);
 	}
 	return sums;

@@ -124,19 +124,18 @@ static void note_python(cJSON *notes, const struct rqs_processes *processes)
 
 	if (!served.requests)
 		return;
-	if (!(served.measures & RQS_MEASURES_ALLOC))
+	if (!(served.measures & RQS_MEASURES_ALLOC)) {
 		add_note(notes,
-			 "alloc_bytes, alloc_count, recv_buffer_bytes, process_alloc, unattributed, after_response, "
-			 "peak_bytes",
+			 "alloc_bytes, alloc_count, recv_buffer_bytes, peak_bytes, cpu_time, gil_wait, "
+			 "process_alloc, unattributed, after_response",
 			 "this Python's allocators couldn't be hooked");
-	else
-		add_note(notes, "peak_bytes", "frees are left alone, so that they cost nothing");
-	if ((served.measures & RQS_MEASURES_ALLOC) && !served.with_alloc)
-		add_note(notes, "alloc_bytes, alloc_count",
+		return;
+	}
+	add_note(notes, "peak_bytes", "frees are left alone, so that they cost nothing");
+	if (!served.with_alloc)
+		add_note(notes, "alloc_bytes, alloc_count, cpu_time, gil_wait",
 			 "the server's way from a request to its handler is unknown");
-	if (!(served.flags & RQS_RECORD_HAS_CPU))
-		add_note(notes, "cpu_time", "no thread or event loop was seen to serve one request at a time");
-	if (!(served.flags & RQS_RECORD_HAS_GIL))
+	else if (!(served.flags & RQS_RECORD_HAS_GIL))
 		add_note(notes, "gil_wait", "this Python has no global lock, or none that is known");
 }
 

@@ -81,6 +81,16 @@ static inline bool rqs_watched_is_go(const struct rqs_watched *watched)
 	return watched->runtime == RQS_RUNTIME_GO;
 }
 
+/*
+ * Bytes of a counter, or of several together. A buffer that is given back is
+ * taken off, maybe from another counter than it was added to, so that one may
+ * pass below 0; what ends there is 0.
+ */
+static inline uint64_t rqs_net(uint64_t bytes)
+{
+	return (int64_t)bytes < 0 ? 0 : bytes;
+}
+
 /* Its thread counters are of all that it allocates only once its allocators are hooked. */
 static inline bool rqs_watched_is_python(const struct rqs_watched *watched)
 {

@@ -653,6 +653,12 @@ static void without_a_stamp(struct rqs_record *record)
 	record->flags &= (uint16_t)~RQS_RECORD_HAS_QUEUE;
 }
 
+static void with_bytes_given_back(struct rqs_record *record)
+{
+	record->flags |= RQS_RECORD_HAS_ALLOC;
+	record->alloc_bytes = -20ull;
+}
+
 static void assert_python(uint64_t gil_wait, uint64_t loop_delay, uint64_t recv_buffer_bytes)
 {
 	rqs_drain_records(&t.drain);
@@ -872,13 +878,15 @@ static void wild_values_are_tamed(void **state)
 	assert_int_equal(row->handler, 0);
 	assert_int_equal(row->send, 0);
 	assert_int_equal(row->request_bytes, RQS_VALUE_MAX);
-	assert_int_equal(row->alloc_bytes, RQS_VALUE_MAX);
+	assert_int_equal(row->alloc_bytes, 0);
+	assert_int_equal(row->alloc_count, RQS_VALUE_MAX);
 	assert_int_equal(row->loop_delay, 0);
 	assert_int_equal(t.requests.routes[0].method, RQS_METHOD_OTHER);
 	assert_memory_equal(t.requests.texts, "/???[", 5);
 }
 
-static void impossible_counters_stop_at_the_greatest_value(void **state)
+/* Whatever counters hold: sums stop at the greatest value and at 0, and never begin again. */
+static void wild_counters_are_tamed(void **state)
 {
 	(void)state;
 	join();
@@ -886,22 +894,43 @@ static void impossible_counters_stop_at_the_greatest_value(void **state)
 	struct rqs_watched *it = watched();
 
 	process->measures = RQS_MEASURES_ALLOC;
-	process->after_count = process->after_bytes = UINT64_MAX;
-	for (int i = 0; i < 5; i++) {
-		fake_thread(&t.agent);
-		t.agent.threads[t.agent.thread].alloc_bytes = UINT64_MAX - 2;
-		t.agent.threads[t.agent.thread].alloc_count = 1ull << 63;
-	}
+	process->after_count = 1ull << 60;
+	process->after_bytes = UINT64_MAX;
+	t.agent.threads[t.agent.thread].alloc_count = 1ull << 60;
+	t.agent.threads[t.agent.thread].alloc_bytes = 1ull << 63;
 	for (int i = 0; i < 5000; i++)
 		finish_changed(everything_wild);
 	rqs_drain_records(&t.drain);
 	assert_true(rqs_processes_note(&t.processes, it));
 	die(it);
 	struct rqs_alloc_sums sums = rqs_alloc_sums_of(it);
-	assert_int_equal(sums.bytes.whole, RQS_VALUE_MAX);
 	assert_int_equal(sums.count.whole, RQS_VALUE_MAX);
-	assert_int_equal(sums.bytes.after, RQS_VALUE_MAX);
-	assert_true(sums.bytes.requests == (unsigned __int128)5000 * RQS_VALUE_MAX);
+	assert_int_equal(sums.count.after, RQS_VALUE_MAX);
+	assert_int_equal(sums.bytes.whole, 0);
+	assert_int_equal(sums.bytes.after, 0);
+	assert_true(sums.count.requests == (unsigned __int128)5000 * RQS_VALUE_MAX);
+}
+
+/* A buffer is taken off from another thread's counter, or another request's, than it was added to. */
+static void a_counter_may_pass_below_0(void **state)
+{
+	(void)state;
+	join();
+	struct rqs_watched *it = watched();
+
+	t.agent.processes[t.agent.process].measures = RQS_MEASURES_ALLOC;
+	t.agent.processes[t.agent.process].after_bytes = -10ull;
+	t.agent.threads[t.agent.thread].alloc_bytes = 1000;
+	fake_thread(&t.agent);
+	t.agent.threads[t.agent.thread].alloc_bytes = -300ull;
+	finish_changed(with_bytes_given_back);
+	rqs_drain_records(&t.drain);
+	assert_int_equal(last_row()->alloc_bytes, 0);
+	die(it);
+	struct rqs_alloc_sums sums = rqs_alloc_sums_of(it);
+	assert_int_equal(sums.bytes.whole, 700);
+	assert_int_equal(sums.bytes.requests, 0);
+	assert_int_equal(sums.bytes.after, 0);
 }
 
 static void unknown_records_are_skipped(void **state)
@@ -1031,7 +1060,8 @@ int main(void)
 	    WITH_REGION(times_of_the_scheduler_are_taken),
 	    WITH_REGION(what_python_waits_for_is_taken),
 	    WITH_REGION(what_is_measured_may_come_late),
-	    WITH_REGION(impossible_counters_stop_at_the_greatest_value),
+	    WITH_REGION(a_counter_may_pass_below_0),
+	    WITH_REGION(wild_counters_are_tamed),
 	    WITH_REGION(go_processes_are_kept_apart),
 	    WITH_REGION(unmeasured_allocations_are_not_summed),
 	    WITH_REGION(a_table_of_others_is_not_read),

@@ -267,8 +267,9 @@ static const cJSON *first_process(const cJSON *totals)
 	return cJSON_GetArrayItem(cJSON_GetObjectItem(totals, "processes"), 0);
 }
 
-#define NO_PYTHON_ALLOC                                                                                                \
-	"alloc_bytes, alloc_count, recv_buffer_bytes, process_alloc, unattributed, after_response, peak_bytes"
+#define UNHOOKED                                                                                                       \
+	"alloc_bytes, alloc_count, recv_buffer_bytes, peak_bytes, cpu_time, gil_wait, process_alloc, unattributed, "   \
+	"after_response"
 
 /* Requests' + after_response + unattributed = process_alloc, once the allocators are hooked. */
 static void what_python_measures_is_told(void **state)
@@ -300,16 +301,20 @@ static void what_python_measures_is_told(void **state)
 	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(end, "notes")), 2);
 	cJSON_Delete(end);
 
-	watched.measures = 0;
 	watched.with_alloc = 0;
-	watched.record_flags = RQS_RECORD_HAS_GIL;
+	end = totals_of(&watched);
+	assert_true(is_noted(end, "peak_bytes") && is_noted(end, "alloc_bytes, alloc_count, cpu_time, gil_wait"));
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(end, "notes")), 2);
+	cJSON_Delete(end);
+
+	watched.measures = 0;
 	end = totals_of(&watched);
 	process = first_process(end);
 	assert_true(cJSON_IsNull(cJSON_GetObjectItem(process, "process_alloc")));
 	assert_true(cJSON_IsNull(cJSON_GetObjectItem(process, "unattributed")));
 	assert_true(cJSON_IsNull(cJSON_GetObjectItem(process, "after_response")));
-	assert_true(is_noted(end, NO_PYTHON_ALLOC) && is_noted(end, "cpu_time"));
-	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(end, "notes")), 2);
+	assert_true(is_noted(end, UNHOOKED));
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(end, "notes")), 1);
 	cJSON_Delete(end);
 }
 
@@ -327,7 +332,7 @@ static void allocations_that_contradict_are_said(void **state)
 	    .folded = {.opened = 1, .alloc_count = 5, .alloc_bytes = 1000},
 	    .measures = RQS_MEASURES_ALLOC,
 	};
-	static const uint64_t after[] = {400, 401, 1ull << 53, UINT64_MAX};
+	static const uint64_t after[] = {400, 401, 1ull << 53, INT64_MAX};
 
 	for (unsigned i = 0; i < sizeof(after) / sizeof(after[0]); i++) {
 		watched.after_bytes = after[i];
