@@ -17,6 +17,17 @@ void rqs_result_note(struct rqs_result *r, const char *what, const char *why)
 	r->notes++;
 }
 
+static uint64_t capped(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+void rqs_alloc_add(struct rqs_alloc *alloc, uint64_t bytes, uint64_t count)
+{
+	alloc->bytes = capped(alloc->bytes, bytes);
+	alloc->count = capped(alloc->count, count);
+}
+
 struct rqs_cell *rqs_result_cell(struct rqs_result *r, unsigned row)
 {
 	if (row >= r->cells) {
@@ -36,14 +47,13 @@ void rqs_result_sum(struct rqs_result *r)
 			rqs_cell_merge(&r->all, r->cell[i]);
 }
 
-static void merge_alloc(struct rqs_alloc *into, const struct rqs_alloc *from)
+/* What is known of a side is known of each of its runs. */
+static void merge_alloc(const struct rqs_result *into, struct rqs_alloc *to, const struct rqs_alloc *alloc)
 {
-	into->known |= from->known;
-	into->bytes += from->bytes;
-	into->count += from->count;
+	to->known = (to->known || !into->runs) && alloc->known;
+	rqs_alloc_add(to, alloc->bytes, alloc->count);
 }
 
-/* What is known of a side is known of each of its runs. */
 static void merge_level(const struct rqs_result *into, struct rqs_level *to, const struct rqs_result *from,
 			const struct rqs_level *level)
 {
@@ -95,7 +105,7 @@ void rqs_result_merge(struct rqs_result *into, const struct rqs_result *from)
 	into->connections_known = (into->connections_known || !into->runs) && from->connections_known;
 	into->accepted += from->accepted;
 	into->peak = from->peak > into->peak ? from->peak : into->peak;
-#define MERGE(name) merge_alloc(&into->name, &from->name);
+#define MERGE(name) merge_alloc(into, &into->name, &from->name);
 	RQS_ALLOCS(MERGE)
 #undef MERGE
 	for (unsigned i = 0; i < from->notes; i++)
@@ -134,6 +144,11 @@ double rqs_in_flight_mean(const struct rqs_result *r)
 	if (!latency->count || !(r->duration > 0))
 		return NAN;
 	return (double)latency->sum / 1e9 / r->duration;
+}
+
+double rqs_alloc_per_request(const struct rqs_result *r, const struct rqs_alloc *alloc)
+{
+	return alloc->known && r->recorded ? (double)alloc->bytes / (double)r->recorded : NAN;
 }
 
 double rqs_cpu_per_request(const struct rqs_result *r)

@@ -19,7 +19,10 @@ struct rqs_completeness {
 #undef RQS_COMPLETENESS_FIELD
 };
 
-/* X(name): allocation that isn't part of a request's. */
+/*
+ * X(name): allocations of the whole recording: all, and those that aren't
+ * part of any request's. Together with the requests' the latter are all.
+ */
 #define RQS_ALLOCS(X) X(process_alloc) X(unattributed) X(after_response)
 
 struct rqs_alloc {
@@ -84,6 +87,8 @@ struct rqs_result {
 	struct rqs_note *note; /* what was not measured, without repetitions */
 };
 
+/* Untrusted numbers: what is too much stays the greatest. */
+void rqs_alloc_add(struct rqs_alloc *alloc, uint64_t bytes, uint64_t count);
 void rqs_result_note(struct rqs_result *r, const char *what, const char *why);
 /* The cell of a row, made when there is none. */
 struct rqs_cell *rqs_result_cell(struct rqs_result *r, unsigned row);
@@ -96,5 +101,7 @@ void rqs_result_free(struct rqs_result *r);
 double rqs_throughput(const struct rqs_result *r, const struct rqs_cell *c); /* 1/s */
 double rqs_in_flight_mean(const struct rqs_result *r);
 double rqs_cpu_per_request(const struct rqs_result *r); /* s */
+/* Bytes a request of the whole recording, since that is what is known of them. */
+double rqs_alloc_per_request(const struct rqs_result *r, const struct rqs_alloc *alloc);
 
 #endif

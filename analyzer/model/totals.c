@@ -13,8 +13,7 @@ static void add_alloc(struct rqs_alloc *to, const cJSON *process, const char *ke
 	if (!cJSON_IsObject(alloc))
 		return;
 	to->known = true;
-	to->bytes += rqs_json_u64(alloc, "alloc_bytes");
-	to->count += rqs_json_u64(alloc, "alloc_count");
+	rqs_alloc_add(to, rqs_json_u64(alloc, "alloc_bytes"), rqs_json_u64(alloc, "alloc_count"));
 }
 
 static void add_connections(struct rqs_result *r, const cJSON *process)
@@ -81,10 +80,13 @@ static void apply_notes(struct rqs_trace *t)
 	}
 }
 
+/* Whether a note tells of it: alone, or with others behind it. */
 static bool noted(const struct rqs_result *r, const char *what)
 {
+	size_t length = strlen(what);
+
 	for (unsigned i = 0; i < r->notes; i++)
-		if (!strcmp(r->note[i].what, what))
+		if (!strncmp(r->note[i].what, what, length) && strchr(",", r->note[i].what[length]))
 			return true;
 	return false;
 }

@@ -68,6 +68,10 @@ double rqs_figure_value(enum rqs_figure figure, const struct rqs_result *r, cons
 		return mean(c, RQS_METRIC_SCHED_WAIT) / 1e9;
 	case RQS_FIGURE_CHILDREN_CPU_TIME:
 		return mean(c, RQS_METRIC_CHILDREN_CPU_TIME) / 1e9;
+	case RQS_FIGURE_GIL_WAIT:
+		return mean(c, RQS_METRIC_GIL_WAIT) / 1e9;
+	case RQS_FIGURE_LOOP_DELAY:
+		return mean(c, RQS_METRIC_LOOP_DELAY) / 1e9;
 	case RQS_FIGURE_RSS_MEAN:
 		return r->rss.known ? r->rss.mean : NAN;
 	case RQS_FIGURE_RSS_PEAK:
@@ -88,6 +92,12 @@ double rqs_figure_value(enum rqs_figure figure, const struct rqs_result *r, cons
 		return mean(c, RQS_METRIC_ALLOC_BYTES);
 	case RQS_FIGURE_ALLOC_COUNT:
 		return mean(c, RQS_METRIC_ALLOC_COUNT);
+	case RQS_FIGURE_RECV_BUFFER_BYTES:
+		return mean(c, RQS_METRIC_RECV_BUFFER_BYTES);
+	case RQS_FIGURE_AFTER_RESPONSE:
+		return rqs_alloc_per_request(r, &r->after_response);
+	case RQS_FIGURE_UNATTRIBUTED:
+		return rqs_alloc_per_request(r, &r->unattributed);
 	case RQS_FIGURE_REQUEST_BYTES:
 		return mean(c, RQS_METRIC_REQUEST_BYTES);
 	case RQS_FIGURE_RESPONSE_BYTES:

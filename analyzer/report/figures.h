@@ -42,6 +42,8 @@ enum rqs_better {
 	X(CPU_TIME, cpu_time_mean, "on a CPU a request", SECONDS, LOWER, ROUTE, "more", "less")                        \
 	X(SCHED_WAIT, sched_wait_mean, "waiting for a CPU", SECONDS, LOWER, ROUTE, "more", "less")                     \
 	X(CHILDREN_CPU_TIME, children_cpu_time_mean, "children on a CPU", SECONDS, LOWER, ROUTE, "more", "less")       \
+	X(GIL_WAIT, gil_wait_mean, "waiting for the GIL", SECONDS, LOWER, ROUTE, "more", "less")                       \
+	X(LOOP_DELAY, loop_delay_mean, "waiting for the loop", SECONDS, LOWER, ROUTE, "more", "less")                  \
 	X(RSS_MEAN, rss_mean, "memory, mean", BYTES, LOWER, WHOLE, "more", "less")                                     \
 	X(RSS_PEAK, rss_peak, "memory, peak", BYTES, LOWER, WHOLE, "more", "less")                                     \
 	X(HEAP_MEAN, heap_in_use_mean, "heap, mean", BYTES, LOWER, RUNTIME, "more", "less")                            \
@@ -52,6 +54,9 @@ enum rqs_better {
 	X(GOROUTINES_PEAK, goroutines_peak, "goroutines, peak", COUNT, NEITHER, RUNTIME, "more", "fewer")              \
 	X(ALLOC_BYTES, alloc_bytes_mean, "allocated a request", BYTES, LOWER, ROUTE, "more", "less")                   \
 	X(ALLOC_COUNT, alloc_count_mean, "allocations a request", COUNT, LOWER, ROUTE, "more", "fewer")                \
+	X(RECV_BUFFER_BYTES, recv_buffer_bytes_mean, "receive buffers", BYTES, LOWER, ROUTE, "more", "less")           \
+	X(AFTER_RESPONSE, after_response_per_request, "allocated afterwards", BYTES, LOWER, RUNTIME, "more", "less")   \
+	X(UNATTRIBUTED, unattributed_per_request, "unattributed", BYTES, NEITHER, RUNTIME, "more", "less")             \
 	X(REQUEST_BYTES, request_bytes_mean, "request size", BYTES, NEITHER, ROUTE, "greater", "smaller")              \
 	X(RESPONSE_BYTES, response_bytes_mean, "response size", BYTES, NEITHER, ROUTE, "greater", "smaller")
 

@@ -87,6 +87,11 @@ static void add_identity(struct rqs_doc *d, const struct rqs_trace *t)
 	free(start);
 }
 
+static bool says_something(const struct rqs_dist *dist)
+{
+	return dist->count && dist->max;
+}
+
 static void add_traffic(struct rqs_doc *d, const struct rqs_result *r)
 {
 	char *requests = rqs_human_count((double)r->all.requests), *rate = rqs_human_rate(rqs_throughput(r, &r->all));
@@ -113,9 +118,11 @@ static void add_traffic(struct rqs_doc *d, const struct rqs_result *r)
 	free(accepted);
 }
 
-static void add_metric_fact(struct rqs_doc *d, const struct rqs_cell *c, enum rqs_metric m, const char *name)
+/* What a request took of something; `remark` stands behind it. All 0 says nothing. */
+static void add_metric_fact(struct rqs_doc *d, const struct rqs_cell *c, enum rqs_metric m, const char *name,
+			    const char *remark)
 {
-	if (!c->metric[m].count)
+	if (!says_something(&c->metric[m]))
 		return;
 	enum rqs_unit unit = rqs_metrics[m].unit;
 	struct rqs_summary s = rqs_dist_summary(&c->metric[m]);
@@ -123,13 +130,53 @@ static void add_metric_fact(struct rqs_doc *d, const struct rqs_cell *c, enum rq
 	char *p99 = rqs_metric_text(unit, s.p99), *p999 = rqs_metric_text(unit, s.p999);
 	char *max = rqs_metric_text(unit, s.max), *mean = rqs_metric_text(unit, s.mean);
 
-	rqs_doc_fact(d, name, "p50 %s   p90 %s   p99 %s   p99.9 %s   max %s   mean %s", p50, p90, p99, p999, max, mean);
+	rqs_doc_fact(d, name, "p50 %s   p90 %s   p99 %s   p99.9 %s   max %s   mean %s%s", p50, p90, p99, p999, max,
+		     mean, remark);
 	free(p50);
 	free(p90);
 	free(p99);
 	free(p999);
 	free(max);
 	free(mean);
+}
+
+static const struct {
+	enum rqs_metric metric;
+	const char *name, *remark;
+} metric_facts[] = {
+    {RQS_METRIC_LATENCY, "latency", ""},
+    {RQS_METRIC_LOOP_DELAY, "loop delay", "   (a part of queue)"},
+    {RQS_METRIC_CPU_TIME, "on a CPU", ""},
+    {RQS_METRIC_SCHED_WAIT, "for a CPU", ""},
+    {RQS_METRIC_CHILDREN_CPU_TIME, "children", ""},
+    {RQS_METRIC_GIL_WAIT, "for the GIL", ""},
+    {RQS_METRIC_RECV_BUFFER_BYTES, "recv buffers", "   (not in allocated)"},
+    {RQS_METRIC_ALLOC_BYTES, "allocated", ""},
+};
+
+static void add_metric_facts(struct rqs_doc *d, const struct rqs_cell *c)
+{
+	for (unsigned i = 0; i < sizeof(metric_facts) / sizeof(metric_facts[0]); i++)
+		add_metric_fact(d, c, metric_facts[i].metric, metric_facts[i].name, metric_facts[i].remark);
+}
+
+/* "412 MB, of that 3.2 MB after responses, 18.0 MB unattributed": of the whole recording, whatever the window. */
+static void add_process_alloc(struct rqs_doc *d, const struct rqs_result *r)
+{
+	char *whole = rqs_human_bytes((double)r->process_alloc.bytes);
+	char *after = rqs_human_bytes((double)r->after_response.bytes);
+	char *rest = rqs_human_bytes((double)r->unattributed.bytes);
+	bool has_after = r->after_response.known && r->after_response.bytes;
+	/* Where nothing is ever attributed, malloc's share of a runtime's memory is a riddle. */
+	bool attributes = r->after_response.known || r->all.metric[RQS_METRIC_ALLOC_BYTES].count;
+
+	if (attributes && r->process_alloc.bytes && r->unattributed.known)
+		rqs_doc_fact(d, "in all", "%s allocated%s, of that %s%s%s unattributed", whole,
+			     r->windowed ? " in the whole recording" : "", has_after ? after : "",
+			     has_after ? " after responses, " : "", rest);
+	free(whole);
+	free(after);
+	free(rest);
 }
 
 static void add_usage(struct rqs_doc *d, const struct rqs_result *r)
@@ -246,10 +293,8 @@ static const struct {
 	enum rqs_metric metric;
 	const char *head;
 } extra_columns[] = {
-    {RQS_METRIC_QUEUE, "QUEUE p99"},
-    {RQS_METRIC_ALLOC_BYTES, "ALLOC/REQ"},
-    {RQS_METRIC_CPU_TIME, "CPU/REQ"},
-    {RQS_METRIC_SCHED_WAIT, "WAIT/REQ"},
+    {RQS_METRIC_QUEUE, "QUEUE p99"},     {RQS_METRIC_ALLOC_BYTES, "ALLOC/REQ"}, {RQS_METRIC_CPU_TIME, "CPU/REQ"},
+    {RQS_METRIC_SCHED_WAIT, "WAIT/REQ"}, {RQS_METRIC_GIL_WAIT, "GIL/REQ"},
 };
 #define EXTRAS (sizeof(extra_columns) / sizeof(extra_columns[0]))
 
@@ -282,7 +327,7 @@ static void add_route(struct rqs_table *t, const struct rqs_result *r, const str
 	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_metric_text(RQS_UNIT_TIME, s.p999));
 	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_metric_text(RQS_UNIT_TIME, s.max));
 	for (unsigned i = 0; i < EXTRAS; i++)
-		if (r->all.metric[extra_columns[i].metric].count)
+		if (says_something(&r->all.metric[extra_columns[i].metric]))
 			rqs_table_cell(t, RQS_TONE_PLAIN,
 				       rqs_metric_text(rqs_metrics[extra_columns[i].metric].unit,
 						       extra_value(c, extra_columns[i].metric)));
@@ -301,7 +346,7 @@ static void add_routes(struct rqs_doc *d, const struct rqs_result *r, const stru
 		for (unsigned i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
 			rqs_table_column(t, true, heads[i]);
 		for (unsigned i = 0; i < EXTRAS; i++)
-			if (r->all.metric[extra_columns[i].metric].count)
+			if (says_something(&r->all.metric[extra_columns[i].metric]))
 				rqs_table_column(t, true, extra_columns[i].head);
 		for (; rows[n] >= 0; n++)
 			if (n < RQS_ROUTES_SHOWN)
@@ -328,12 +373,9 @@ static void add_trace(struct rqs_doc *d, const struct rqs_traces *traces, const 
 	add_identity(d, t);
 	if (t->result.all.requests) {
 		add_traffic(d, &t->result);
-		add_metric_fact(d, &t->result.all, RQS_METRIC_LATENCY, "latency");
-		add_metric_fact(d, &t->result.all, RQS_METRIC_CPU_TIME, "on a CPU");
-		add_metric_fact(d, &t->result.all, RQS_METRIC_SCHED_WAIT, "for a CPU");
-		add_metric_fact(d, &t->result.all, RQS_METRIC_CHILDREN_CPU_TIME, "children");
-		add_metric_fact(d, &t->result.all, RQS_METRIC_ALLOC_BYTES, "allocated");
+		add_metric_facts(d, &t->result.all);
 	}
+	add_process_alloc(d, &t->result);
 	add_usage(d, &t->result);
 	add_runtime_stats(d, &t->result);
 	add_completeness(d, &t->result.completeness);
