@@ -180,7 +180,7 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(library_obj) $(test_core_obj)
 
 # The program and the core are linked to every unit test; a test of a hook names its object here.
 hook_test_obj = $(patsubst %,$(BUILD)/$(if $(SAN_FLAGS),sanobj,obj)/agent/hook/%.o,$(1))
-$(BUILD)/unit/test_interpreter: $(call hook_test_obj,interpreter ../os/executable)
+$(BUILD)/unit/test_interpreter: $(call hook_test_obj,interpreter)
 $(BUILD)/unit/test_environment: $(call hook_test_obj,environment)
 
 # Small servers and the like, for one C library and the other.
