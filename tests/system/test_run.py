@@ -139,8 +139,9 @@ def test_stopping_the_launcher_stops_the_server(trace):
     assert len(ended_trace(trace).requests) == 100
 
 
-def test_duration_ends_the_recording_only(trace):
-    with serve.Server("threaded", wrap=run_prefix(trace, "--duration", "2")) as server:
+@pytest.mark.parametrize("name", ("threaded", "nethttp"))
+def test_duration_ends_the_recording_only(name, trace):
+    with serve.Server(name, wrap=run_prefix(trace, "--duration", "2")) as server:
         load.fixed(server.url + "/json", 100)
         seen = ended_trace(trace)
         assert load.fixed(server.url + "/json", 50).answered == 50
