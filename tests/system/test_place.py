@@ -389,6 +389,15 @@ def test_without_ptrace_it_runs_unhooked(trace):
     assert unplaced(trace) == 1
 
 
+@pytest.mark.parametrize("kilobytes", (800_000, 1_000_000, 4_000_000))
+def test_with_little_room_it_has_it_for_itself(kilobytes, trace):
+    plain, whole = (
+        run(*prefix, "sh", "-c", f"ulimit -v {kilobytes}; exec {MIRROR}") for prefix in ((), run_prefix(trace))
+    )
+    assert whole.returncode == plain.returncode
+    assert [seen["placed"] for seen in seen_by(whole)] == [kilobytes > 2_097_152] * len(seen_by(plain))
+
+
 def test_a_library_that_is_in_our_way_is_in_nobody_elses(tmp_path, trace):
     (tmp_path / "libelf.so.1").write_text("no library at all")
     done = run(*run_prefix(trace), "env", f"LD_LIBRARY_PATH={tmp_path}", MIRROR, "exit", 4)
