@@ -53,6 +53,7 @@ struct rqs_py_thread {
 	struct rqs_py_request *served;
 	uint32_t served_id;
 	bool inside;       /* a call of ours, or one whose allocation is counted already */
+	bool saw_malloc;   /* called meanwhile */
 	bool is_loop;      /* it has waited for several descriptors at once */
 	bool is_main;
 	bool known;        /* the two above are set */

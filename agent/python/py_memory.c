@@ -84,8 +84,10 @@ void rqs_py_raw_allocated(size_t bytes)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
 
-	if (thread->inside)
+	if (thread->inside) {
+		thread->saw_malloc = true;
 		return;
+	}
 	count_thread(bytes);
 	struct rqs_py_request *owner = thread->owner;
 	if (!owner)
@@ -166,6 +168,63 @@ static bool is_cut(const void *p, size_t size)
 	return true;
 }
 
+/* ---- sizes ---- */
+
+/*
+ * How big a block is that is to shrink, is known of those that come from malloc, as
+ * long as no other has taken their place in this table. An address that is
+ * allocated again is entered again: nothing in here is out of date. That
+ * holds under the GIL, and where the allocator leaves to malloc just what is
+ * above pymalloc's limit; elsewhere shrinking gives nothing back.
+ */
+#define SIZES 4096u
+#define PYMALLOC_MAX 512u
+
+static struct {
+	const void *p;
+	size_t size;
+} sizes[SIZES];
+static bool sizes_known;
+
+static inline size_t size_index(const void *p)
+{
+	return (uintptr_t)p / 16 % SIZES;
+}
+
+static inline void note_size(const void *p, size_t size)
+{
+	if (rqs_unlikely(size > PYMALLOC_MAX) && sizes_known) {
+		sizes[size_index(p)].p = p;
+		sizes[size_index(p)].size = size;
+	}
+}
+
+/* What the block at p gives back by being cut to size; false: it doesn't shrink, or isn't known. */
+static bool is_shrunk(const void *p, size_t size)
+{
+	size_t i = size_index(p);
+
+	if (!p || !sizes_known || sizes[i].p != p || sizes[i].size < size)
+		return false;
+	if (!rqs_py_self.inside && rqs_active())
+		uncount(sizes[i].size - size);
+	sizes[i].p = NULL;
+	return true;
+}
+
+static bool asks_malloc(size_t size)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+
+	thread->inside = true;
+	thread->saw_malloc = false;
+	void *p = next_obj.malloc(next_obj.context, size);
+	bool saw = thread->saw_malloc;
+	next_obj.free(next_obj.context, p);
+	thread->inside = false;
+	return p && saw;
+}
+
 /* ---- the wrappers ---- */
 
 #define INSIDE(call)                             \
@@ -185,6 +244,7 @@ static bool is_cut(const void *p, size_t size)
 		count(size);                                                              \
 		void *p = INSIDE(next_##domain.malloc(context, size));                    \
 		note_big(p, size);                                                        \
+		note_size(p, size);                                                       \
 		return p;                                                                 \
 	}                                                                                 \
 	static void *domain##_calloc(void *context, size_t n, size_t size)                \
@@ -192,16 +252,19 @@ static bool is_cut(const void *p, size_t size)
 		if (rqs_unlikely(rqs_py_self.inside))                                     \
 			return next_##domain.calloc(context, n, size);                    \
 		count(n * size);                                                          \
-		return INSIDE(next_##domain.calloc(context, n, size));                    \
+		void *p = INSIDE(next_##domain.calloc(context, n, size));                 \
+		note_size(p, n * size);                                                   \
+		return p;                                                                 \
 	}                                                                                 \
 	static void *domain##_realloc(void *context, void *p, size_t size)                \
 	{                                                                                 \
 		if (rqs_unlikely(rqs_py_self.inside))                                     \
 			return next_##domain.realloc(context, p, size);                   \
-		if (!is_cut(p, size))                                                     \
+		if (!is_cut(p, size) && !is_shrunk(p, size))                              \
 			count(size);                                                      \
 		void *moved = INSIDE(next_##domain.realloc(context, p, size));            \
 		note_big(moved, size);                                                    \
+		note_size(moved, size);                                                   \
 		return moved;                                                             \
 	}
 WRAP(mem)
@@ -222,4 +285,5 @@ void rqs_py_memory_install(void)
 {
 	INSTALL(mem, RQS_PY_DOMAIN_MEM);
 	INSTALL(obj, RQS_PY_DOMAIN_OBJ);
+	sizes_known = !rqs_py.is_free_threaded && !asks_malloc(PYMALLOC_MAX) && asks_malloc(PYMALLOC_MAX + 1);
 }
