@@ -45,6 +45,20 @@ static int collect_functions(struct rqs_search *search)
 	return 0;
 }
 
+/* A plugin brings copies of the runtime's functions along, which it calls and nobody sees. */
+static bool may_load_plugins(struct rqs_search *search)
+{
+	static const char why[] = "it can load plugins, whose copies of the runtime aren't seen";
+	struct rqs_plan *plan = search->plan;
+
+	if (!rqs_search_function(search, "plugin.open"))
+		return false;
+	RQS_SAY(plan->why_no_alloc, "%s", why);
+	RQS_SAY(plan->why_no_children, "%s", why);
+	RQS_SAY(plan->why_no_sched, "%s", why);
+	return true;
+}
+
 static int find_all(struct rqs_search *search)
 {
 	struct rqs_plan *plan = search->plan;
@@ -66,6 +80,8 @@ static int find_all(struct rqs_search *search)
 	search->inlined_known = !error;
 	rqs_find_figures(search);
 	rqs_find_goroutines(search);
+	if (may_load_plugins(search))
+		return 0;
 	error = rqs_find_alloc(search);
 	return error ? error : rqs_find_sched(search);
 }

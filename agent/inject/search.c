@@ -13,6 +13,7 @@ static const char *const wanted[] = {
     "internal/runtime/syscall/linux.Syscall6",
     "internal/runtime/syscall.Syscall6",
     "runtime/internal/syscall.Syscall6",
+    "plugin.open",
     "runtime.casgstatus",
     "runtime.casGToPreemptScan",
     "runtime.execute",

@@ -18,8 +18,11 @@ static struct {
 } real;
 
 #ifdef __GLIBC__
+/* Weak, as musl's loader couldn't load us without them (membership.c, is_stranger). */
+extern __typeof__(dlvsym) dlvsym __attribute__((weak));
+extern __typeof__(dladdr1) dladdr1 __attribute__((weak));
 /* By version: an older one, for programs from before 2003, has another idea of what a condition variable is. */
-#define NEXT(name) dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2")
+#define NEXT(name) (dlvsym ? dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2") : dlsym(RTLD_NEXT, name))
 #else
 #define NEXT(name) dlsym(RTLD_NEXT, name)
 #endif

@@ -67,12 +67,13 @@ def test_with_a_profile(trace):
 
 
 def test_a_plugin(trace):
-    """Its requests are recorded as all others; the memory of its own code isn't seen: it has an allocator of its own."""
+    """Its requests are recorded as all others; their memory isn't told, as a plugin has an allocator of its own."""
     with recorded("nethttp-plugin", trace, "run") as server:
         urls = [server.url + path for path in ("/slices/a?k=000", "/plugin?k=100")]
         assert load.fixed(urls, 384, clients=16).succeeded == 384
     seen = ended_trace(trace) and report(trace)
     assert route_counts(seen) == {("GET", "/slices/a"): 192, ("GET", "/plugin"): 192}
+    assert seen["alloc_bytes"] is None and seen["process_alloc"] is None
     assert_balanced(seen["completeness"])
 
 

@@ -28,7 +28,7 @@ PYTHON = {
 }
 
 STARTERS = {
-    **{f"start {way}": [START, way] for way in ("exec", "fexecve", "fork", "vfork", "spawn", "system", "popen")},
+    **{f"start {way}": [START, way] for way in ("exec", "fork", "vfork", "spawn", "system", "popen")},
     "musl": [SERVERS / "start-musl", "fork"],
     "env": ["env", "A=B"],
     "sh": ["sh", "-c", '"$@"; true', "sh"],
