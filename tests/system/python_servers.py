@@ -11,8 +11,6 @@ THREADS = ("threaded", "flask-sync", "flask-gthread", "flask-gevent", "flask-che
 # One thread reads, another serves, and what passes between them is a queue.
 QUEUES = ("flask-waitress",)
 
-ALL = (*LOOPS, *THREADS, *QUEUES)
-
 # Whose a work's bytes are: the request's that asked for it, its after it was answered, or what can't be known.
 OWN, AFTER, UNKNOWN = "own", "after", "unknown"
 
@@ -22,7 +20,7 @@ HALVES = {"/empty": 0, "/small": works.SMALL, "/big": works.BIG}
 
 def parts(server: str) -> dict[str, str]:
     """path -> whose the PART bytes are that its work takes."""
-    found = {"/stream": OWN, "/error": OWN, "/background": AFTER}
+    found = {"/stream": OWN, "/error": OWN}
     if server in LOOPS:
         found |= {"/gather": OWN, "/nested": OWN, "/to_thread": OWN, "/late": AFTER, "/executor": UNKNOWN, "/queued": UNKNOWN}
     else:
@@ -31,6 +29,8 @@ def parts(server: str) -> dict[str, str]:
         found |= {"/sync": OWN}
     if server.startswith(("flask", "django")) and server != "flask-gevent":  # where asgiref finds a loop on its thread
         found |= {"/async": OWN}
+    # The last, so that FIRST follows: a connection's next request may arrive while its task still does this.
+    found |= {"/background": AFTER}
     if server in QUEUES:
         found = dict.fromkeys(found, UNKNOWN)
     return found
@@ -45,5 +45,4 @@ def assert_sums(trace, seen: dict):
     """Requests, what came after them and what is nobody's are the whole, to the byte."""
     for what in ("alloc_bytes", "alloc_count"):
         requests = sum(request.values[what] or 0 for request in trace.requests)
-        assert requests + outside(seen, what) == seen["process_alloc"][what], what
-        assert requests > 0, what
+        assert requests + outside(seen, what) == seen["process_alloc"][what] > 0, what

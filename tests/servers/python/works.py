@@ -25,9 +25,9 @@ SMALL, BIG, PART = 10_000, 500_000, 100_000
 PIECES = 4  # subtasks, or chunks of a stream
 MOMENT = 0.001  # seconds, long enough to let all other requests in between
 
-HEADER = sys.getsizeof(b"")
-SLOT = 8  # bytes, of each object's place in the list
+SLOT = 8  # bytes, of each object's place in a list
 BLOCKS = (300, 400, 600, 1168)  # bytes; pymalloc has those up to 512, malloc the others
+LENGTHS = [block - sys.getsizeof(b"") for block in BLOCKS]
 UNIT = sum(BLOCKS) + len(BLOCKS) * SLOT  # 2,500
 
 
@@ -36,15 +36,17 @@ def numbers(query: str) -> dict[str, int]:
 
 
 def hold(size: int) -> list:
-    """A list that takes size bytes in all with its objects. It doesn't grow: that would take some more."""
-    objects = [None] * (size // UNIT * len(BLOCKS))
-    for at in range(len(objects)):
-        objects[at] = bytes(BLOCKS[at % len(BLOCKS)] - HEADER)
-    return objects
+    """Objects that take size bytes in all, with their places in lists that don't grow. Nothing else is asked for:
+    integers up to 256, of which no list has more, are there already."""
+    columns = [[None] * (size // UNIT) for _ in LENGTHS]
+    for column, length in zip(columns, LENGTHS):
+        for at in range(len(column)):
+            column[at] = bytes(length)
+    return columns
 
 
-def held(*lists: list) -> dict:
-    return {"objects": sum(map(len, lists))}
+def held(*held: list) -> dict:
+    return {"objects": sum(len(column) for columns in held for column in columns)}
 
 
 # ---- on a thread ----
@@ -179,7 +181,7 @@ def chunks():
     for number in range(PIECES):
         objects = hold(PART // PIECES)
         time.sleep(MOMENT)
-        yield f"{len(objects)}\n".encode()
+        yield f"{number} {held(objects)['objects']}\n".encode()
 
 
 # ---- in a task ----
@@ -284,4 +286,4 @@ async def chunks_async():
     for number in range(PIECES):
         objects = hold(PART // PIECES)
         await asyncio.sleep(MOMENT)
-        yield f"{len(objects)}\n".encode()
+        yield f"{number} {held(objects)['objects']}\n".encode()
