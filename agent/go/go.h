@@ -66,6 +66,9 @@ struct rqs_go_meter {
 	uint64_t children_bytes;
 	uint64_t cpu_generation; /* the same number */
 	uint64_t children_ticks;
+	/* Ticks that its own goroutine's coroutines waited, and it with them, and of these for a CPU. Atomic adds. */
+	uint64_t away;
+	uint64_t away_runnable;
 	struct rqs_goroutine *goroutine; /* that serves it, NULL: not in the table */
 	uint64_t g;
 	bool shared; /* that goroutine served others meanwhile */
@@ -74,7 +77,7 @@ struct rqs_go_meter {
 	uint64_t alloc_bytes;
 	uint64_t running;
 	uint64_t runnable;
-	uint64_t reserved[5];
+	uint64_t reserved[3];
 };
 _Static_assert(sizeof(struct rqs_go_meter) == 128, "a cache line pair each");
 

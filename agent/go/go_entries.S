@@ -137,15 +137,15 @@ rqs_go_status:
 	add %r9, G_TIMES(%r12, %r11, 8)
 	mov %r9, G_LAST(%r12, %r11, 8)
 	cmp $TIME_RUNNING, %r11d
-	jne 8f
+	jne 14f
 	cmpq $0, G_OWNER(%r12)
 	jne 10f
 8:	mov %r8, %rax
 9:	ret
 
 /* A child's time on a CPU: to its request's meter. A coroutine's is its caller's. */
-10:	cmpq $0, G_COROUTINE(%r12)
-	jne 8b
+10:	cmpq $COROUTINE_NO, G_COROUTINE(%r12)
+	jne 15f
 	push %rbx
 	push %rcx
 	mov G_OWNER(%r12), %r10
@@ -161,6 +161,39 @@ rqs_go_status:
 12:	movq $0, G_OWNER(%r12)
 13:	pop %rcx
 	pop %rbx
+	jmp 8b
+
+/*
+ * It isn't seen how a coroutine and its caller take turns: the caller's time on
+ * a CPU goes on. Where the coroutine waits, or for a CPU, so does its caller.
+ */
+15:	cmpq $COROUTINE_OF_CHILD, G_COROUTINE(%r12)
+	je 8b
+	mov $COROUTINE_RUNS, %r11d
+	mov $COROUTINE_WAITS, %edx
+	cmp $GWAITING, %ecx
+	cmove %edx, %r11d
+	mov %r11, G_COROUTINE(%r12)
+	jmp 8b
+14:	mov G_COROUTINE(%r12), %rdx
+	dec %rdx
+	cmp $(COROUTINE_WAITS - 1), %rdx
+	ja 8b			/* none, or a child's */
+	mov G_OWNER(%r12), %r10
+	test %r10, %r10
+	jz 8b
+	mov G_OWNER_GENERATION(%r12), %r13
+	cmp METER_CHILDREN(%r10), %r13d
+	jne 8b
+	cmp $TIME_RUNNABLE, %r11d
+	je 16f
+	test %rdx, %rdx
+	jz 8b			/* it was its caller's turn */
+	movq $COROUTINE_RUNS, G_COROUTINE(%r12)
+	lock add %r9, METER_AWAY(%r10)
+	jmp 8b
+16:	lock add %r9, METER_AWAY(%r10)
+	lock add %r9, METER_AWAY_RUNNABLE(%r10)
 	jmp 8b
 
 20:	mov %r8, %r11
@@ -204,6 +237,9 @@ rqs_go_status:
 	mov G_OWNER_GENERATION(%r12), %rdx
 	cmp METER_CHILDREN(%r13), %edx
 	jne 9b
+	cmpq $COROUTINE_NO, G_COROUTINE(%r9)
+	je 34f
+	movq $COROUTINE_OF_CHILD, G_COROUTINE(%r9)
 34:	mov %rdx, G_OWNER_GENERATION(%r9)
 	mov %r13, G_OWNER(%r9)
 	ret

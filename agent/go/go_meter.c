@@ -105,6 +105,8 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 	meter->g = call->task;
 	meter->goroutine = goroutine;
 	meter->shared = false;
+	meter->away = 0;
+	meter->away_runnable = 0;
 	if (!goroutine)
 		return;
 	if (is_serving(goroutine)) {
@@ -158,8 +160,10 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 		record->flags |= RQS_RECORD_HAS_ALLOC;
 	}
 	if ((measures & RQS_MEASURES_SCHED) && call->task == meter->g) {
-		record->cpu_ticks = running(goroutine, call->ticks) - meter->running;
-		record->sched_ticks = goroutine->runnable - meter->runnable;
+		uint64_t cpu = running(goroutine, call->ticks) - meter->running;
+
+		record->cpu_ticks = cpu > meter->away ? cpu - meter->away : 0;
+		record->sched_ticks = goroutine->runnable - meter->runnable + meter->away_runnable;
 		record->children_ticks = children.ticks;
 		record->flags |= RQS_RECORD_HAS_CPU | RQS_RECORD_HAS_SCHED;
 	}

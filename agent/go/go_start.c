@@ -37,6 +37,8 @@ SAME(rqs_table, lost_bytes, TABLE_LOST_BYTES);
 SAME(rqs_table, lost_count, TABLE_LOST_COUNT);
 SAME(rqs_go_meter, generation, METER_CHILDREN);
 SAME(rqs_go_meter, cpu_generation, METER_CPU);
+SAME(rqs_go_meter, away, METER_AWAY);
+SAME(rqs_go_meter, away_runnable, METER_AWAY_RUNNABLE);
 SAME(rqs_go_context, taken, CONTEXT_TAKEN);
 SAME(rqs_go_context, sp, CONTEXT_SP);
 SAME(rqs_conn, kind, CONN_KIND);

@@ -26,6 +26,11 @@
 #define G_SERVING 40
 #define G_SERVING_GENERATION 48
 #define G_COROUTINE 56
+/* A coroutine's states; or it is one of a request's child. RUNS is where it is born, too. */
+#define COROUTINE_NO 0
+#define COROUTINE_RUNS 1
+#define COROUTINE_WAITS 2
+#define COROUTINE_OF_CHILD 3
 #define G_SINCE 64
 #define G_TIMES 72
 #define G_LAST 104
@@ -41,6 +46,8 @@
 /* struct rqs_go_meter */
 #define METER_CHILDREN 0
 #define METER_CPU 16
+#define METER_AWAY 32
+#define METER_AWAY_RUNNABLE 40
 
 /* struct rqs_go_context: a stack, used downwards from its end; the struct lies at its beginning. */
 #define CONTEXT_TAKEN 0

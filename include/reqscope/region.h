@@ -179,7 +179,7 @@ struct rqs_goroutine {
 	uint64_t owner_generation;
 	uint64_t serving; /* meter of the request that it serves itself, 0 none */
 	uint64_t serving_generation;
-	uint64_t coroutine; /* 1: runs in its caller's time (iter.Pull) */
+	uint64_t coroutine; /* not 0: runs in its caller's time (iter.Pull) */
 	uint64_t since;     /* ticks of the last change of status */
 	uint64_t waiting;   /* ticks in all, by status */
 	uint64_t runnable;

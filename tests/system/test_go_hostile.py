@@ -4,6 +4,7 @@ import subprocess
 
 import catalog
 import pytest
+from go_servers import median
 from recording import assert_balanced, ended_trace, report, run_prefix
 
 HOSTILE = catalog.BUILD / "servers/hostile"
@@ -16,6 +17,7 @@ CASES = {
     "traced": 0,
     "itself": 0,
     "locked": 0,
+    "pull": 40,
 }
 
 
@@ -33,3 +35,12 @@ def test_says_the_same(case, trace):
         seen = ended_trace(trace) and report(trace)
         assert (seen["requests"], seen["errors"]) == (CASES[case], 0)
         assert_balanced(seen["completeness"])
+
+
+def test_a_coroutine_that_waits_is_not_on_a_cpu(trace):
+    """30 ms of sleep in a coroutine are its caller's."""
+    said([*run_prefix(trace), HOSTILE, "pull"])
+    asleep = [request for request in ended_trace(trace).requests if request.route == "/asleep"]
+    assert len(asleep) == 20 and min(request.handler for request in asleep) > 29e6
+    assert median([request.values["cpu_time"] for request in asleep]) < 3e6
+    assert median([request.values["sched_wait"] for request in asleep]) < 3e6
