@@ -79,6 +79,7 @@ struct served {
 	uint64_t with_alloc;
 	uint16_t flags;    /* RQS_RECORD_* that any record has */
 	uint32_t measures; /* RQS_MEASURES_* that all have */
+	bool heap_in_use;  /* any has told it */
 };
 
 static struct served served_by(const struct rqs_processes *processes, enum rqs_runtime runtime)
@@ -94,6 +95,7 @@ static struct served served_by(const struct rqs_processes *processes, enum rqs_r
 		served.with_alloc += watched->with_alloc;
 		served.flags |= watched->record_flags;
 		served.measures &= watched->measures;
+		served.heap_in_use |= watched->heap_in_use != 0;
 	}
 	return served;
 }
@@ -114,7 +116,8 @@ static void note_node(cJSON *notes, const struct rqs_processes *processes)
 		return;
 	if (!served.with_alloc)
 		add_note(notes, "alloc_bytes, alloc_count", "V8 has a heap of its own, and requests share its thread");
-	add_note(notes, "runtime_stats", "V8 tells the figures of its heap to calls on its own thread only");
+	if (!served.heap_in_use)
+		add_note(notes, "runtime_stats", "this Node doesn't tell the figures of V8's heap, or tells none that make sense");
 }
 
 /* An event loop is nothing that every server has: loop_delay needs no reason. */

@@ -95,6 +95,7 @@ static void copy_slot(struct rqs_watched *watched, const struct rqs_process *pro
 	watched->unslotted = load(&process->unslotted);
 	watched->after_count = load(&process->after_count);
 	watched->after_bytes = load(&process->after_bytes);
+	watched->heap_in_use = load(&process->heap_in_use);
 	for (unsigned i = 0; i < RQS_EVENT_COUNT; i++)
 		watched->events[i] = load(&process->events[i]);
 }

@@ -40,6 +40,8 @@ static void sample_one(struct rqs_watched *watched, bool slowly, struct rqs_samp
 	if (slowly)
 		sample_slowly(watched, row);
 	rqs_go_read(&watched->go, row);
+	if (watched->heap_in_use)
+		row->heap_in_use = watched->heap_in_use;
 }
 
 static bool is_sampled(const struct rqs_watched *watched)

@@ -8,6 +8,7 @@
 #include "hook/hook.h"
 #include "os/sys.h"
 #include "python/py.h"
+#include "runtime/runtime.h"
 
 static void several(size_t descriptors)
 {
@@ -47,11 +48,14 @@ static void selects(int n, const fd_set *set)
 	}
 }
 
-/* An event loop of Python's: its requests take turns. */
+/* An event loop of Python's: its requests take turns. Or Node's. */
 static void loop_begins(void)
 {
 	if (rqs_py_on && rqs_active() && !rqs_in_vfork)
 		rqs_py_wait_begins();
+	else if (rqs_unlikely(rqs_agent.runtime == RQS_RUNTIME_NODE) && rqs_active() && !rqs_in_vfork &&
+		 !rqs_load_relaxed(&rqs_agent.frozen))
+		rqs_node_waits();
 }
 
 static void loop_goes_on(void)

@@ -31,4 +31,7 @@ struct rqs_runtime_ops {
 RQS_RUNTIME_LIST(RQS_DECLARE_RUNTIME)
 #undef RQS_DECLARE_RUNTIME
 
+/* Node's thread is about to wait in its loop; only where the agent is on. */
+void rqs_node_waits(void);
+
 #endif

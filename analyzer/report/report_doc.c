@@ -240,8 +240,9 @@ static void add_runtime_stats(struct rqs_doc *d, const struct rqs_result *r)
 	}
 	if (r->goroutines.known)
 		text = joined(text, level_text(&r->goroutines, rqs_human_count, "%s goroutines (peak %s)"));
+	bool is_go = r->heap_goal.known || r->gc_cycles.known || r->goroutines.known;
 	if (*text)
-		rqs_doc_fact(d, "Go", "%s", text);
+		rqs_doc_fact(d, is_go ? "Go" : "V8", "%s", text);
 	free(text);
 }
 

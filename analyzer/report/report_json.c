@@ -162,7 +162,7 @@ static void add_runtime_stats(cJSON *object, const struct rqs_result *r)
 {
 	cJSON *o = cJSON_AddObjectToObject(object, "runtime_stats");
 
-	if (!r->has_runtime_stats)
+	if (!r->has_runtime_stats && !r->heap_in_use.known)
 		return;
 #define ADD(name) add_level(o, #name, &r->name);
 	RQS_RUNTIME_LEVELS(ADD)

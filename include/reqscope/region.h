@@ -150,7 +150,8 @@ struct rqs_process {
 	uint64_t table; /* Go: index + 1 of its table of goroutines, 0 none; set before `ready` */
 	uint64_t after_count; /* Python: allocations for requests that had ended. Atomic adds */
 	uint64_t after_bytes;
-	uint64_t reserved[6];
+	uint64_t heap_in_use; /* Node: bytes, by V8's own account; 0 not known. Written by its main thread */
+	uint64_t reserved[5];
 };
 _Static_assert(offsetof(struct rqs_process, version) == 40, "region layout");
 _Static_assert(offsetof(struct rqs_process, listeners) == 72, "region layout");
