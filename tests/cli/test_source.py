@@ -17,7 +17,7 @@ MAY_INCLUDE = {
     "agent/python": {"python", "hook", "os", "core", "reqscope"},
     "agent/hook": {"hook", "go", "python", "os", "inject", "core", "runtime", "reqscope"},
     "agent/inject": {"inject", "go", "os", "reqscope"},
-    "agent/runtime": {"runtime", "hook", "reqscope"},
+    "agent/runtime": {"runtime", "hook", "os", "reqscope"},
     "agent/collect": {"collect", "reqscope"},
     "analyzer/base": {"base"},
     "analyzer/cmd": {"cmd", "collect", "inject", "os", "read", "model", "stats", "report", "render", "base", "reqscope"},
