@@ -52,7 +52,7 @@ def test_requests_wait_for_each_other(name, trace):
     assert max(column(done, "/sleep", "gil_wait")) < 25 * MS
 
 
-@pytest.mark.parametrize("name", (*THREADED, "flask-sync", *LOOPS))
+@pytest.mark.parametrize("name", (*THREADED[:2], "flask-sync", *LOOPS))
 def test_cpu_time(name, trace):
     """Two at once, so that one's time could be taken for the other's; a sleeper's is next to nothing."""
     with recorded(name, trace, "run") as server, ThreadPoolExecutor(2) as pool:
@@ -60,7 +60,7 @@ def test_cpu_time(name, trace):
         assert load.fixed(server.url + "/sleep?ms=20", 40, clients=8).succeeded == 40
     done = ended_trace(trace)
     spinners, sleepers = column(done, "/spin", "cpu_time"), column(done, "/sleep", "cpu_time")
-    assert len(spinners) == 20 and len(sleepers) == 40
+    assert len(spinners) == 20 and len(sleepers) == 40 and None not in spinners + sleepers
     # A loop's time between polls is no less than its CPU time, and no more than the time that went by.
     own, wall = (sum(one[what] for one in seen) * 1e9 for what in ("cpu", "wall"))
     assert 0.9 * own <= sum(spinners) <= 1.1 * wall + len(seen) * BUSY
