@@ -221,6 +221,11 @@ transparency-long: ## CPython's own tests and Node's cluster, with the agent and
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(BUILD)/venv/bin/python -m pytest -v -rP tests/long/test_transparency_long.py
 
+python-versions: ## every CPython that can be had, recorded; as root, with debootstrap
+	$(Q)tests/deps.sh check
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(BUILD)/venv/bin/python -m pytest -v -c tests/long/pytest.ini tests/long/test_python_gil.py tests/long/test_python_versions.py
+
 SOAK_SECONDS ?= 600
 soak: ## Go servers at full load for SOAK_SECONDS
 	$(Q)tests/deps.sh check
@@ -285,6 +290,6 @@ help: ## this list
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo transparency-long soak bench baselines tested faults fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo transparency-long python-versions soak bench baselines tested faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
