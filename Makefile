@@ -224,7 +224,8 @@ transparency-long: ## CPython's own tests and Node's cluster, with the agent and
 python-versions: ## every CPython that can be had, recorded; as root, with debootstrap
 	$(Q)tests/deps.sh check
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)$(BUILD)/venv/bin/python -m pytest -v -c tests/long/pytest.ini tests/long/test_python_gil.py tests/long/test_python_versions.py
+	$(Q)$(BUILD)/venv/bin/python -m pytest -v -c tests/long/pytest.ini tests/long/test_python_gil.py \
+		tests/long/test_python_versions.py
 
 SOAK_SECONDS ?= 600
 soak: ## Go servers at full load for SOAK_SECONDS

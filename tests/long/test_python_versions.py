@@ -38,7 +38,8 @@ WITH_OUR_LIBC = ("bullseye",)
 # In a mount namespace of its own, so that nothing stays mounted whatever happens. The recorder stays outside.
 ENTER = """
 root=$1 python=$2 tree=$3; shift 4
-mount -t proc proc "$root/proc" && mkdir -p "$root/$tree" && mount --bind "$tree" "$root/$tree" && exec chroot "$root" "$python" "$@"
+mkdir -p "$root/$tree" && mount -t proc proc "$root/proc" && mount --bind "$tree" "$root/$tree" || exit
+exec chroot "$root" "$python" "$@"
 """
 REPLACE = 'python=$1; shift 2; exec "$python" "$@"'
 
@@ -55,7 +56,8 @@ def debian(release: str, version: str) -> Python:
     root = ROOT / "build/chroots" / release
     name = f"{release}-{version}"
     if release in WITH_OUR_LIBC:
-        return Python(name, version, ("sh", "-c", REPLACE, "sh", root / f"usr/bin/python{version}"), (("PYTHONHOME", str(root / "usr")),))
+        wrap = ("sh", "-c", REPLACE, "sh", root / f"usr/bin/python{version}")
+        return Python(name, version, wrap, (("PYTHONHOME", str(root / "usr")),))
     wrap = ("unshare", "--mount", "sh", "-c", ENTER, "sh", root, f"/usr/bin/python{version}", ROOT)
     return Python(name, version, wrap)
 
@@ -66,10 +68,10 @@ def others() -> list[Python]:
     found += filter(None, os.environ.get("RQS_PYTHONS", "").split(":"))
     pythons = []
     for path in sorted(found):
-        asked = subprocess.run([path, "-c", "import sys; print(*sys.version_info[:3], sep='.')"], capture_output=True, text=True)
+        asked = subprocess.run([path, "-c", "import platform as p; print(p.python_version())"], capture_output=True, text=True)
         version = asked.stdout.strip()
         if asked.returncode == 0 and tuple(map(int, version.split(".")[:2])) >= (3, 8):
-            pythons.append(Python(f"{Path(path).parents[1].name}", version, ("sh", "-c", REPLACE, "sh", path)))
+            pythons.append(Python(Path(path).parents[1].name, version, ("sh", "-c", REPLACE, "sh", path)))
     return pythons
 
 

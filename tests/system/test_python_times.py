@@ -31,7 +31,7 @@ def contend(name: str, trace, ms: int, times: int) -> list[tuple[float, float, f
 
 @pytest.mark.parametrize("name", (*THREADED[:2], *LOOPS[:3]))
 def test_four_threads_spin(name, trace):
-    """Three quarters of the time is waited for. A wait ends when the kernel gives the thread a CPU, too, as it sees it itself."""
+    """Three quarters of the time is waited for; a wait may or may not have in it what the thread then waits for a CPU."""
     for measured, least, most in contend(name, trace, ms=400, times=3):
         assert least > 0.1
         assert 0.9 * least <= measured <= 1.1 * most

@@ -62,7 +62,10 @@ def answers(server) -> dict:
     return seen
 
 
-@pytest.mark.parametrize("name, mode_", [*(("fastapi-uvloop", mode) for mode in MODES[3:]), ("flask-gthread", MODES[0])], ids=named)
+SERVER_MODES = [*(("fastapi-uvloop", mode) for mode in MODES[3:]), ("flask-gthread", MODES[0])]
+
+
+@pytest.mark.parametrize("name, mode_", SERVER_MODES, ids=named)
 def test_servers(name, mode_, trace):
     with Server(name, env=mode_) as server:
         plain = answers(server)
