@@ -66,6 +66,7 @@ typedef unsigned rqs_mmsg_flags;
 	X(int, dup3, (int, int, int))                                                           \
 	X(int, fcntl, (int, int, long))                                                         \
 	X(FILE *, fdopen, (int, const char *))                                                  \
+	X(int, mlockall, (int))                                                                 \
 	X(int, prctl, (int, long, long, long, long))                                            \
 	X(long, syscall, (long, long, long, long, long, long, long))                            \
 	X(int, recvmmsg, (int, struct mmsghdr *, unsigned, rqs_mmsg_flags, struct timespec *))  \
@@ -81,6 +82,9 @@ typedef unsigned rqs_mmsg_flags;
 	X(int, execvpe, (const char *, char *const *, char *const *))                           \
 	X(int, fexecve, (int, char *const *, char *const *))                                    \
 	X(void, _exit, (int))                                                                   \
+	X(int, epoll_create, (int))                                                             \
+	X(int, epoll_create1, (int))                                                            \
+	X(int, epoll_ctl, (int, int, int, struct epoll_event *))                                \
 	X(int, epoll_wait, (int, struct epoll_event *, int, int))                               \
 	X(int, epoll_pwait, (int, struct epoll_event *, int, int, const sigset_t *))            \
 	X(int, poll, (struct pollfd *, nfds_t, int))                                            \

@@ -77,7 +77,7 @@ static inline void input(int fd, const struct iovec *v, size_t count, ssize_t n,
 {
 	if (n <= 0) {
 		/* The vector is good: a bad one has another error. */
-		if (rqs_py_on && n < 0 && errno == EAGAIN && count && rqs_kind(fd) == RQS_CONN_SERVED)
+		if (rqs_py_on && (n == 0 || errno == EAGAIN) && count && rqs_kind(fd) == RQS_CONN_SERVED)
 			rqs_py_received_nothing(v->iov_base);
 		return;
 	}

@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* ---- fork ---- */
@@ -166,11 +167,17 @@ static bool may_place(enum rqs_interpreter interpreter, char *const *argv)
 	       count_of(argv) < POINTERS_MAX - RQS_PLACER_WORDS;
 }
 
+/* Names that mean something else in another process, or after an exec: "/proc/self/exe", "/dev/fd/7". */
+static bool names_itself(const char *path)
+{
+	return !strncmp(path, "/proc/", 6) || !strncmp(path, "/dev/fd/", 8);
+}
+
 static enum rqs_interpreter of_path(const char *path)
 {
 	enum rqs_interpreter interpreter = rqs_interpreter_of(path);
 
-	if (interpreter == RQS_INTERPRETER_STATIC_GO && rqs_sys2(SYS_access, path, X_OK))
+	if (interpreter == RQS_INTERPRETER_STATIC_GO && (names_itself(path) || rqs_sys2(SYS_access, path, X_OK)))
 		return RQS_INTERPRETER_STATIC;
 	return interpreter;
 }
@@ -178,7 +185,9 @@ static enum rqs_interpreter of_path(const char *path)
 /* One that can't be executed isn't found; the process's own PATH, even where another goes to the program: as libc. */
 static enum rqs_interpreter of_command(const char *file, char *path)
 {
-	return rqs_interpreter_of_command(file, getenv("PATH"), path);
+	enum rqs_interpreter interpreter = rqs_interpreter_of_command(file, getenv("PATH"), path);
+
+	return interpreter == RQS_INTERPRETER_STATIC_GO && names_itself(path) ? RQS_INTERPRETER_STATIC : interpreter;
 }
 
 /* A descriptor that the exec closes isn't there for the placer. */

@@ -10,6 +10,7 @@
 #include "os/restriction.h"
 
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 /* A vfork's child restricts itself alone: all that we would note is its parent's. */
@@ -33,6 +34,12 @@ RQS_EXPORT int rqs_prctl(int option, long a, long b, long c, long d)
 {
 	prctl_comes(option, a);
 	return RQS_REAL(prctl)(option, a, b, c, d);
+}
+
+/* All that we have reserved and not used would be brought into memory: what is used, is then. */
+RQS_EXPORT int mlockall(int flags)
+{
+	return RQS_REAL(mlockall)(rqs_active() && (flags & MCL_CURRENT) ? flags | MCL_ONFAULT : flags);
 }
 
 long rqs_syscall(long number, long a, long b, long c, long d, long e, long f) __asm__("syscall");

@@ -10,6 +10,56 @@
 #include "python/py.h"
 #include "runtime/runtime.h"
 
+/* How many descriptors an epoll instance watches, as far as seen; one that watches a single one is no event loop's. */
+#define MANY 255u
+static uint8_t watched[65536];
+
+static uint8_t *watched_by(int epoll)
+{
+	return epoll >= 0 && epoll < (int)sizeof(watched) ? &watched[epoll] : NULL;
+}
+
+static bool watches_one(int epoll)
+{
+	const uint8_t *count = watched_by(epoll);
+
+	return count && rqs_load_relaxed(count) == 1;
+}
+
+static int created(int epoll)
+{
+	uint8_t *count = watched_by(epoll);
+
+	if (count && !rqs_in_vfork)
+		rqs_store_relaxed(count, 0);
+	return epoll;
+}
+
+RQS_EXPORT int epoll_create(int size)
+{
+	return created(RQS_REAL(epoll_create)(size));
+}
+
+RQS_EXPORT int epoll_create1(int flags)
+{
+	return created(RQS_REAL(epoll_create1)(flags));
+}
+
+RQS_EXPORT int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+	int result = RQS_REAL(epoll_ctl)(epoll, operation, fd, event);
+	uint8_t *count = watched_by(epoll);
+
+	if (result || !count || rqs_in_vfork)
+		return result;
+	uint8_t now = rqs_load_relaxed(count);
+	if (operation == EPOLL_CTL_ADD && now < MANY)
+		rqs_store_relaxed(count, now + 1);
+	else if (operation == EPOLL_CTL_DEL && now > 0 && now < MANY)
+		rqs_store_relaxed(count, now - 1);
+	return result;
+}
+
 static void several(size_t descriptors)
 {
 	if (rqs_py_on)
@@ -49,18 +99,18 @@ static void selects(int n, const fd_set *set)
 }
 
 /* An event loop of Python's: its requests take turns. Or Node's. */
-static void loop_begins(void)
+static void loop_begins(int epoll)
 {
-	if (rqs_py_on && rqs_active() && !rqs_in_vfork)
+	if (rqs_py_on && rqs_active() && !rqs_in_vfork && !watches_one(epoll))
 		rqs_py_wait_begins();
 	else if (rqs_unlikely(rqs_agent.runtime == RQS_RUNTIME_NODE) && rqs_active() && !rqs_in_vfork &&
 		 !rqs_load_relaxed(&rqs_agent.frozen))
 		rqs_node_waits();
 }
 
-static void loop_goes_on(void)
+static void loop_goes_on(int epoll)
 {
-	if (rqs_py_on && rqs_active() && !rqs_in_vfork)
+	if (rqs_py_on && rqs_active() && !rqs_in_vfork && !watches_one(epoll))
 		rqs_py_wait_ends();
 }
 
@@ -93,19 +143,19 @@ static void several_sets(int n, const fd_set *a, const fd_set *b, const fd_set *
 
 RQS_EXPORT int epoll_wait(int epoll, struct epoll_event *events, int room, int timeout)
 {
-	several(SIZE_MAX);
-	loop_begins();
+	several(watches_one(epoll) ? 1 : SIZE_MAX);
+	loop_begins(epoll);
 	int ready = RQS_REAL(epoll_wait)(epoll, events, room, timeout);
-	loop_goes_on();
+	loop_goes_on(epoll);
 	return ready;
 }
 
 RQS_EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int room, int timeout, const sigset_t *mask)
 {
-	several(SIZE_MAX);
-	loop_begins();
+	several(watches_one(epoll) ? 1 : SIZE_MAX);
+	loop_begins(epoll);
 	int ready = RQS_REAL(epoll_pwait)(epoll, events, room, timeout, mask);
-	loop_goes_on();
+	loop_goes_on(epoll);
 	return ready;
 }
 
@@ -162,10 +212,10 @@ RQS_EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timesp
 RQS_EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int room, const struct timespec *timeout,
 			    const sigset_t *mask)
 {
-	several(SIZE_MAX);
-	loop_begins();
+	several(watches_one(epoll) ? 1 : SIZE_MAX);
+	loop_begins(epoll);
 	int ready = RQS_REAL(epoll_pwait2)(epoll, events, room, timeout, mask);
-	loop_goes_on();
+	loop_goes_on(epoll);
 	return ready;
 }
 

@@ -52,6 +52,7 @@ struct rqs_py_thread {
 	/* The request that this thread has read last, and serves if it isn't an event loop's. */
 	struct rqs_py_request *served;
 	uint32_t served_id;
+	struct rqs_thread *counters; /* of the thread, in the region; NULL: not found yet, in this process */
 	bool inside;       /* a call of ours, or one whose allocation is counted already */
 	bool saw_malloc;   /* called meanwhile */
 	bool is_loop;      /* it has waited for several descriptors at once */
@@ -62,6 +63,9 @@ struct rqs_py_thread {
 	uint32_t number;   /* of its thread slot, 0 none yet */
 	int last_fd;       /* read from since the loop woke, -1 none */
 	void *accept_context; /* values that are set there are the connection's, not its own */
+	/* What name is to be set in which context, at the main thread's next moment; NULL: none. */
+	void *naming_context;
+	uint64_t naming;
 	void *shared_context; /* of a loop that has one for all connections, NULL: none such seen */
 	uint64_t since;       /* ticks (loops) or ns of CPU time (others) from when on the owner is to be charged; 0 off */
 	uint64_t wait_began, wait_ended; /* ticks; of an event loop */

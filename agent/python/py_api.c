@@ -2,6 +2,7 @@
 #include "python/py_api.h"
 
 #include <dlfcn.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct rqs_py_api rqs_py;
@@ -20,6 +21,16 @@ static bool find_thread_state(void)
 	return found != NULL;
 }
 
+/* The last one that was tried; how later ones keep contexts isn't known. */
+#define NEWEST_MINOR 14
+
+static bool is_known_version(const char *version)
+{
+	char *end;
+
+	return version[0] == '3' && version[1] == '.' && strtol(version + 2, &end, 10) <= NEWEST_MINOR && *end == '.';
+}
+
 bool rqs_py_find(void)
 {
 #define AND_FIND(result, name, parameters) &&FIND(name)
@@ -30,5 +41,5 @@ bool rqs_py_find(void)
 
 	*(void **)(void *)&version = dlsym(RTLD_DEFAULT, "Py_GetVersion");
 	rqs_py.is_free_threaded = version && strstr(version(), "free-threading");
-	return found && find_thread_state();
+	return found && version && is_known_version(version()) && find_thread_state();
 }

@@ -17,17 +17,27 @@
 
 static struct rqs_py_allocator next_mem, next_obj;
 
-static inline void count_thread(size_t bytes)
+/* The thread's first call since the recording began in this process. */
+static bool __attribute__((noinline)) find_counters(struct rqs_py_thread *thread)
 {
-	struct rqs_worker *worker = &rqs_self;
 	struct rqs_call call;
 
-	if (rqs_likely(rqs_worker_ready(&rqs_agent, worker))) {
-		rqs_worker_allocated(worker, bytes);
-	} else if (rqs_active() && rqs_enter(&call)) {
-		rqs_leave();
-		rqs_worker_allocated(worker, bytes);
-	}
+	if (!rqs_active() || !rqs_enter(&call))
+		return false;
+	thread->counters = call.worker->counters;
+	rqs_leave();
+	return true;
+}
+
+static inline bool count_thread(struct rqs_py_thread *thread, size_t bytes)
+{
+	if (rqs_unlikely(!thread->counters) && !find_counters(thread))
+		return false;
+	struct rqs_thread *counters = thread->counters;
+
+	rqs_store_relaxed(&counters->alloc_count, counters->alloc_count + 1);
+	rqs_store_relaxed(&counters->alloc_bytes, counters->alloc_bytes + bytes);
+	return true;
 }
 
 static void count_late(size_t bytes)
@@ -60,9 +70,8 @@ static inline void count(size_t bytes)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
 
-	if (rqs_unlikely(thread->inside) || rqs_unlikely(!rqs_active()))
+	if (rqs_unlikely(!count_thread(thread, bytes)))
 		return;
-	count_thread(bytes);
 	look(thread);
 	struct rqs_py_request *owner = thread->owner;
 	if (!owner)
@@ -88,7 +97,8 @@ void rqs_py_raw_allocated(size_t bytes)
 		thread->saw_malloc = true;
 		return;
 	}
-	count_thread(bytes);
+	if (!count_thread(thread, bytes))
+		return;
 	struct rqs_py_request *owner = thread->owner;
 	if (!owner)
 		return;
@@ -115,7 +125,7 @@ static inline void note_big(void *p, size_t size)
 static void uncount(size_t bytes)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
-	struct rqs_thread *counters = rqs_self.counters;
+	struct rqs_thread *counters = thread->counters;
 	struct rqs_py_request *owner = thread->owner;
 
 	if (counters)
@@ -180,9 +190,11 @@ static bool is_cut(const void *p, size_t size)
 #define SIZES 4096u
 #define PYMALLOC_MAX 512u
 
-static struct {
+static struct sized {
 	const void *p;
 	size_t size;
+	const struct rqs_py_request *owner; /* whose it was counted as */
+	uint32_t owner_id;
 } sizes[SIZES];
 static bool sizes_known;
 
@@ -196,7 +208,21 @@ static inline void note_size(const void *p, size_t size)
 	if (rqs_unlikely(size > PYMALLOC_MAX) && sizes_known) {
 		sizes[size_index(p)].p = p;
 		sizes[size_index(p)].size = size;
+		sizes[size_index(p)].owner = rqs_py_self.owner;
+		sizes[size_index(p)].owner_id = rqs_py_self.owner_id;
 	}
+}
+
+/* To whom it was counted; where that isn't the one at work, to nobody in particular. */
+static void give_back(const struct sized *block, size_t bytes)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+	struct rqs_thread *counters = thread->counters;
+
+	if (thread->owner == block->owner && thread->owner_id == block->owner_id)
+		uncount(bytes);
+	else if (!block->owner && counters)
+		rqs_store_relaxed(&counters->alloc_bytes, counters->alloc_bytes - bytes);
 }
 
 /* What the block at p gives back by being cut to size; false: it doesn't shrink, or isn't known. */
@@ -207,7 +233,7 @@ static bool is_shrunk(const void *p, size_t size)
 	if (!p || !sizes_known || sizes[i].p != p || sizes[i].size < size)
 		return false;
 	if (!rqs_py_self.inside && rqs_active())
-		uncount(sizes[i].size - size);
+		give_back(&sizes[i], sizes[i].size - size);
 	sizes[i].p = NULL;
 	return true;
 }
