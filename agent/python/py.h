@@ -23,7 +23,7 @@ struct rqs_py_request {
 	uint32_t live; /* its id, 0 when it has ended */
 	uint32_t id;   /* of the last request in this slot, from 1 */
 	int fd;
-	bool handed_over;  /* to another thread, in a way that can't be followed */
+	bool handed_over;  /* to another thread or task, in a way that can't be followed */
 	uint64_t sequence; /* counts all requests of the process */
 	/* Written by whoever holds the GIL, */
 	uint64_t alloc_count;
@@ -123,7 +123,7 @@ void rqs_py_switch(struct rqs_py_thread *thread, struct rqs_py_request *request,
 bool rqs_py_context_install(void);
 void rqs_py_gil_find(void);
 /* A part of that request's response is sent by this thread: is it known by the right name there? */
-void rqs_py_notice_stale(const struct rqs_py_thread *thread, const struct rqs_py_request *request);
+void rqs_py_notice_stale(const struct rqs_py_thread *thread, struct rqs_py_request *request);
 /* False: it began before that was noticed; some of what it did may have been charged otherwise. */
 bool rqs_py_is_sure(const struct rqs_py_request *request);
 void rqs_py_memory_install(void);

@@ -402,14 +402,16 @@ void rqs_py_closing(int fd)
 }
 
 /*
- * The response is being sent in the name of a request of the same connection
- * that has ended. What was charged to that is missing here.
+ * The response is being sent in the name of a request that has ended. What was
+ * charged to that is missing here: no number rather than a wrong one.
  */
-void rqs_py_notice_stale(const struct rqs_py_thread *thread, const struct rqs_py_request *request)
+void rqs_py_notice_stale(const struct rqs_py_thread *thread, struct rqs_py_request *request)
 {
 	struct connection *connection = connection_of(request->fd);
 	bool stale = thread->owner == &ended && thread->owner_fd == request->fd;
 
+	if (thread->is_loop && thread->owner == &ended)
+		request->handed_over = true;
 	if (stale && !tasks_outlive_requests) {
 		rqs_store_relaxed(&unsure_until, rqs_load_relaxed(&sequence_numbers));
 		tasks_outlive_requests = true;
