@@ -293,4 +293,4 @@ help: ## this list
 
 .PHONY: all unit deps check demo transparency-long python-versions soak bench baselines tested faults fuzz format install uninstall dist clean help
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/obj-musl $(BUILD)/sanobj -name '*.d' 2>/dev/null)

@@ -59,20 +59,10 @@ struct rqs_go rqs_go = {
 
 #define METERS (RQS_CHUNKS * 64u) /* one a request slot */
 
-static void *map_sparse(size_t size)
-{
-	void *p = rqs_reserve(size, -1);
-
-	/* A huge page would take 2 MiB for a few entries. */
-	if (p)
-		rqs_sys3(SYS_madvise, p, size, MADV_NOHUGEPAGE);
-	return p;
-}
-
 static bool map_own_memory(void)
 {
-	rqs_go.contexts = map_sparse((size_t)CONTEXT_SIZE * CONTEXT_COUNT);
-	rqs_go.meters = map_sparse(sizeof(struct rqs_go_meter) * METERS);
+	rqs_go.contexts = rqs_reserve_sparse((size_t)CONTEXT_SIZE * CONTEXT_COUNT);
+	rqs_go.meters = rqs_reserve_sparse(sizeof(struct rqs_go_meter) * METERS);
 	return rqs_go.contexts && rqs_go.meters;
 }
 

@@ -225,30 +225,13 @@ static bool carry_out(const struct image *image, void *near, const struct rqs_pa
 	return false;
 }
 
-static uint64_t moved(uint64_t address, uint64_t bias)
-{
-	return address ? address + bias : 0;
-}
-
 static void remember(const struct rqs_patching_answer *answer, uint64_t bias)
 {
-	const struct rqs_plan_figures *at = &answer->figures;
-
 	program.setup.measures = answer->measures;
 	program.setup.curg_offset = answer->curg_offset;
 	program.setup.no_sched = rqs_session.no_sched;
-	program.facts = (struct rqs_go_facts){
-		.version = RQS_REGION_VERSION,
-		.heap_in_use = moved(at->heap_in_use, bias),
-		.heap_live = moved(at->heap_live, bias),
-		.heap_goal = moved(at->heap_goal, bias),
-		.gc_cycles = moved(at->gc_cycles, bias),
-		.gc_pause_total = moved(at->gc_pause_total, bias),
-		.goroutines_all = moved(at->goroutines_all, bias),
-		.goroutines_free = moved(at->goroutines_free, bias),
-		.goroutines_bare = moved(at->goroutines_bare, bias),
-		.goroutines_system = moved(at->goroutines_system, bias),
-	};
+	program.facts = rqs_facts_of(&answer->figures, bias);
+	program.facts.version = RQS_REGION_VERSION;
 }
 
 /* It runs unhooked; where the session has a collector already, that is noted. */

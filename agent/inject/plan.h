@@ -11,6 +11,7 @@
 #define REQSCOPE_PLAN_H
 
 #include "go/sites.h"
+#include "reqscope/region.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,6 +48,18 @@ struct rqs_plan_figures {
 	uint64_t gc_cycles, gc_pause_total;
 	uint64_t goroutines_all, goroutines_free, goroutines_bare, goroutines_system;
 };
+
+/* The same as the collector is told them, of a program loaded at bias; the sender's part isn't set. */
+static inline struct rqs_go_facts rqs_facts_of(const struct rqs_plan_figures *at, uint64_t bias)
+{
+#define RQS_MOVED(name) .name = at->name ? at->name + bias : 0
+	return (struct rqs_go_facts){
+		RQS_MOVED(heap_in_use),	   RQS_MOVED(heap_live),       RQS_MOVED(heap_goal),
+		RQS_MOVED(gc_cycles),	   RQS_MOVED(gc_pause_total),  RQS_MOVED(goroutines_all),
+		RQS_MOVED(goroutines_free), RQS_MOVED(goroutines_bare), RQS_MOVED(goroutines_system),
+	};
+#undef RQS_MOVED
+}
 
 struct rqs_plan {
 	bool is_go;          /* a Go program at all; else all below is empty */

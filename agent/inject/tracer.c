@@ -223,28 +223,12 @@ static bool await_exec(struct tracer *t)
 
 /* ---- what the collector is told ---- */
 
-static uint64_t moved(uint64_t address, uint64_t bias)
-{
-	return address ? address + bias : 0;
-}
-
 static void tell_facts(const struct tracer *t, uint64_t bias, int memory)
 {
-	const struct rqs_plan_figures *at = &t->plan.figures;
-	struct rqs_go_facts facts = {
-	    .version = RQS_REGION_VERSION,
-	    .pid = (uint32_t)t->order.pid,
-	    .heap_in_use = moved(at->heap_in_use, bias),
-	    .heap_live = moved(at->heap_live, bias),
-	    .heap_goal = moved(at->heap_goal, bias),
-	    .gc_cycles = moved(at->gc_cycles, bias),
-	    .gc_pause_total = moved(at->gc_pause_total, bias),
-	    .goroutines_all = moved(at->goroutines_all, bias),
-	    .goroutines_free = moved(at->goroutines_free, bias),
-	    .goroutines_bare = moved(at->goroutines_bare, bias),
-	    .goroutines_system = moved(at->goroutines_system, bias),
-	};
+	struct rqs_go_facts facts = rqs_facts_of(&t->plan.figures, bias);
 
+	facts.version = RQS_REGION_VERSION;
+	facts.pid = (uint32_t)t->order.pid;
 	rqs_join_tell_facts(t->order.token, &facts, memory);
 }
 

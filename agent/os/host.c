@@ -85,12 +85,10 @@ static bool map_connections(struct rqs_agent *agent)
 
 	for (uint32_t n = RQS_DESCRIPTORS; n >= 1024; n /= 2) {
 		size_t size = n * sizeof(struct rqs_conn);
-		void *table = size <= share || n == 1024 ? rqs_reserve(size, -1) : NULL;
+		void *table = size <= share || n == 1024 ? rqs_reserve_sparse(size) : NULL;
 
 		if (!table)
 			continue;
-		/* A huge page would take 2 MiB for one connection. */
-		rqs_sys3(SYS_madvise, table, size, MADV_NOHUGEPAGE);
 		agent->connections = table;
 		agent->connection_limit = n;
 		return true;

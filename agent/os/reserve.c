@@ -31,6 +31,15 @@ void *rqs_reserve_at(size_t size, int fd, uint64_t offset)
 	return (void *)p;
 }
 
+void *rqs_reserve_sparse(size_t size)
+{
+	void *p = rqs_reserve(size, -1);
+
+	if (p)
+		rqs_sys3(SYS_madvise, p, size, MADV_NOHUGEPAGE);
+	return p;
+}
+
 void rqs_unreserve(void *memory, size_t size)
 {
 	rqs_sys2(SYS_munmap, memory, size);

@@ -13,6 +13,8 @@
 void *rqs_reserve(size_t size, int fd);
 /* The same for a file's bytes from offset (of whole pages) on. */
 void *rqs_reserve_at(size_t size, int fd, uint64_t offset);
+/* For tables of which little is used: no huge page, which would take 2 MiB for a few entries. */
+void *rqs_reserve_sparse(size_t size);
 void rqs_unreserve(void *memory, size_t size);
 
 /* How much one reservation may take, at most `wanted`, given the host's limits. */

@@ -63,9 +63,6 @@ struct rqs_py_thread {
 	uint32_t number;   /* of its thread slot, 0 none yet */
 	int last_fd;       /* read from since the loop woke, -1 none */
 	void *accept_context; /* values that are set there are the connection's, not its own */
-	/* What name is to be set in which context, at the main thread's next moment; NULL: none. */
-	void *naming_context;
-	uint64_t naming;
 	void *shared_context; /* of a loop that has one for all connections, NULL: none such seen */
 	uint64_t since;       /* ticks (loops) or ns of CPU time (others) from when on the owner is to be charged; 0 off */
 	uint64_t wait_began, wait_ended; /* ticks; of an event loop */

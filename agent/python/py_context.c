@@ -20,7 +20,6 @@
 #include "os/sys.h"
 
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #define REQUESTS (RQS_CHUNKS * 64u)
@@ -35,7 +34,6 @@ struct connection {
 	uint32_t serial;
 	uint64_t since;                 /* requests of this connection have higher sequence numbers */
 	struct rqs_py_request *request; /* open on it, NULL none */
-	void *task_context;             /* of the task that serves all its requests, NULL: each has its own, or not known */
 };
 
 struct thread_slot {
@@ -53,13 +51,9 @@ static struct thread_slot *thread_slots;
 static uint32_t threads_named;
 static uint64_t sequence_numbers;
 /*
- * In some servers a connection has one task for all its requests. Where that
- * was made at the accept (aiohttp) it names the connection; where it was made
- * with the first request (Tornado) it names that, which is noticed when
- * it answers another. In the context of such a task, once known, and there
- * alone, the request that is open on the connection is meant; it is named
- * there as soon as can be, so that what is started for it is told from what
- * earlier ones have left.
+ * In some servers (Tornado) a connection has one task for all its requests,
+ * which keeps the value of the first. Once seen, a request that has ended
+ * stands for the one that is open on its connection.
  */
 static bool tasks_outlive_requests;
 static uint64_t unsure_until; /* the last request that began before that was known */
@@ -122,21 +116,12 @@ static struct rqs_py_request *open_on(int fd)
 struct found {
 	struct rqs_py_request *request;
 	uint32_t id;
-	int fd;        /* of an ended one */
-	bool indirect; /* by the name of its connection, or of an earlier request */
+	int fd; /* of an ended one */
 };
 
 static struct found whole(struct rqs_py_request *request)
 {
 	return (struct found){ .request = request, .id = request ? request->live : 0 };
-}
-
-static struct found indirect(struct rqs_py_request *request)
-{
-	struct found found = whole(request);
-
-	found.indirect = request != NULL;
-	return found;
 }
 
 /* What an ended request's tasks still do. */
@@ -154,8 +139,8 @@ static struct found by_request(const struct rqs_py_thread *thread, uint64_t valu
 		return whole(open_on(thread->last_fd));
 	if (request && request->sequence == sequence)
 		return whole(request);
-	if (connection && thread->context && thread->context == connection->task_context && sequence > connection->since)
-		return indirect(request);
+	if (tasks_outlive_requests && connection && sequence > connection->since)
+		return whole(request);
 	return (struct found){ .request = &ended, .id = 1, .fd = fd };
 }
 
@@ -168,7 +153,7 @@ static struct found by_connection(const struct rqs_py_thread *thread, uint64_t v
 	if (!connection || connection->serial != (uint32_t)(value >> DESCRIPTOR_BITS) ||
 	    (thread->accept_context && thread->accept_context == thread->context))
 		return (struct found){ .request = NULL };
-	return indirect(open_on(fd));
+	return whole(open_on(fd));
 }
 
 static struct found by_thread(uint64_t value)
@@ -202,49 +187,6 @@ static struct found by_variable(const struct rqs_py_thread *thread)
 	}
 }
 
-static void *context_now(void);
-static void set(uint64_t number);
-
-static uint64_t number_of(const struct rqs_py_request *request)
-{
-	return (request->sequence << DESCRIPTOR_BITS | ((uint32_t)request->fd & DESCRIPTOR_MASK)) << KIND_BITS | IS_REQUEST;
-}
-
-/* Not in here: setting a variable may start a garbage collection. If it is the same context still, then. */
-static int name_pending(void *unused)
-{
-	struct rqs_py_thread *thread = &rqs_py_self;
-
-	(void)unused;
-	if (thread->naming_context && context_now() == thread->naming_context)
-		set(thread->naming);
-	thread->naming_context = NULL;
-	return 0;
-}
-
-static void name_in_task(struct rqs_py_thread *thread, const struct rqs_py_request *request)
-{
-	uint64_t number = number_of(request);
-
-	if (!thread->is_main || (thread->naming_context == thread->context && thread->naming == number))
-		return;
-	thread->naming_context = thread->context;
-	thread->naming = number;
-	rqs_py.Py_AddPendingCall(name_pending, NULL);
-}
-
-/* An event loop's request, found otherwise than by its own name: that is a task of its connection's. */
-static void notice_task(struct rqs_py_thread *thread, const struct found *found)
-{
-	struct connection *connection = found->request ? connection_of(found->request->fd) : NULL;
-
-	if (!thread->is_loop || !connection || !thread->context || thread->context == thread->shared_context ||
-	    !found->indirect)
-		return;
-	connection->task_context = thread->context;
-	name_in_task(thread, found->request);
-}
-
 void rqs_py_resolve(struct rqs_py_thread *thread, void *state)
 {
 	bool inside = thread->inside;
@@ -253,7 +195,6 @@ void rqs_py_resolve(struct rqs_py_thread *thread, void *state)
 	thread->state = state;
 	thread->context = rqs_py_context_offset < 0 ? NULL : *(void **)((char *)state + rqs_py_context_offset);
 	struct found found = by_variable(thread);
-	notice_task(thread, &found);
 	thread->inside = inside;
 	/* A thread that serves one request at a time works for the one that it has read. */
 	if (!thread->is_loop && (!found.request || found.request->live != found.id) && is_open(thread->served) &&
@@ -370,7 +311,9 @@ void rqs_py_name_request(struct rqs_py_thread *thread, struct rqs_py_request *re
 	if (!thread->is_loop)
 		name_thread(thread);
 	else
-		set_soon(thread, number_of(request));
+		set_soon(thread, (request->sequence << DESCRIPTOR_BITS | ((uint32_t)request->fd & DESCRIPTOR_MASK))
+						 << KIND_BITS |
+					 IS_REQUEST);
 }
 
 void rqs_py_accepted(int fd)
@@ -383,7 +326,6 @@ void rqs_py_accepted(int fd)
 	connection->serial++;
 	connection->since = rqs_load_relaxed(&sequence_numbers);
 	connection->request = NULL;
-	connection->task_context = NULL;
 	thread->state = NULL;
 	if (thread->is_loop)
 		set_soon(thread, ((uint64_t)connection->serial << DESCRIPTOR_BITS | (uint32_t)fd) << KIND_BITS | IS_CONNECTION);
@@ -397,7 +339,6 @@ void rqs_py_closing(int fd)
 		connection->serial++;
 		connection->since = rqs_load_relaxed(&sequence_numbers);
 		connection->request = NULL;
-		connection->task_context = NULL;
 	}
 }
 
@@ -407,19 +348,12 @@ void rqs_py_closing(int fd)
  */
 void rqs_py_notice_stale(const struct rqs_py_thread *thread, struct rqs_py_request *request)
 {
-	struct connection *connection = connection_of(request->fd);
-	bool stale = thread->owner == &ended && thread->owner_fd == request->fd;
-
 	if (thread->is_loop && thread->owner == &ended)
 		request->handed_over = true;
-	if (stale && !tasks_outlive_requests) {
-		rqs_store_relaxed(&unsure_until, rqs_load_relaxed(&sequence_numbers));
-		tasks_outlive_requests = true;
-	}
-	/* Then whoever answers is such a task, on all connections. */
-	if (tasks_outlive_requests && connection && thread->is_loop &&
-	    (stale || thread->owner == request) && thread->context != thread->shared_context)
-		connection->task_context = thread->context;
+	if (thread->owner != &ended || thread->owner_fd != request->fd)
+		return;
+	rqs_store_relaxed(&unsure_until, rqs_load_relaxed(&sequence_numbers));
+	tasks_outlive_requests = true;
 }
 
 bool rqs_py_is_sure(const struct rqs_py_request *request)
@@ -429,20 +363,11 @@ bool rqs_py_is_sure(const struct rqs_py_request *request)
 
 /* ---- installing ---- */
 
-static void *map_sparse(size_t size)
-{
-	void *p = rqs_reserve(size, -1);
-
-	if (p)
-		rqs_sys3(SYS_madvise, p, size, MADV_NOHUGEPAGE);
-	return p;
-}
-
 static bool map_tables(void)
 {
-	requests = map_sparse(REQUESTS * sizeof(*requests));
-	connections = map_sparse(RQS_DESCRIPTORS * sizeof(*connections));
-	thread_slots = map_sparse(THREADS * sizeof(*thread_slots));
+	requests = rqs_reserve_sparse(REQUESTS * sizeof(*requests));
+	connections = rqs_reserve_sparse(RQS_DESCRIPTORS * sizeof(*connections));
+	thread_slots = rqs_reserve_sparse(THREADS * sizeof(*thread_slots));
 	return requests && connections && thread_slots;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "hook/hook.h"
 #include "hook/membership.h"
+#include "runtime/runtime.h"
 
 struct rqs_agent rqs_agent;
 struct rqs_session rqs_session;
@@ -18,4 +19,12 @@ bool rqs_enter(struct rqs_call *call)
 {
 	(void)call;
 	return false;
+}
+
+void rqs_activate_python(void)
+{
+}
+
+void rqs_node_waits(void)
+{
 }
