@@ -33,7 +33,8 @@ def test_figures(name, trace):
     for client in idle:
         client.close()
     seen = ended_trace(trace)
-    last = seen.samples[-1]
+    # A process that is ending has given its memory back, when it may be sampled once more.
+    last = [sample for sample in seen.samples if sample["gc_cycles"] is not None][-1]
     assert last["gc_cycles"] == figures["NumGC"] > 0
     assert last["gc_pause_total"] == figures["PauseTotalNs"] > 0
     assert last["heap_goal"] == figures["NextGC"]
