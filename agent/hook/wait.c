@@ -70,12 +70,17 @@ static void several(size_t descriptors)
 
 /*
  * A thread that looks for new connections, with a request open that it has
- * read, leaves that to others. Asked only where it has one.
+ * read, leaves that to others. Asked only where it has one; looking takes
+ * system calls of ours, which none is left for behind a filter.
  */
+static bool may_hand_over(void)
+{
+	return rqs_py_on && !rqs_in_vfork && rqs_active() && !rqs_load_relaxed(&rqs_agent.frozen) && rqs_py_is_serving();
+}
+
 static void polls(const struct pollfd *fds, nfds_t count)
 {
-	if (!rqs_py_on || count < 2 || rqs_in_vfork || !rqs_active() || !rqs_py_is_serving() ||
-	    !rqs_readable(fds, sizeof(*fds)) || !rqs_readable(fds + count - 1, sizeof(*fds)))
+	if (count < 2 || !may_hand_over() || !rqs_readable(fds, sizeof(*fds)) || !rqs_readable(fds + count - 1, sizeof(*fds)))
 		return;
 	for (nfds_t i = 0; i < count; i++) {
 		if (rqs_kind(fds[i].fd) == RQS_CONN_LISTENER) {
@@ -87,8 +92,7 @@ static void polls(const struct pollfd *fds, nfds_t count)
 
 static void selects(int n, const fd_set *set)
 {
-	if (!rqs_py_on || !set || n <= 0 || rqs_in_vfork || !rqs_active() || !rqs_py_is_serving() ||
-	    !rqs_readable(set, 8) || !rqs_readable((const char *)set + ((size_t)n - 1) / 64 * 8, 8))
+	if (!set || n <= 0 || !may_hand_over() || !rqs_readable(set, 8) || !rqs_readable((const char *)set + ((size_t)n - 1) / 64 * 8, 8))
 		return;
 	for (int fd = 0; fd < n && fd < FD_SETSIZE; fd++) {
 		if (FD_ISSET(fd, set) && rqs_kind(fd) == RQS_CONN_LISTENER) {

@@ -5,12 +5,12 @@
 
 #include "os/sys.h"
 
-
 bool rqs_py_on;
 
 static void know(struct rqs_py_thread *thread)
 {
-	if (thread->known)
+	/* Behind a filter we don't ask: then it is taken for none. */
+	if (thread->known || rqs_load_relaxed(&rqs_agent.frozen))
 		return;
 	thread->known = true;
 	thread->is_main = rqs_sys0(SYS_gettid) == rqs_sys0(SYS_getpid);
@@ -78,7 +78,10 @@ static void fill(const struct rqs_call *call, const struct rqs_py_request *reque
 	record->gil_ticks = rqs_load_relaxed(&request->gil_ticks);
 	record->flags |= RQS_RECORD_HAS_RECV | RQS_RECORD_HAS_GIL;
 	if (rqs_py_is_sure(request))
-		record->flags |= RQS_RECORD_HAS_ALLOC | RQS_RECORD_HAS_CPU;
+		record->flags |= RQS_RECORD_HAS_ALLOC;
+	/* Behind a filter a thread's clock isn't asked. */
+	if (rqs_py_is_sure(request) && !rqs_load_relaxed(&rqs_agent.frozen))
+		record->flags |= RQS_RECORD_HAS_CPU;
 	if (request->loop_ticks != UINT64_MAX) {
 		record->loop_ticks = request->loop_ticks;
 		record->flags |= RQS_RECORD_HAS_LOOP;
@@ -107,14 +110,11 @@ const struct rqs_meter rqs_meter_python = { .begin = begin, .answered = answered
 
 /* ---- threads ---- */
 
-static bool is_serving(const struct rqs_py_thread *thread)
-{
-	return !thread->is_loop && thread->served && rqs_load_relaxed(&thread->served->live) == thread->served_id;
-}
-
 bool rqs_py_is_serving(void)
 {
-	return is_serving(&rqs_py_self);
+	const struct rqs_py_thread *thread = &rqs_py_self;
+
+	return !thread->is_loop && thread->served && rqs_load_relaxed(&thread->served->live) == thread->served_id;
 }
 
 void rqs_py_hands_over(void)
