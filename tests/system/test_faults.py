@@ -59,6 +59,8 @@ def test_the_server_is_killed(name, round_, trace):
         pause(dice)
         server.kill()
         done = running.join()
+    if not done.answered and not trace.exists():
+        return  # killed between its listen() and the collector's start: there was nothing to lose yet
     ended_trace(trace)
     assert_kill_balances(report(trace), done.answered)
 
