@@ -2,6 +2,7 @@
 #include "render/doc.h"
 #include "base/alloc.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +76,11 @@ void rqs_doc_fact(struct rqs_doc *d, const char *key, const char *format, ...)
 	FORMAT_INTO(item->text);
 }
 
+void rqs_doc_chart(struct rqs_doc *d, struct rqs_chart *chart)
+{
+	add(d, RQS_ITEM_CHART)->chart = chart;
+}
+
 struct rqs_table *rqs_doc_table(struct rqs_doc *d)
 {
 	struct rqs_item *item = add(d, RQS_ITEM_TABLE);
@@ -87,7 +93,7 @@ void rqs_table_column(struct rqs_table *t, bool right, const char *head)
 {
 	t->head = rqs_grow(t->head, t->columns + 1, sizeof(*t->head));
 	t->right = rqs_grow(t->right, t->columns + 1, sizeof(*t->right));
-	t->head[t->columns] = (struct rqs_table_cell){copy(head), RQS_TONE_STRONG};
+	t->head[t->columns] = (struct rqs_table_cell){copy(head), RQS_TONE_STRONG, NAN};
 	t->right[t->columns++] = right;
 	t->filled = t->columns;
 }
@@ -110,7 +116,14 @@ void rqs_table_cell(struct rqs_table *t, enum rqs_tone tone, char *text)
 		free(text);
 		return;
 	}
-	t->cell[(size_t)(t->rows - 1) * t->columns + t->filled++] = (struct rqs_table_cell){text, tone};
+	t->cell[(size_t)(t->rows - 1) * t->columns + t->filled++] = (struct rqs_table_cell){text, tone, NAN};
+}
+
+void rqs_table_sort_key(struct rqs_table *t, double key)
+{
+	t->sortable = true;
+	if (t->rows && t->filled)
+		t->cell[(size_t)(t->rows - 1) * t->columns + t->filled - 1].key = key;
 }
 
 void rqs_table_format(struct rqs_table *t, enum rqs_tone tone, const char *format, ...)
@@ -144,6 +157,7 @@ void rqs_doc_free(struct rqs_doc *d)
 		free(d->item[i].key);
 		free(d->item[i].text);
 		free_table(d->item[i].table);
+		rqs_chart_free(d->item[i].chart);
 	}
 	free(d->item);
 	free(d->title);

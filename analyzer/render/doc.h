@@ -8,6 +8,8 @@
 #ifndef REQSCOPE_DOC_H
 #define REQSCOPE_DOC_H
 
+#include "render/chart.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -25,11 +27,13 @@ enum rqs_item_kind {
 	RQS_ITEM_WARNING,
 	RQS_ITEM_FACT, /* key and value; adjoining facts are aligned */
 	RQS_ITEM_TABLE,
+	RQS_ITEM_CHART,
 };
 
 struct rqs_table_cell {
 	char *text;
 	enum rqs_tone tone;
+	double key; /* what a reader may sort by, or NAN: by the text */
 };
 
 struct rqs_table {
@@ -39,6 +43,7 @@ struct rqs_table {
 	struct rqs_table_cell *head;
 	struct rqs_table_cell *cell; /* rows * columns */
 	unsigned filled;             /* cells of the last row */
+	bool sortable;               /* long ones: where it can be had, readers sort and filter it */
 };
 
 struct rqs_item {
@@ -46,6 +51,7 @@ struct rqs_item {
 	enum rqs_tone tone;
 	char *key, *text;
 	struct rqs_table *table;
+	struct rqs_chart *chart;
 };
 
 struct rqs_doc {
@@ -62,12 +68,16 @@ void rqs_doc_text(struct rqs_doc *d, enum rqs_tone tone, const char *format, ...
 void rqs_doc_warning(struct rqs_doc *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void rqs_doc_fact(struct rqs_doc *d, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Takes over the chart. */
+void rqs_doc_chart(struct rqs_doc *d, struct rqs_chart *chart);
 /* A table is filled cell by cell: first all columns, then the rows. A row that isn't filled up is empty at its end. */
 struct rqs_table *rqs_doc_table(struct rqs_doc *d);
 void rqs_table_column(struct rqs_table *t, bool right, const char *head);
 void rqs_table_row(struct rqs_table *t, bool group);
 /* Takes over the text, which was allocated; NULL is empty. */
 void rqs_table_cell(struct rqs_table *t, enum rqs_tone tone, char *text);
+/* Of the last cell. Makes the table sortable. */
+void rqs_table_sort_key(struct rqs_table *t, double key);
 void rqs_table_format(struct rqs_table *t, enum rqs_tone tone, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -85,6 +85,9 @@ static void put_item(FILE *out, const struct rqs_doc *d, unsigned i)
 	case RQS_ITEM_TABLE:
 		put_table(out, item->table);
 		return;
+	case RQS_ITEM_CHART:
+		put_element(out, "h3", "", "", item->chart->title);
+		break;
 	}
 	fputc('\n', out);
 }

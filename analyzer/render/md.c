@@ -1,6 +1,7 @@
 /* md.c - GitHub-flavoured markdown, for pull requests and notes. */
 #include "render/escape.h"
 #include "render/formats.h"
+#include "render/spark.h"
 
 #include <stdlib.h>
 
@@ -36,6 +37,25 @@ static void put_table(FILE *out, const struct rqs_table *t)
 		put_cells(out, t, &t->cell[(size_t)r * t->columns]);
 }
 
+static void put_spark(void *context, const char *name, const char *text)
+{
+	FILE *out = context;
+
+	fputs("- ", out);
+	put_clean(out, name);
+	fputs(": ", out);
+	put_clean(out, text);
+	fputc('\n', out);
+}
+
+static void put_chart(FILE *out, const struct rqs_chart *c)
+{
+	fputs("**", out);
+	put_clean(out, c->title);
+	fputs("**\n\n", out);
+	rqs_spark(c, put_spark, out);
+}
+
 static void put_item(FILE *out, const struct rqs_item *item)
 {
 	switch (item->kind) {
@@ -58,6 +78,9 @@ static void put_item(FILE *out, const struct rqs_item *item)
 		break;
 	case RQS_ITEM_TABLE:
 		put_table(out, item->table);
+		return;
+	case RQS_ITEM_CHART:
+		put_chart(out, item->chart);
 		return;
 	}
 	fputc('\n', out);

@@ -1,6 +1,7 @@
 /* terminal.c - the default format "text": plain text in aligned columns, coloured on a terminal. */
 #include "render/escape.h"
 #include "render/formats.h"
+#include "render/spark.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 #define CELL_MAX 44 /* code points; a longer text loses its middle */
 #define GAP 2
+#define SPARK_NAMES 16 /* columns */
 
 static const char *const colors[] = {
     [RQS_TONE_PLAIN] = "",        [RQS_TONE_STRONG] = "\033[1m", [RQS_TONE_DIM] = "\033[2m",
@@ -125,6 +127,26 @@ static void put_table(const struct writer *w, const struct rqs_table *t)
 	free(width);
 }
 
+static void put_spark(void *context, const char *name, const char *text)
+{
+	const struct writer *w = context;
+	size_t width = rqs_width(name);
+
+	pad(w, 2 * GAP);
+	put_clean(w, colors[RQS_TONE_DIM], name);
+	pad(w, (width < SPARK_NAMES ? SPARK_NAMES - width : 0) + GAP);
+	put_clean(w, colors[RQS_TONE_PLAIN], text);
+	fputc('\n', w->out);
+}
+
+static void put_chart(const struct writer *w, const struct rqs_chart *c)
+{
+	pad(w, GAP);
+	put_clean(w, colors[RQS_TONE_PLAIN], c->title);
+	fputc('\n', w->out);
+	rqs_spark(c, put_spark, (void *)w);
+}
+
 static size_t key_width(const struct rqs_doc *d)
 {
 	size_t width = 0;
@@ -157,6 +179,9 @@ static void put_item(const struct writer *w, const struct rqs_item *item, size_t
 		break;
 	case RQS_ITEM_TABLE:
 		put_table(w, item->table);
+		return;
+	case RQS_ITEM_CHART:
+		put_chart(w, item->chart);
 		return;
 	}
 	fputc('\n', w->out);
