@@ -152,6 +152,8 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 	struct children children = next_generation(meter);
 
 	leave(meter);
+	if (record && !goroutine && rqs_go.table)
+		rqs_count(call->agent, RQS_EVENT_TABLE_FULL);
 	if (!record || !own)
 		return;
 	if ((measures & alloc) == alloc) {

@@ -38,7 +38,7 @@
 #include <stdint.h>
 
 #define RQS_REGION_MAGIC 0x3152474552515352ull /* "RSQREGR1" */
-#define RQS_REGION_VERSION 3
+#define RQS_REGION_VERSION 4
 
 #define RQS_PROCESSES 4096u
 #define RQS_THREADS 32768u
@@ -106,7 +106,8 @@ _Static_assert(sizeof(struct rqs_region_header) == 224, "region layout");
 	X(UNSUPPORTED, "unsupported_protocol") /* served connection that isn't HTTP/1 */ \
 	X(RESTRICTED, "switched_off_by_restriction") /* strict seccomp, or no time stamp counter: recording ended there */ \
 	X(IO_URING, "io_uring_rings")       /* what goes through them is unseen */ \
-	X(STDIO, "stdio_on_connection")     /* connections used by stdio, given up */
+	X(STDIO, "stdio_on_connection")     /* connections used by stdio, given up */ \
+	X(TABLE_FULL, "goroutine_beyond_table") /* requests whose goroutine found no entry: theirs aren't measured */
 
 enum rqs_event {
 #define RQS_EVENT_ID(symbol, name) RQS_EVENT_##symbol,
@@ -151,11 +152,11 @@ struct rqs_process {
 	uint64_t after_count; /* Python: allocations for requests that had ended. Atomic adds */
 	uint64_t after_bytes;
 	uint64_t heap_in_use; /* Node: bytes, by V8's own account; 0 not known. Written by its main thread */
-	uint64_t reserved[5];
+	uint64_t reserved[4];
 };
 _Static_assert(offsetof(struct rqs_process, version) == 40, "region layout");
 _Static_assert(offsetof(struct rqs_process, listeners) == 72, "region layout");
-_Static_assert(sizeof(struct rqs_process) == 112 + 8 * RQS_EVENT_COUNT + 72, "region layout");
+_Static_assert(sizeof(struct rqs_process) == 112 + 8 * RQS_EVENT_COUNT + 64, "region layout");
 
 /* Counters of one thread, written by that thread alone (plain stores of whole words). 64 bytes. */
 struct rqs_thread {

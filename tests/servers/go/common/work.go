@@ -29,6 +29,8 @@ var Works = []Work{
 	{"/deep", "mb", Deep},
 	{"/exec", "k", Exec},
 	{"/threads", "k", Threads},
+	{"/park", "k", Park},
+	{"/block", "k", Block},
 }
 
 // SliceBytes is what each slice of these handlers takes.
