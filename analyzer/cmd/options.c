@@ -43,7 +43,7 @@ static const struct option options_long[] = {
     {0},
 };
 
-static int take_moment(const struct rqs_command *command, struct rqs_moment *m, const char *name, const char *value)
+int rqs_take_moment(const struct rqs_command *command, struct rqs_moment *m, const char *name, const char *value)
 {
 	if (!strcmp(name, "--skip") ? rqs_seconds_parse(m, value) : rqs_moment_parse(m, value))
 		return RQS_EXIT_OK;
@@ -68,11 +68,11 @@ static int take_option(struct rqs_view_options *o, const struct rqs_command *com
 		return rqs_usage_error(command, "no format '%s' in this version; there are %s", optarg,
 				       rqs_format_names());
 	case OPTION_SKIP:
-		return take_moment(command, &o->load.window.from, "--skip", optarg);
+		return rqs_take_moment(command, &o->load.window.from, "--skip", optarg);
 	case OPTION_FROM:
-		return take_moment(command, &o->load.window.from, "--from", optarg);
+		return rqs_take_moment(command, &o->load.window.from, "--from", optarg);
 	case OPTION_TO:
-		return take_moment(command, &o->load.window.to, "--to", optarg);
+		return rqs_take_moment(command, &o->load.window.to, "--to", optarg);
 	case OPTION_GATE:
 		if (command == &rqs_command_compare)
 			return rqs_usage_error(command, "--gate is not in this version yet; it only shows differences");

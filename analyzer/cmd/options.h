@@ -20,6 +20,8 @@ struct rqs_view_options {
 
 /* False: stop with options->status; --help was printed or the mistake told. */
 bool rqs_view_options_parse(struct rqs_view_options *options, const struct rqs_command *command, int argc, char **argv);
+/* One of --skip, --from and --to, its value into *m. RQS_EXIT_OK, or what a mistake costs. */
+int rqs_take_moment(const struct rqs_command *command, struct rqs_moment *m, const char *name, const char *value);
 /* "see `reqscope X --help`", after a complaint. Returns RQS_EXIT_USAGE. */
 int rqs_usage_error(const struct rqs_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "reqscope: FILE: ..." on standard error, fit for a terminal. */

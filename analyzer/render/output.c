@@ -16,10 +16,9 @@ static bool want_color(void)
 	return isatty(STDOUT_FILENO) && !(no_color && *no_color) && !(terminal && !strcmp(terminal, "dumb"));
 }
 
-static char *to_stdout(const struct rqs_format *format, struct rqs_rendering *what)
+static char *to_stdout(rqs_write write, void *context)
 {
-	what->color = want_color();
-	format->render(stdout, what);
+	write(stdout, context);
 	/* EPIPE is the reader's choice: `reqscope report x | head`. */
 	if (fflush(stdout) && errno != EPIPE)
 		return rqs_format("standard output: %s", strerror(errno));
@@ -60,7 +59,8 @@ static int publish(const char *temporary, const char *path, bool force)
 	return 0;
 }
 
-static int write_file(const struct rqs_format *format, const struct rqs_rendering *what, int fd)
+/* *shown: whether there was something to write. */
+static int write_file(rqs_write write, void *context, int fd, bool *shown)
 {
 	FILE *out = fdopen(fd, "w");
 	int error = 0;
@@ -70,7 +70,7 @@ static int write_file(const struct rqs_format *format, const struct rqs_renderin
 		close(fd);
 		return error;
 	}
-	format->render(out, what);
+	*shown = write(out, context);
 	if (fflush(out) || ferror(out))
 		error = errno ? -errno : -EIO;
 	if (fclose(out) && !error)
@@ -78,41 +78,64 @@ static int write_file(const struct rqs_format *format, const struct rqs_renderin
 	return error;
 }
 
-static int write_special(const struct rqs_format *format, const struct rqs_rendering *what, const char *path)
+static int write_special(const char *path, rqs_write write, void *context)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool shown;
 
-	return fd < 0 ? -errno : write_file(format, what, fd);
+	return fd < 0 ? -errno : write_file(write, context, fd, &shown);
 }
 
-static int write_new(const struct rqs_format *format, const struct rqs_rendering *what, const char *path, bool force)
+static int write_new(const char *path, bool force, mode_t mode, rqs_write write, void *context)
 {
 	char *temporary = rqs_format("%s.XXXXXX", path);
 	mode_t mask = umask(0);
 	int fd = mkostemp(temporary, O_CLOEXEC), error = fd < 0 ? -errno : 0;
+	bool shown = false;
 
 	umask(mask);
 	if (!error)
-		error = fchmod(fd, 0666 & ~mask) ? -errno : 0;
+		error = fchmod(fd, mode & ~mask) ? -errno : 0;
 	if (!error)
-		error = write_file(format, what, fd);
-	if (!error)
+		error = write_file(write, context, fd, &shown);
+	if (!error && shown)
 		error = publish(temporary, path, force);
-	if (error && fd >= 0)
+	if (fd >= 0 && (error || !shown))
 		unlink(temporary);
 	free(temporary);
 	return error;
 }
 
-char *rqs_output(const struct rqs_format *format, struct rqs_rendering what, const char *path, bool force)
+char *rqs_output_stream(const char *path, bool force, mode_t mode, rqs_write write, void *context)
 {
 	char *problem;
 
 	if (!path)
-		return to_stdout(format, &what);
+		return to_stdout(write, context);
 	problem = rqs_output_check(path, force);
 	if (problem)
 		return problem;
-	int error = is_special(path) ? write_special(format, &what, path) : write_new(format, &what, path, force);
+	int error = is_special(path) ? write_special(path, write, context) : write_new(path, force, mode, write, context);
 	return error ? rqs_format("%s: %s", path, strerror(-error)) : NULL;
+}
+
+struct rendering {
+	const struct rqs_format *format;
+	struct rqs_rendering what;
+};
+
+static bool render(FILE *out, void *context)
+{
+	const struct rendering *r = context;
+
+	r->format->render(out, &r->what);
+	return true;
+}
+
+char *rqs_output(const struct rqs_format *format, struct rqs_rendering what, const char *path, bool force)
+{
+	struct rendering r = {format, what};
+
+	r.what.color = !path && want_color();
+	return rqs_output_stream(path, force, 0666, render, &r);
 }
