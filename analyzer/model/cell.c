@@ -14,11 +14,14 @@ void rqs_cell_merge(struct rqs_cell *into, const struct rqs_cell *from)
 		into->status[s] += from->status[s];
 	for (unsigned m = 0; m < RQS_METRIC_COUNT; m++)
 		rqs_dist_merge(&into->metric[m], &from->metric[m]);
+	rqs_breakdown_merge(&into->breakdown, &from->breakdown);
 }
 
 void rqs_cell_free(struct rqs_cell *c)
 {
 	for (unsigned m = 0; m < RQS_METRIC_COUNT; m++)
 		rqs_dist_free(&c->metric[m]);
+	rqs_breakdown_free(&c->breakdown);
+	rqs_slices_free(&c->slices);
 	memset(c, 0, sizeof(*c));
 }

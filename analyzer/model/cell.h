@@ -5,7 +5,9 @@
 #ifndef REQSCOPE_CELL_H
 #define REQSCOPE_CELL_H
 
+#include "model/breakdown.h"
 #include "model/metrics.h"
+#include "model/slices.h"
 #include "stats/dist.h"
 
 #define RQS_STATUS_LIMIT 1000 /* statuses stay below; 0: no response head was seen */
@@ -18,8 +20,11 @@ struct rqs_cell {
 	uint64_t from_read;   /* ... with the read, because queue is null */
 	uint64_t status[RQS_STATUS_LIMIT];
 	struct rqs_dist metric[RQS_METRIC_COUNT];
+	struct rqs_breakdown breakdown;
+	struct rqs_slices slices; /* by time, of one run only; their sums are of the metrics */
 };
 
+/* All but the slices, whose times mean something in their own run alone. */
 void rqs_cell_merge(struct rqs_cell *into, const struct rqs_cell *from);
 void rqs_cell_free(struct rqs_cell *c); /* the contents, not the struct */
 

@@ -42,9 +42,12 @@ struct rqs_cell *rqs_result_cell(struct rqs_result *r, unsigned row)
 
 void rqs_result_sum(struct rqs_result *r)
 {
-	for (unsigned i = 0; i < r->cells; i++)
-		if (r->cell[i])
-			rqs_cell_merge(&r->all, r->cell[i]);
+	for (unsigned i = 0; i < r->cells; i++) {
+		if (!r->cell[i])
+			continue;
+		rqs_cell_merge(&r->all, r->cell[i]);
+		rqs_slices_merge(&r->all.slices, &r->cell[i]->slices, &r->grid);
+	}
 }
 
 /* What is known of a side is known of each of its runs. */
@@ -122,6 +125,7 @@ void rqs_result_free(struct rqs_result *r)
 	}
 	free(r->cell);
 	rqs_cell_free(&r->all);
+	rqs_timeline_free(&r->timeline);
 	for (unsigned i = 0; i < r->notes; i++) {
 		free(r->note[i].what);
 		free(r->note[i].why);

@@ -6,6 +6,7 @@
 #define REQSCOPE_RESULT_H
 
 #include "model/cell.h"
+#include "model/timeline.h"
 
 #include <stdbool.h>
 
@@ -58,6 +59,8 @@ struct rqs_result {
 	bool damaged;
 	bool windowed; /* requests outside of a window were left out */
 
+	struct rqs_grid grid; /* of the cells' slices; of one run only */
+	struct rqs_timeline timeline;
 	struct rqs_cell all; /* the sum of the cells below */
 	unsigned cells;
 	struct rqs_cell **cell; /* by route row; NULL where there was no request */

@@ -31,7 +31,7 @@ struct rqs_trace {
 	unsigned processes;
 	struct rqs_process *process;              /* by index; gaps aren't present */
 	uint64_t start_monotonic, start_realtime; /* ns; 0 when there is no run frame */
-	uint64_t first_arrival;                   /* of the whole trace */
+	uint64_t first_arrival, last_arrival;     /* of the whole trace */
 
 	struct rqs_result result;
 };

@@ -1,5 +1,5 @@
 /* usage.c - samples to what a window counted, and to gauges. */
-#include "model/usage.h"
+#include "model/timeline.h"
 #include "read/columns.h"
 #include "base/alloc.h"
 
@@ -102,6 +102,8 @@ static void close_sweep(struct rqs_usage *u)
 
 		if (!gauge->measured)
 			continue;
+		if (u->timeline)
+			rqs_timeline_gauge(u->timeline, i, u->sweep_start, gauge->now);
 		gauge->sweeps++;
 		gauge->sum += gauge->now;
 		gauge->peak = gauge->now > gauge->peak ? gauge->now : gauge->peak;

@@ -71,6 +71,8 @@ struct rqs_usage_gauge {
 	uint64_t now;
 };
 
+struct rqs_timeline;
+
 struct rqs_usage {
 	uint32_t processes;
 	struct rqs_usage_process *process;   /* by the trace's process index */
@@ -80,6 +82,7 @@ struct rqs_usage {
 	/* the sweep that is going on */
 	uint64_t sweep, sweep_start;
 	bool sweep_open;
+	struct rqs_timeline *timeline; /* told of each sweep, or NULL */
 };
 
 /* The process's counters were 0 at `time`. */

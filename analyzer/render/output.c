@@ -115,7 +115,8 @@ char *rqs_output_stream(const char *path, bool force, mode_t mode, rqs_write wri
 	problem = rqs_output_check(path, force);
 	if (problem)
 		return problem;
-	int error = is_special(path) ? write_special(path, write, context) : write_new(path, force, mode, write, context);
+	int error =
+	    is_special(path) ? write_special(path, write, context) : write_new(path, force, mode, write, context);
 	return error ? rqs_format("%s: %s", path, strerror(-error)) : NULL;
 }
 

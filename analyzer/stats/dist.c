@@ -37,13 +37,13 @@ static void add_times(struct rqs_dist *d, uint64_t v, uint64_t times)
 	rqs_histogram_add(d->histogram, v, times);
 }
 
-void rqs_dist_add(struct rqs_dist *d, const uint64_t *value, const uint16_t *index, uint32_t n, bool exact)
+/* The loop of both, in which `store` is known when it is compiled. */
+static inline __attribute__((always_inline)) void add(struct rqs_dist *d, const uint64_t *value, const uint16_t *index,
+						      uint32_t n, bool store)
 {
 	uint64_t count = 0, min = d->count ? d->min : UINT64_MAX, max = d->count ? d->max : 0;
 	unsigned __int128 sum = 0;
 
-	if (!d->histogram && !d->tally)
-		start(d, exact);
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t v = value[index[i]];
 
@@ -53,6 +53,8 @@ void rqs_dist_add(struct rqs_dist *d, const uint64_t *value, const uint16_t *ind
 		sum += v;
 		min = v < min ? v : min;
 		max = v > max ? v : max;
+		if (!store)
+			continue;
 		if (d->histogram)
 			rqs_histogram_add(d->histogram, v, 1);
 		else if (!rqs_tally_hit(d->tally, v))
@@ -64,6 +66,18 @@ void rqs_dist_add(struct rqs_dist *d, const uint64_t *value, const uint16_t *ind
 	d->max = max;
 }
 
+void rqs_dist_add(struct rqs_dist *d, const uint64_t *value, const uint16_t *index, uint32_t n, bool exact)
+{
+	if (!d->histogram && !d->tally)
+		start(d, exact);
+	add(d, value, index, n, true);
+}
+
+void rqs_dist_add_sums(struct rqs_dist *d, const uint64_t *value, const uint16_t *index, uint32_t n)
+{
+	add(d, value, index, n, false);
+}
+
 void rqs_dist_merge(struct rqs_dist *into, const struct rqs_dist *from)
 {
 	if (!from->count)
@@ -72,14 +86,16 @@ void rqs_dist_merge(struct rqs_dist *into, const struct rqs_dist *from)
 		into->min = from->min;
 		into->max = from->max;
 	}
-	if (!into->histogram && !into->tally)
-		start(into, from->tally);
 	into->count += from->count;
 	into->sum += from->sum;
 	if (from->min < into->min)
 		into->min = from->min;
 	if (from->max > into->max)
 		into->max = from->max;
+	if (!from->histogram && !from->tally)
+		return;
+	if (!into->histogram && !into->tally)
+		start(into, from->tally);
 	if (from->histogram) {
 		if (into->tally)
 			fall_to_histogram(into);

@@ -48,5 +48,7 @@ struct rqs_summary rqs_dist_summary(const struct rqs_dist *d);
  */
 #define RQS_DIST_SKIP UINT64_MAX /* the same as RQS_NULL */
 void rqs_dist_add(struct rqs_dist *d, const uint64_t *value, const uint16_t *index, uint32_t n, bool exact);
+/* The same without a histogram or tally, which is made otherwise: by the end it must have one. */
+void rqs_dist_add_sums(struct rqs_dist *d, const uint64_t *value, const uint16_t *index, uint32_t n);
 
 #endif
