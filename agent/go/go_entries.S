@@ -407,6 +407,24 @@ call_begins:
 	xor %r13d, %r13d
 	ret
 
+/* ---- right before a SYSCALL, in functions of assembly: as above, with the arguments in rdi rsi rdx r10 r8 r9 ---- */
+
+/* Called from Go, which has its goroutine in r14 there as ever; and nothing else that is kept. */
+	.globl rqs_go_syscall_loaded
+	.hidden rqs_go_syscall_loaded
+	.p2align 4
+rqs_go_syscall_loaded:
+	mov %rdi, %rbx
+	mov %rsi, %rcx
+	mov %rdx, %rdi
+	mov %r10, %rsi
+	call rqs_go_syscall
+	mov %rsi, %r10
+	mov %rdi, %rdx
+	mov %rcx, %rsi
+	mov %rbx, %rdi
+	ret
+
 /* ---- behind the SYSCALL: rax result, r12 and r13 as left above, rdi rsi rdx r10 r8 r9 the arguments; rbx rcx r11 free ---- */
 
 	.globl rqs_go_syscall_done

@@ -137,7 +137,7 @@ def built(name: str, **env) -> Recipe:
 
 # Kinds of build of the net/http server, and those by older Gos, all by tests/servers/go/build.sh.
 GO_BUILDS = ("stripped", "pie", "static-pie", "cgo", "pgo", "race", "plugin")
-GO_VERSIONS = ("1.19", "1.21", "1.22", "1.23", "1.24", "1.25")
+GO_VERSIONS = ("1.18", "1.19", "1.21", "1.22", "1.23", "1.24", "1.25")
 
 ASYNCIO = ("--loop", "asyncio", "--http", "h11")
 UVLOOP = ("--loop", "uvloop", "--http", "httptools")

@@ -31,6 +31,20 @@ static const uint8_t execute[] = {0x49, 0x3b, 0x66, 0x10, 0x76, 0x0c, 0x48, 0x89
 static const uint8_t passing_on[] = {0x49, 0x3b, 0x66, 0x10, 0x76, 0x06, 0xe8,
 				     0xf5, 0x0f, 0x00, 0x00, 0xc3, 0xeb, 0xf2};
 
+/* `mov 0x10(%rsp),%rdi; mov 0x18(%rsp),%rsi; mov 0x20(%rsp),%rdx; mov 8(%rsp),%rax; syscall; cmp $-4095,%rax; ret` */
+static const uint8_t raw_call[] = {0x48, 0x8b, 0x7c, 0x24, 0x10, 0x48, 0x8b, 0x74, 0x24, 0x18, 0x48, 0x8b, 0x54, 0x24, 0x20,
+				   0x48, 0x8b, 0x44, 0x24, 0x08, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0xc3};
+/* the same behind a call */
+static const uint8_t told_call[] = {0xe8, 0x00, 0x10, 0x00, 0x00, 0x48, 0x8b, 0x7c, 0x24, 0x10, 0x48, 0x8b,
+				    0x74, 0x24, 0x18, 0x48, 0x8b, 0x54, 0x24, 0x20, 0x48, 0x8b, 0x44, 0x24,
+				    0x08, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0xc3};
+/* as the first, with RDI and RSI in each other's place */
+static const uint8_t odd_call[] = {0x48, 0x8b, 0x74, 0x24, 0x10, 0x48, 0x8b, 0x7c, 0x24, 0x18, 0x48, 0x8b, 0x54, 0x24, 0x20,
+				   0x48, 0x8b, 0x44, 0x24, 0x08, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0xc3};
+/* as the first, with the number loaded before all else */
+static const uint8_t early_call[] = {0x48, 0x8b, 0x44, 0x24, 0x08, 0x48, 0x8b, 0x7c, 0x24, 0x10, 0x48, 0x8b, 0x74, 0x24, 0x18,
+				     0x48, 0x8b, 0x54, 0x24, 0x20, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0xc3};
+
 static struct rqs_go_function functions[32];
 static struct rqs_inlined copies[8];
 static struct rqs_plan plan;
@@ -301,6 +315,48 @@ static void nothing_where_a_name_is_there_twice(void **state)
 	assert_int_equal(plan.measures | plan.site_count, 0);
 }
 
+static void four_functions_in_assembly(void **state)
+{
+	(void)state;
+	add("runtime/internal/syscall.Syscall6", CODE(early_call));
+	add("syscall.RawSyscall", CODE(raw_call));
+	add("syscall.Syscall", CODE(told_call));
+	rqs_find_syscall(&search);
+	assert_string_equal(plan.why_not, "");
+	assert_int_equal(plan.site_count, 4);
+	assert_true(hooked(RQS_SITE_SYSCALL_LOADED, "syscall.Syscall") && hooked(RQS_SITE_SYSCALL_DONE, "syscall.Syscall"));
+	assert_true(hooked(RQS_SITE_SYSCALL_LOADED, "syscall.RawSyscall"));
+	for (size_t i = 0; i < 4; i += 2) {
+		assert_int_equal(plan.sites[i].length, 5);
+		assert_int_equal(plan.sites[i].before, 5);
+		assert_int_equal(plan.sites[i].address + 7, plan.sites[i + 1].address);
+	}
+	assert_int_equal(plan.syscall_instruction, plan.sites[0].address + 5);
+}
+
+static void nothing_of(const char *name, const uint8_t *code, size_t size, const char *why)
+{
+	add("syscall.Syscall", CODE(told_call));
+	add(name, code, size);
+	rqs_find_syscall(&search);
+	assert_int_equal(plan.site_count, 0);
+	assert_non_null(strstr(plan.why_not, why));
+	search.function_count = 0;
+	plan.why_not[0] = 0;
+}
+
+static void all_of_the_assembly_is_as_expected_or_none_is_hooked(void **state)
+{
+	(void)state;
+	nothing_of("syscall.RawSyscall6", CODE(odd_call), "Syscall6");
+	nothing_of("syscall.Syscall6", CODE(early_call), "Syscall6");
+	nothing_of("syscall.RawSyscall", raw_call, sizeof(raw_call) - 1 - sizeof(uint32_t), "Syscall6");
+	nothing_of("syscall.Syscall", CODE(told_call), "Syscall6");
+	add("syscall.RawSyscall", CODE(raw_call));
+	rqs_find_syscall(&search);
+	assert_int_equal(plan.site_count, 0);
+}
+
 #define FIND(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -322,6 +378,8 @@ int main(void)
 		FIND(times_do_not_need_what_children_need),
 		FIND(nothing_where_jumps_go_between),
 		FIND(nothing_where_a_name_is_there_twice),
+		FIND(four_functions_in_assembly),
+		FIND(all_of_the_assembly_is_as_expected_or_none_is_hooked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@ out=$build/servers
 
 newest=1.26.8
 debian=1.19
-older='1.21.13 1.22.12 1.23.12 1.24.13 1.25.14'
+older='1.18.10 1.21.13 1.22.12 1.23.12 1.24.13 1.25.14'
 
 export GOPATH=$build/go GOMODCACHE=$build/go/mod GOCACHE=$build/go/cache
 # Without -modcacherw nobody but `go clean` can remove it. A file that some user has elsewhere counts for nothing here.
