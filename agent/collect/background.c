@@ -6,13 +6,14 @@
  */
 #include "collect/background.h"
 
+#include "reqscope/kernel.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define ENVIRONMENT_PREFIX "REQSCOPE_"

@@ -14,7 +14,6 @@
 #include "python/py.h"
 #include "runtime/runtime.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <time.h>
 
@@ -116,7 +115,6 @@ void rqs_activate(void)
 	rqs_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, &before, 8);
 	bool on = start();
 	rqs_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
-	dlerror(); /* what looking for symbols left there */
 	rqs_store(&state, (uint32_t)(on ? ON : OFF));
 	errno = saved;
 }

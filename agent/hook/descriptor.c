@@ -2,11 +2,12 @@
 #include "hook/arrival.h"
 #include "hook/descriptor.h"
 #include "hook/hook.h"
+#include "os/sys.h"
 #include "python/py.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static void tell(void (*event)(const struct rqs_call *, int), int fd)
@@ -174,10 +175,12 @@ RQS_EXPORT int rqs_fcntl(int fd, int command, long argument)
 	return result;
 }
 
-/* What only glibc has. */
+/* What only glibc has; the last two since 2.34. Where it has none, a program may have found ours. */
 #ifdef __GLIBC__
 
 int rqs_fcntl64(int fd, int command, long argument) __asm__("fcntl64");
+int close_range(unsigned first, unsigned last, int flags);
+void closefrom(int first);
 
 RQS_EXPORT int rqs_fcntl64(int fd, int command, long argument)
 {
@@ -189,13 +192,30 @@ RQS_EXPORT int close_range(unsigned first, unsigned last, int flags)
 	/* With CLOSE_RANGE_CLOEXEC nothing is closed yet. */
 	if (!(flags & (int)CLOSE_RANGE_CLOEXEC))
 		rqs_descriptor_closing_range(first, last);
+	if (rqs_unlikely(!RQS_REAL(close_range)))
+		return (int)RQS_REAL(syscall)(SYS_close_range, first, last, flags, 0, 0, 0);
 	return RQS_REAL(close_range)(first, last, flags);
+}
+
+static void close_from(unsigned first)
+{
+	struct rlimit limit;
+
+	if (rqs_sys3(SYS_close_range, first, UINT32_MAX, 0) == 0 || getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	for (unsigned fd = first; fd < limit.rlim_cur; fd++)
+		rqs_sys1(SYS_close, fd);
 }
 
 RQS_EXPORT void closefrom(int first)
 {
-	rqs_descriptor_closing_range(first < 0 ? 0 : (unsigned)first, UINT32_MAX);
-	RQS_REAL(closefrom)(first);
+	unsigned from = first < 0 ? 0 : (unsigned)first;
+
+	rqs_descriptor_closing_range(from, UINT32_MAX);
+	if (rqs_unlikely(!RQS_REAL(closefrom)))
+		close_from(from);
+	else
+		RQS_REAL(closefrom)(first);
 }
 
 #endif

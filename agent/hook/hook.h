@@ -40,7 +40,7 @@ void __chk_fail(void) __attribute__((noreturn, weak));
 typedef unsigned rqs_mmsg_flags;
 #endif
 
-/* X(result, name, parameters): the real functions behind our symbols, found by dlsym(RTLD_NEXT). */
+/* X(result, name, parameters): the real functions behind our symbols, the next after our library (objects.h). */
 #define RQS_REAL_LIST(X)                                                                        \
 	X(ssize_t, read, (int, void *, size_t))                                                 \
 	X(ssize_t, readv, (int, const struct iovec *, int))                                     \

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/sendfile.h>
+#include <unistd.h>
 
 #define NEVER_WAITS 16384u
 

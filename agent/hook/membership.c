@@ -12,11 +12,11 @@
 
 #include "hook/go_program.h"
 #include "hook/hook.h"
+#include "hook/objects.h"
 #include "os/join.h"
 #include "os/reserve.h"
 #include "os/sys.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -121,10 +121,9 @@ static void find_placer(void)
 
 static bool find_library(void)
 {
-	Dl_info info;
+	const char *file = rqs_objects_own_file();
 
-	if (!dladdr(&rqs_session, &info) || !info.dli_fname ||
-	    !join_path(rqs_session.library, sizeof(rqs_session.library), rqs_session.directory, info.dli_fname))
+	if (!file || !join_path(rqs_session.library, sizeof(rqs_session.library), rqs_session.directory, file))
 		return false;
 	find_sibling();
 	find_placer();

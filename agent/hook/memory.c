@@ -3,13 +3,13 @@
  * thread, with the bytes it asked for, and passed on to the next allocator
  * (libc's, or jemalloc's and the like where they are preloaded behind us).
  *
- * The dynamic linker may allocate while we look for that allocator. What it
- * gets then comes from a small arena of ours, which is never given back.
+ * A program may have a dl_iterate_phdr of its own, which allocates while we
+ * look for that allocator. What it gets then comes from a small arena of ours, which is never given back.
  */
 #include "hook/hook.h"
+#include "hook/objects.h"
 #include "python/py.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
@@ -49,7 +49,7 @@ static void find(void)
 {
 	finding = true;
 #define FIND(result, name, parameters) \
-	rqs_store((void **)(void *)&next.name, dlsym(RTLD_NEXT, #name));
+	rqs_store((void **)(void *)&next.name, rqs_objects_next(#name));
 	ALLOCATORS(FIND)
 #undef FIND
 	finding = false;
@@ -137,7 +137,7 @@ RQS_EXPORT void *malloc(size_t size)
 RQS_EXPORT void *calloc(size_t n, size_t size)
 {
 	if (rqs_unlikely(!ready()))
-		return arena_take(n * size); /* the linker's own small sizes; the arena is zero */
+		return arena_take(n * size); /* small sizes; the arena is zero */
 	count(n * size);
 	return ONE_CALL(next.calloc(n, size));
 }

@@ -1,7 +1,6 @@
 /* real.c - finds the functions behind our symbols. */
 #include "hook/hook.h"
-
-#include <dlfcn.h>
+#include "hook/objects.h"
 
 struct rqs_real rqs_real;
 
@@ -9,7 +8,7 @@ void rqs_real_find(void)
 {
 	/* Idempotent: threads that race here store the same addresses. */
 #define FIND(result, name, parameters) \
-	rqs_store((void **)(void *)&rqs_real.name, dlsym(RTLD_NEXT, #name));
+	rqs_store((void **)(void *)&rqs_real.name, rqs_objects_next(#name));
 	RQS_REAL_LIST(FIND)
 #undef FIND
 }

@@ -8,10 +8,10 @@
 #include "hook/descriptor.h"
 #include "hook/hook.h"
 #include "os/restriction.h"
+#include "reqscope/kernel.h"
 
 #include <stdarg.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 /* A vfork's child restricts itself alone: all that we would note is its parent's. */
 

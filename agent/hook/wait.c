@@ -197,6 +197,7 @@ RQS_EXPORT int pselect(int n, fd_set *a, fd_set *b, fd_set *c, const struct time
 
 int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room);
 int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t room);
+int epoll_pwait2(int epoll, struct epoll_event *events, int room, const struct timespec *timeout, const sigset_t *mask);
 
 RQS_EXPORT int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room)
 {
@@ -218,7 +219,11 @@ RQS_EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int room, con
 {
 	several(watches_one(epoll) ? 1 : SIZE_MAX);
 	loop_begins(epoll);
-	int ready = RQS_REAL(epoll_pwait2)(epoll, events, room, timeout, mask);
+	/* glibc has it since 2.35; before, a program may have found ours. */
+	int ready = rqs_likely(RQS_REAL(epoll_pwait2) != NULL) ?
+			    RQS_REAL(epoll_pwait2)(epoll, events, room, timeout, mask) :
+			    (int)RQS_REAL(syscall)(SYS_epoll_pwait2, epoll, (long)events, room, (long)timeout,
+						   (long)mask, _NSIG / 8);
 	loop_goes_on(epoll);
 	return ready;
 }

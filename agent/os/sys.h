@@ -5,11 +5,12 @@
 #ifndef REQSCOPE_SYS_H
 #define REQSCOPE_SYS_H
 
+#include "reqscope/kernel.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/syscall.h>
 
 static inline long rqs_syscall6(long number, long a, long b, long c, long d, long e, long f)
 {

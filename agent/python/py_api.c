@@ -1,22 +1,22 @@
 /* py_api.c - see py_api.h. */
+#include "hook/objects.h"
 #include "python/py_api.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct rqs_py_api rqs_py;
 
-/* Not RTLD_NEXT: of a static python the symbols are in the executable, before us. */
-#define FIND(name) (*(void **)(void *)&rqs_py.name = dlsym(RTLD_DEFAULT, #name), rqs_py.name != NULL)
+/* Anywhere: of a static python they are in the executable, before us. */
+#define FIND(name) (*(void **)(void *)&rqs_py.name = rqs_objects_any(#name, NULL), rqs_py.name != NULL)
 
 static bool find_thread_state(void)
 {
 	/* The second is the private name before 3.13. */
-	void *found = dlsym(RTLD_DEFAULT, "PyThreadState_GetUnchecked");
+	void *found = rqs_objects_any("PyThreadState_GetUnchecked", NULL);
 
 	if (!found)
-		found = dlsym(RTLD_DEFAULT, "_PyThreadState_UncheckedGet");
+		found = rqs_objects_any("_PyThreadState_UncheckedGet", NULL);
 	*(void **)(void *)&rqs_py.thread_state = found;
 	return found != NULL;
 }
@@ -39,7 +39,7 @@ bool rqs_py_find(void)
 	/* Only builds without a GIL have its lock's (Include/internal/pycore_lock.h). */
 	const char *(*version)(void) = NULL;
 
-	*(void **)(void *)&version = dlsym(RTLD_DEFAULT, "Py_GetVersion");
+	*(void **)(void *)&version = rqs_objects_any("Py_GetVersion", NULL);
 	rqs_py.is_free_threaded = version && strstr(version(), "free-threading");
 	return found && version && is_known_version(version()) && find_thread_state();
 }

@@ -4,11 +4,10 @@
  * the lock (ceval_gil.c), and other waits pass by.
  */
 #include "hook/hook.h"
+#include "hook/objects.h"
 #include "python/py.h"
 #include "python/py_api.h"
 
-#include <dlfcn.h>
-#include <link.h>
 #include <pthread.h>
 
 static struct {
@@ -17,38 +16,23 @@ static struct {
 	int (*timedwait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
 } real;
 
-#ifdef __GLIBC__
-/* Weak, as musl's loader couldn't load us without them (membership.c, is_stranger). */
-extern __typeof__(dlvsym) dlvsym __attribute__((weak));
-extern __typeof__(dladdr1) dladdr1 __attribute__((weak));
-/* By version: an older one, for programs from before 2003, has another idea of what a condition variable is. */
-#define NEXT(name) (dlvsym ? dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2") : dlsym(RTLD_NEXT, name))
-#else
-#define NEXT(name) dlsym(RTLD_NEXT, name)
-#endif
-
+/* Their default versions: an older one, for programs from before 2003, has another idea of what a condition variable is. */
 static void find_waits(void)
 {
-	*(void **)(void *)&real.wait = NEXT("pthread_cond_wait");
-	*(void **)(void *)&real.timedwait = NEXT("pthread_cond_timedwait");
+	*(void **)(void *)&real.wait = rqs_objects_next("pthread_cond_wait");
+	*(void **)(void *)&real.timedwait = rqs_objects_next("pthread_cond_timedwait");
 }
 
 void rqs_py_gil_find(void)
 {
-	void *runtime = dlsym(RTLD_DEFAULT, "_PyRuntime");
+	size_t size;
+	const char *runtime = rqs_objects_any("_PyRuntime", &size);
 
 	find_waits();
-#ifdef __GLIBC__
-	Dl_info info;
-	const ElfW(Sym) *symbol = NULL;
-
-	if (runtime && dladdr1(runtime, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol) {
-		real.end = (const char *)runtime + symbol->st_size;
+	if (runtime) {
+		real.end = runtime + size;
 		real.start = runtime;
 	}
-#else
-	(void)runtime;
-#endif
 }
 
 static bool is_gil(const pthread_cond_t *condition)

@@ -9,10 +9,9 @@
  * which the one asked for is the fifth; it is believed where it fits the rest.
  */
 #include "hook/hook.h"
+#include "hook/objects.h"
 #include "os/sys.h"
 #include "runtime/runtime.h"
-
-#include <dlfcn.h>
 
 #define STATISTICS_WORDS 64 /* 14 in V8 11; room for more */
 #define TOTAL 0
@@ -29,14 +28,14 @@ static struct {
 
 static void find(void **to, const char *name)
 {
-	*to = dlsym(RTLD_DEFAULT, name);
+	*to = rqs_objects_any(name, NULL);
 }
 
 static bool detect(char *version, size_t size)
 {
 	(void)version;
 	(void)size;
-	if (!dlsym(RTLD_DEFAULT, "napi_create_function") || !dlsym(RTLD_DEFAULT, "node_module_register"))
+	if (!rqs_objects_any("napi_create_function", NULL) || !rqs_objects_any("node_module_register", NULL))
 		return false;
 	find((void **)(void *)&v8.current, "_ZN2v87Isolate13TryGetCurrentEv");
 	find((void **)(void *)&v8.construct, "_ZN2v814HeapStatisticsC1Ev");

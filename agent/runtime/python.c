@@ -1,14 +1,14 @@
 /* python.c - CPython, in the executable or a shared libpython. */
+#include "hook/objects.h"
 #include "runtime/runtime.h"
 
-#include <dlfcn.h>
 
 static bool detect(char *version, size_t size)
 {
 	const char *(*get_version)(void) = NULL;
 
 	/* Documented as callable at any time; a static string such as "3.11.2 (main, ...)". */
-	*(void **)(void *)&get_version = dlsym(RTLD_DEFAULT, "Py_GetVersion");
+	*(void **)(void *)&get_version = rqs_objects_any("Py_GetVersion", NULL);
 	if (!get_version)
 		return false;
 	const char *s = get_version();

@@ -14,17 +14,20 @@
 struct rqs_runtime_ops {
 	enum rqs_runtime id;
 	/*
-	 * Is this the runtime of the process? Asked once, on activation; may use
-	 * dlsym. Writes the version when that is cheaply known, else leaves it empty.
+	 * Is this the runtime of the process? Asked once, on activation; may look
+	 * for symbols. Writes the version when that is cheaply known, else leaves it empty.
 	 */
 	bool (*detect)(char *version, size_t size);
 };
 
-/* X(symbol): extern const struct rqs_runtime_ops rqs_runtime_<symbol>. The first that fits wins; the last always does. */
+/*
+ * X(symbol): extern const struct rqs_runtime_ops rqs_runtime_<symbol>. The first that fits wins; the last always does.
+ * Node comes first: an addon of it may have Python in it, which isn't what serves.
+ */
 #define RQS_RUNTIME_LIST(X) \
 	X(go)               \
-	X(python)           \
 	X(node)             \
+	X(python)           \
 	X(native)
 
 #define RQS_DECLARE_RUNTIME(symbol) extern const struct rqs_runtime_ops rqs_runtime_##symbol;

@@ -70,6 +70,12 @@ def test_library_links_no_third_party_code():
     assert set(needed) <= {"libc.so.6"}
 
 
+def test_library_can_be_loaded_by_old_glibc():
+    """It goes into whatever programs there are, and those may have come with a C library of their own."""
+    asked = re.findall(r"GLIBC_([\d.]+)", run("objdump", "-T", "build/libreqscope.so"))
+    assert asked and max(tuple(map(int, version.split("."))) for version in asked) <= (2, 17)
+
+
 def test_looking_at_programs_touches_nothing():
     """It runs in vfork children, on the parent's memory: it calls nothing that allocates, and has nothing to write to."""
     objects = [f"build/obj/agent/{name}.o" for name in ("hook/interpreter", "hook/environment", "os/executable")]

@@ -25,15 +25,15 @@ CLIENTS, ROUNDS = 50, 100
 SERVERS = ("threaded", "asyncio")
 CHROOT = Path(__file__).with_name("chroot.sh")
 SECONDS = 600
+NEWEST = (3, 14)  # how later ones keep contexts isn't known: their requests have no numbers
 
-# release -> its interpreters. bullseye's libc is older than the one that the library was built with: its Python runs with ours.
+# release -> its interpreters. bullseye's libc (2.31) is older than the one that the library was built with.
 DEBIAN = {
     "bullseye": ("3.9",),
     "bookworm": ("3.11",),
     "trixie": ("3.13",),
     "sid": ("3.14", "3.15"),
 }
-WITH_OUR_LIBC = ("bullseye",)
 
 # In a mount namespace of its own, so that nothing stays mounted whatever happens. The recorder stays outside.
 ENTER = """
@@ -49,15 +49,15 @@ class Python:
     name: str
     version: str  # its beginning
     wrap: tuple  # what is put before a test server's command, whose first word it replaces
-    env: tuple = ()
+
+    @property
+    def is_known(self) -> bool:
+        return tuple(map(int, self.version.split(".")[:2])) <= NEWEST
 
 
 def debian(release: str, version: str) -> Python:
     root = ROOT / "build/chroots" / release
     name = f"{release}-{version}"
-    if release in WITH_OUR_LIBC:
-        wrap = ("sh", "-c", REPLACE, "sh", root / f"usr/bin/python{version}")
-        return Python(name, version, wrap, (("PYTHONHOME", str(root / "usr")),))
     wrap = ("unshare", "--mount", "sh", "-c", ENTER, "sh", root, f"/usr/bin/python{version}", ROOT)
     return Python(name, version, wrap)
 
@@ -90,8 +90,7 @@ def python(request):
 
 
 def serving(python: Python, name: str, trace: Path) -> Server:
-    env = {"PYTHONDONTWRITEBYTECODE": "1", **dict(python.env)}
-    return Server(name, wrap=[*run_prefix(trace), *python.wrap], env=env)
+    return Server(name, wrap=[*run_prefix(trace), *python.wrap], env={"PYTHONDONTWRITEBYTECODE": "1"})
 
 
 def stop(server: Server):
@@ -130,6 +129,9 @@ def test_memory(python, name, tmp_path):
     warm = sorted(seen.requests, key=lambda request: request.time)[len(paths) :]
     values = {path: [request.values["alloc_bytes"] for request in warm if request.route == path] for path in paths}
     assert all(len(column) == ROUNDS for column in values.values())
+    if not python.is_known:
+        assert {value for column in values.values() for value in column} == {None}
+        return
     assert max(values["/small"]) < min(values["/big"])
     empty = median(values["/empty"])
     for path, size in (("/small", works.SMALL), ("/big", works.BIG)):
@@ -146,6 +148,9 @@ def test_gil(python, tmp_path):
         own = ask(server, "/contended?ms=400")
         stop(server)
     (request,) = ended_trace(trace).requests
+    if not python.is_known:
+        assert request.values["gil_wait"] is None
+        return
     measured = request.values["gil_wait"] / 1e9
-    assert own["gil_wait"] > 0.1
+    assert own["gil_wait"] > 0.02
     assert 0.9 * own["gil_wait"] <= measured <= 1.1 * (own["gil_wait"] + own["run_delay"])

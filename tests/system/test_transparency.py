@@ -108,7 +108,7 @@ def assert_recorded(seen: Seen, path: Path) -> read_trace.Trace | None:
     "passing messages", "passing activate",
     "signals profiled", "signals serving", "signals jumps", "signals interrupted",
     "threads storm", "threads cancel", "threads share", "threads both", "threads small",
-    "environment",
+    "environment", "loaded",
 ))  # fmt: skip
 def test_calls(program, trace, tmp_path):
     assert_recorded(compare(program.split(), trace, tmp_path), trace)

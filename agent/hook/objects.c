@@ -1,0 +1,209 @@
+/*
+ * objects.c - see objects.h. Formats: the System V ABI, chapter 5, "Hash
+ * Table"; GNU's hash table and hidden versions as glibc's elf/dl-lookup.c and
+ * musl's ldso/dynlink.c read them.
+ */
+#include "hook/objects.h"
+
+#include <elf.h>
+#include <link.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define HIDDEN_VERSION 0x8000u
+
+struct object {
+	const char *base; /* what addresses in the file are relative to */
+	const char *strings;
+	const Elf64_Sym *symbols;
+	const uint16_t *versions; /* by symbol; NULL: it has none */
+	const uint32_t *gnu_hash, *hash;
+};
+
+struct query {
+	const char *name;
+	uint32_t gnu_hash, hash;
+	bool passed_own; /* our own library, or it needn't be passed */
+	const char *base;
+	Elf64_Sym found; /* a copy: an object may go */
+};
+
+/* ---- an object's tables ---- */
+
+static bool has_address(const struct dl_phdr_info *info, uint64_t address)
+{
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const Elf64_Phdr *part = &info->dlpi_phdr[i];
+
+		if (part->p_type == PT_LOAD && address - info->dlpi_addr - part->p_vaddr < part->p_memsz)
+			return true;
+	}
+	return false;
+}
+
+static bool is_own(const struct dl_phdr_info *info)
+{
+	return has_address(info, (uint64_t)&is_own);
+}
+
+/* glibc has made most objects' pointers absolute; musl leaves them, and both the kernel's own object's. */
+static const void *pointer(const struct dl_phdr_info *info, uint64_t value)
+{
+	return (const void *)(has_address(info, value) ? value : info->dlpi_addr + value);
+}
+
+static const Elf64_Dyn *find_dynamic(const struct dl_phdr_info *info)
+{
+	for (int i = 0; i < info->dlpi_phnum; i++)
+		if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
+			return (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+	return NULL;
+}
+
+static bool read_object(struct object *object, const struct dl_phdr_info *info)
+{
+	const Elf64_Dyn *entry = find_dynamic(info);
+
+	*object = (struct object){ .base = (const char *)info->dlpi_addr };
+	for (; entry && entry->d_tag != DT_NULL; entry++) {
+		const void *p = pointer(info, entry->d_un.d_ptr);
+
+		if (entry->d_tag == DT_SYMTAB)
+			object->symbols = p;
+		else if (entry->d_tag == DT_STRTAB)
+			object->strings = p;
+		else if (entry->d_tag == DT_VERSYM)
+			object->versions = p;
+		else if (entry->d_tag == DT_GNU_HASH)
+			object->gnu_hash = p;
+		else if (entry->d_tag == DT_HASH)
+			object->hash = p;
+	}
+	return object->symbols && object->strings && (object->gnu_hash || object->hash);
+}
+
+/* ---- looking up ---- */
+
+static bool is_match(const struct object *object, uint32_t i, const char *name)
+{
+	const Elf64_Sym *symbol = &object->symbols[i];
+	unsigned binding = ELF64_ST_BIND(symbol->st_info), type = ELF64_ST_TYPE(symbol->st_info);
+
+	return symbol->st_shndx != SHN_UNDEF && binding != STB_LOCAL &&
+	       (type == STT_NOTYPE || type == STT_FUNC || type == STT_OBJECT || type == STT_GNU_IFUNC) &&
+	       !(object->versions && object->versions[i] & HIDDEN_VERSION) &&
+	       !strcmp(object->strings + symbol->st_name, name);
+}
+
+/* Words: count of buckets, the first symbol, count and shift of the filter; then filter, buckets, chains. */
+static const Elf64_Sym *look_up_gnu(const struct object *object, const struct query *query)
+{
+	const uint32_t *table = object->gnu_hash;
+	const uint64_t *filter = (const void *)(table + 4);
+	const uint32_t *buckets = (const void *)(filter + table[2]), *chains = buckets + table[0];
+	uint32_t hash = query->gnu_hash;
+	uint64_t word = filter[hash / 64 % table[2]];
+
+	if (!(word >> hash % 64 & word >> (hash >> table[3]) % 64 & 1))
+		return NULL;
+	uint32_t i = buckets[hash % table[0]];
+	for (bool last = i < table[1]; !last; i++) {
+		uint32_t entry = chains[i - table[1]];
+
+		if ((entry | 1) == (hash | 1) && is_match(object, i, query->name))
+			return &object->symbols[i];
+		last = entry & 1; /* the lowest bit ends a chain */
+	}
+	return NULL;
+}
+
+/* Words: count of buckets, count of symbols; buckets, and the chains. */
+static const Elf64_Sym *look_up_old(const struct object *object, const struct query *query)
+{
+	const uint32_t *table = object->hash, *buckets = table + 2, *chains = buckets + table[0];
+
+	for (uint32_t i = buckets[query->hash % table[0]]; i; i = chains[i])
+		if (is_match(object, i, query->name))
+			return &object->symbols[i];
+	return NULL;
+}
+
+static int visit(struct dl_phdr_info *info, size_t size, void *argument)
+{
+	struct query *query = argument;
+	struct object object;
+
+	(void)size;
+	if (!query->passed_own) {
+		query->passed_own = is_own(info);
+		return 0;
+	}
+	if (is_own(info) || !read_object(&object, info))
+		return 0;
+	const Elf64_Sym *found = object.gnu_hash ? look_up_gnu(&object, query) : look_up_old(&object, query);
+	if (!found)
+		return 0;
+	query->base = object.base;
+	query->found = *found;
+	return 1;
+}
+
+static void hash_name(struct query *query)
+{
+	uint32_t gnu = 5381, old = 0;
+
+	for (const char *s = query->name; *s; s++) {
+		gnu = gnu * 33 + (uint8_t)*s;
+		old = (old << 4) + (uint8_t)*s;
+		old ^= old >> 24 & 0xf0;
+		old &= 0xfffffff;
+	}
+	query->gnu_hash = gnu;
+	query->hash = old;
+}
+
+static void *find(const char *name, bool anywhere, size_t *size)
+{
+	struct query query = { .name = name, .passed_own = anywhere };
+
+	hash_name(&query);
+	if (!dl_iterate_phdr(visit, &query))
+		return NULL;
+	char *address = (char *)query.base + query.found.st_value;
+	if (size)
+		*size = query.found.st_size;
+	/* The linker would call it, too: it chooses among several functions. */
+	if (ELF64_ST_TYPE(query.found.st_info) == STT_GNU_IFUNC)
+		return ((void *(*)(void))address)();
+	return address;
+}
+
+void *rqs_objects_next(const char *name)
+{
+	return find(name, false, NULL);
+}
+
+void *rqs_objects_any(const char *name, size_t *size)
+{
+	return find(name, true, size);
+}
+
+/* ---- ourselves ---- */
+
+static int note_own_file(struct dl_phdr_info *info, size_t size, void *argument)
+{
+	(void)size;
+	if (!is_own(info))
+		return 0;
+	*(const char **)argument = info->dlpi_name;
+	return 1;
+}
+
+const char *rqs_objects_own_file(void)
+{
+	const char *file = NULL;
+
+	dl_iterate_phdr(note_own_file, &file);
+	return file;
+}

@@ -1,0 +1,27 @@
+/*
+ * objects.h - what the process's loaded objects define, by name.
+ *
+ * Not by dlsym and dladdr: those were libdl's before glibc 2.34, which a
+ * program need not have, and a library that asks libc for them can't be loaded
+ * there. They may allocate, too, and what they leave for dlerror is the
+ * host's. Only the linker's list of objects is asked for, by dl_iterate_phdr.
+ *
+ * Any thread; takes the linker's lock for the list, and allocates nothing.
+ * What is found is valid as long as its object stays loaded. Symbols of many
+ * versions: the default one.
+ */
+#ifndef REQSCOPE_OBJECTS_H
+#define REQSCOPE_OBJECTS_H
+
+#include <stddef.h>
+
+/* The first of that name after our own library, as by dlsym(RTLD_NEXT); NULL: none. */
+void *rqs_objects_next(const char *name);
+
+/* The first in any object, also in those that were opened for their openers alone; NULL: none. Size may be NULL. */
+void *rqs_objects_any(const char *name, size_t *size);
+
+/* Our own library's file, as the linker was told; "" or NULL: not known. Valid for ever. */
+const char *rqs_objects_own_file(void);
+
+#endif
