@@ -185,15 +185,38 @@ static void *map_near(const struct image *image)
 	return NULL;
 }
 
-static bool write_patch(const struct rqs_patch *patch, const uint8_t *bytes)
+/*
+ * By way of the file of our memory, if it may be written, or of a page that can
+ * be written for a moment. It stays executable all the while: where it may not
+ * become so again (SELinux, of text that was changed), the program would end.
+ */
+static bool write_patch(int memory, const struct rqs_patch *patch, const uint8_t *bytes)
 {
 	uint64_t from = patch->address & ~(PAGE - 1);
 	uint64_t size = ((patch->address + patch->length + PAGE - 1) & ~(PAGE - 1)) - from;
 
-	if (rqs_sys3(SYS_mprotect, from, size, PROT_READ | PROT_WRITE))
+	if (memory >= 0 && rqs_sys4(SYS_pwrite64, memory, bytes, patch->length, patch->address) == patch->length)
+		return true;
+	if (rqs_sys3(SYS_mprotect, from, size, PROT_READ | PROT_WRITE | PROT_EXEC))
 		return false;
 	memcpy((void *)patch->address, bytes, patch->length);
-	return rqs_sys3(SYS_mprotect, from, size, PROT_READ | PROT_EXEC) == 0;
+	rqs_sys3(SYS_mprotect, from, size, PROT_READ | PROT_EXEC);
+	return true;
+}
+
+/* All of them or none. */
+static bool write_patches(const struct rqs_patch *patches, uint32_t count)
+{
+	int memory = (int)rqs_sys3(SYS_open, "/proc/self/mem", O_RDWR | O_CLOEXEC, 0);
+	uint32_t done = 0;
+
+	while (done < count && write_patch(memory, &patches[done], patches[done].after))
+		done++;
+	for (uint32_t i = done; done < count && i-- > 0;)
+		write_patch(memory, &patches[i], patches[i].before);
+	if (memory >= 0)
+		rqs_sys1(SYS_close, memory);
+	return done == count;
 }
 
 static bool are_as_planned(const struct image *image, const struct rqs_patch *patches, uint32_t count)
@@ -209,20 +232,13 @@ static bool are_as_planned(const struct image *image, const struct rqs_patch *pa
 static bool carry_out(const struct image *image, void *near, const struct rqs_patching_answer *answer)
 {
 	const struct rqs_patch *patches = (const struct rqs_patch *)(const void *)(answer + 1);
-	uint32_t done = 0;
 
 	if (!answer->stubs_size || !are_as_planned(image, patches, answer->patch_count))
 		return false;
 	memcpy(near, patches + answer->patch_count, answer->stubs_size);
 	if (rqs_sys3(SYS_mprotect, near, STUBS_ROOM, PROT_READ | PROT_EXEC))
 		return false;
-	while (done < answer->patch_count && write_patch(&patches[done], patches[done].after))
-		done++;
-	if (done == answer->patch_count)
-		return true;
-	while (done--)
-		write_patch(&patches[done], patches[done].before);
-	return false;
+	return write_patches(patches, answer->patch_count);
 }
 
 static void remember(const struct rqs_patching_answer *answer, uint64_t bias)

@@ -1,10 +1,15 @@
 """Kinds of build, and Go's versions: each is recorded in full, or says what is not measured. Never half of it."""
 
+import struct
+import sys
+import time
+
 import load
 import pytest
 from catalog import GO_VERSIONS, SERVERS
 from go_servers import ask, column, usual
-from recording import MODES, assert_balanced, ended_trace, recorded, report, route_counts
+from recording import MODES, SETTLE, assert_balanced, ended_trace, recorded, report, route_counts, run_prefix
+from serve import Server
 
 PATHS = ("/slices/a?k=000", "/slices/b?k=100", "/children?k=008", "/json")
 CLIENTS = 16
@@ -59,6 +64,45 @@ def test_with_a_loader(name, mode, trace):
     """ld.so loads the library into a program that needs C libraries, and it patches the program from inside."""
     missing = assert_measured_or_said(trace, record(name, mode, trace))
     assert not missing & {NO_MEMORY, NO_CHILDREN, NO_TIMES}
+
+
+# Runs a command under a filter of system calls: its instructions, in hexadecimal, come first.
+FILTERED = """
+import ctypes, os, sys
+code = bytes.fromhex(sys.argv[1])
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Program(len(code) // 8, code)), 0, 0) == 0
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+LOAD, EQUAL, AT_LEAST, HAS, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+ALLOWED, REFUSED = 0x7FFF0000, 0x00050001
+NUMBER, ADDRESS, ADDRESS_HIGH, PROTECTION = 0, 16, 20, 32
+MPROTECT, PWRITE = 10, 18
+# As SELinux, without execmod: what was changed in the program's own text is never executable again.
+CHANGED_TEXT = [(LOAD, 0, 0, NUMBER), (EQUAL, 0, 7, MPROTECT), (LOAD, 0, 0, PROTECTION), (HAS, 0, 5, 4),
+                (LOAD, 0, 0, ADDRESS_HIGH), (EQUAL, 0, 3, 0), (LOAD, 0, 0, ADDRESS), (AT_LEAST, 1, 0, 0x40000000),
+                (RETURN, 0, 0, REFUSED)]  # fmt: skip
+# Neither may /proc/self/mem be written, as some kernels have it.
+CHANGED_MEMORY = [(LOAD, 0, 0, NUMBER), (EQUAL, 0, 1, PWRITE), (RETURN, 0, 0, REFUSED)]
+
+
+def filtered(*instructions) -> list:
+    code = b"".join(struct.pack("HBBI", *words) for words in (*instructions, (RETURN, 0, 0, ALLOWED)))
+    return [sys.executable, "-c", FILTERED, code.hex()]
+
+
+@pytest.mark.parametrize("refused", ([], CHANGED_MEMORY), ids=("text", "text and memory"))
+def test_text_that_may_not_be_changed(refused, trace):
+    """It serves, and is recorded where there is another way to change it."""
+    with Server("nethttp-cgo", wrap=[*run_prefix(trace), *filtered(*refused, *CHANGED_TEXT)]) as server:
+        assert load.fixed(server.url + "/json", 100).succeeded == 100
+        time.sleep(SETTLE)
+        server.stop()
+    totals = ended_trace(trace).totals
+    assert (totals["completeness"]["finished"], totals["unplaced"]) == ((0, 1) if refused else (100, 0))
 
 
 def test_with_a_profile(trace):
