@@ -178,6 +178,13 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(library_obj) $(test_core_obj)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
+# The statistics by themselves, against SciPy's and on simulated servers.
+stats_programs := $(addprefix $(BUILD)/stats/,stats_driver stats_simulate)
+$(stats_programs): $(BUILD)/stats/%: $(BUILD)/obj/tests/stats/%.o $(library_obj)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # The program and the core are linked to every unit test; a test of a hook names its object here.
 hook_test_obj = $(patsubst %,$(BUILD)/$(if $(SAN_FLAGS),sanobj,obj)/agent/hook/%.o,$(1))
 $(BUILD)/unit/test_interpreter: $(call hook_test_obj,interpreter)
@@ -209,7 +216,7 @@ check: ## all tests
 	$(Q)tests/run.sh all $(BUILD)
 
 # By a make of its own: what can be built depends on what deps.sh has just installed.
-tested: $(c_servers) $(unit_bin)
+tested: $(c_servers) $(unit_bin) $(stats_programs)
 
 demo: ## record two small servers under load and compare them
 	$(Q)tests/deps.sh demo
@@ -226,6 +233,12 @@ python-versions: ## every CPython that can be had, recorded; as root, with deboo
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(BUILD)/venv/bin/python -m pytest -v -c tests/long/pytest.ini tests/long/test_python_gil.py \
 		tests/long/test_python_versions.py
+
+SIMULATIONS ?= 10
+simulations: ## the statistics on simulated servers, SIMULATIONS times as many as in `make check`
+	$(Q)tests/deps.sh check
+	$(Q)$(MAKE) --no-print-directory $(stats_programs)
+	$(Q)RQS_SIMULATIONS=$(SIMULATIONS) $(BUILD)/venv/bin/python -m pytest -q -rP tests/cli/test_stats_simulation.py
 
 SOAK_SECONDS ?= 600
 soak: ## Go servers at full load for SOAK_SECONDS
@@ -291,6 +304,6 @@ help: ## this list
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo transparency-long python-versions soak bench baselines tested faults fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo transparency-long python-versions simulations soak bench baselines tested faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD)/obj $(BUILD)/obj-musl $(BUILD)/sanobj -name '*.d' 2>/dev/null)

@@ -9,6 +9,7 @@
 #include "stats/sample.h"
 #include "base/alloc.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +82,7 @@ double rqs_permutation_p(const double *base, unsigned n, const double *new, unsi
 		d.value[i] -= mean;
 		seen += i < n ? d.value[i] : 0;
 	}
-	d.least = fabs(seen) - 1e-14 * size;
+	d.least = fabs(seen) - d.all * DBL_EPSILON * size; /* what all the rounding can make at most */
 	if (choose(d.all, n) <= RQS_PERMUTATIONS_EXACT)
 		deal_all(&d, 0, n, 0);
 	else
