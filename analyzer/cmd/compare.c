@@ -5,6 +5,7 @@
 #include "report/compare_json.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const char usage[] =
     "usage: reqscope compare [OPTIONS] BASE NEW...\n"
@@ -20,13 +21,101 @@ static const char usage[] =
     "  --from T, --to T  only requests that arrived in this part: seconds since each trace's\n"
     "                    first arrival, or an RFC 3339 time\n"
     "\n"
+    "  --gate EXPR       fail when a side doesn't keep to this; can be given several times:\n"
+    "                      p99<=+5%  throughput>=-3%  errors<=+0.1pp  rss_peak<=100MB\n"
+    "                      'GET /users/{}:p50<=+2ms'\n"
+    "  --threshold P     what a change of less than P is no regression for (5%)\n"
+    "  --strict          a regression must be beyond its bound with all of its interval\n"
+    "  --inconclusive=pass|fail\n"
+    "                    whether gates pass that can't be decided (fail)\n"
+    "  --allow-single-run\n"
+    "                    decide gates by one run a side, too: how it varies within that run\n"
+    "  --allow-unmatched-load\n"
+    "                    decide gates of latencies though the loads differed\n"
+    "\n"
+    "Differences are given with the interval that holds them in 95 % of cases. With several\n"
+    "runs a side (five or more, alternated) they are tested between the runs, with one within it.\n"
+    "\n"
     "examples:\n"
     "  reqscope compare old.rqs new.rqs\n"
     "  reqscope compare Gin=gin.rqs Fiber=fiber.rqs Express=express.rqs\n"
     "  reqscope compare --skip 5 before='before-*.rqs' after='after-*.rqs'\n"
     "  reqscope compare --format html -o compare.html old.rqs new.rqs\n"
+    "  reqscope compare --gate 'p99<=+5%' --gate 'alloc_bytes<=+2%' 'old-*.rqs' 'new-*.rqs'\n"
     "\n"
-    "exit status: 0 good; 2 a mistake in the command, or a file that is unreadable or damaged.\n";
+    "exit status: 0 good; 1 a gate failed; 2 a mistake in the command, or a file that is\n"
+    "unreadable or damaged; 3 a gate is inconclusive or unresolved; 4 a gate's sides are not\n"
+    "comparable. Of several the first in this order: 2, 1, 4, 3.\n";
+
+#define DEFAULT_THRESHOLD 0.05
+
+enum own_option {
+	OPTION_GATE = RQS_OWN_OPTION,
+	OPTION_THRESHOLD,
+	OPTION_STRICT,
+	OPTION_INCONCLUSIVE,
+	OPTION_SINGLE_RUN,
+	OPTION_UNMATCHED_LOAD,
+};
+
+static const struct option own_options[] = {
+    {"gate", required_argument, NULL, OPTION_GATE},
+    {"threshold", required_argument, NULL, OPTION_THRESHOLD},
+    {"strict", no_argument, NULL, OPTION_STRICT},
+    {"inconclusive", required_argument, NULL, OPTION_INCONCLUSIVE},
+    {"allow-single-run", no_argument, NULL, OPTION_SINGLE_RUN},
+    {"allow-unmatched-load", no_argument, NULL, OPTION_UNMATCHED_LOAD},
+    {0},
+};
+
+static int take_gate(struct rqs_findings *f, const char *text)
+{
+	char *problem = rqs_gates_add(&f->gates, text);
+	int status = problem ? rqs_usage_error(&rqs_command_compare, "%s", problem) : RQS_EXIT_OK;
+
+	free(problem);
+	return status;
+}
+
+/* "5%" or "5". */
+static int take_threshold(struct rqs_findings *f, const char *text)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || strcmp(end, *end == '%' ? "%" : "") || !(value >= 0 && value < 1000))
+		return rqs_usage_error(&rqs_command_compare, "--threshold takes a percentage such as 5%%, not '%s'",
+				       text);
+	f->options.threshold = value / 100;
+	return RQS_EXIT_OK;
+}
+
+static int take_option(void *context, int option, const char *argument)
+{
+	struct rqs_findings *f = context;
+
+	switch (option) {
+	case OPTION_GATE:
+		return take_gate(f, argument);
+	case OPTION_THRESHOLD:
+		return take_threshold(f, argument);
+	case OPTION_STRICT:
+		f->options.strict = true;
+		return RQS_EXIT_OK;
+	case OPTION_SINGLE_RUN:
+		f->options.allow_single_run = true;
+		return RQS_EXIT_OK;
+	case OPTION_UNMATCHED_LOAD:
+		f->options.allow_unmatched_load = true;
+		return RQS_EXIT_OK;
+	default:
+		if (strcmp(argument, "pass") && strcmp(argument, "fail"))
+			return rqs_usage_error(&rqs_command_compare, "--inconclusive takes pass or fail, not '%s'",
+					       argument);
+		f->options.inconclusive_passes = !strcmp(argument, "pass");
+		return RQS_EXIT_OK;
+	}
+}
 
 static bool all_readable(const struct rqs_traces *traces)
 {
@@ -36,39 +125,54 @@ static bool all_readable(const struct rqs_traces *traces)
 	return true;
 }
 
-static int compare(struct rqs_comparison *c, struct rqs_view_options *options)
+static int compare(struct rqs_comparison *c, struct rqs_findings *f, struct rqs_view_options *options)
 {
 	int status = rqs_load_and_tell(&c->traces, c->file, c->files, options);
 
 	if (!all_readable(&c->traces))
 		return status;
 	rqs_sides_unite(c);
-	return rqs_show(rqs_compare_doc(c), rqs_compare_json(c), options, status);
+	char *problem = rqs_gates_check(&f->gates, c);
+	if (problem) {
+		rqs_complain("%s", problem);
+		free(problem);
+		return RQS_EXIT_USAGE;
+	}
+	f->c = c;
+	f->rows = rqs_rows_make(c, &f->options);
+	rqs_gates_evaluate(&f->gates, c, &f->rows, &f->options);
+	/* A damaged trace outranks what its gates say. */
+	if (!status)
+		status = rqs_gates_status(&f->gates, &f->options);
+	status = rqs_show(rqs_compare_doc(f), rqs_compare_json(f), options, status);
+	rqs_rows_free(&f->rows);
+	return status;
 }
 
 static int run_compare(int argc, char **argv)
 {
+	struct rqs_findings findings = {.options = {.threshold = DEFAULT_THRESHOLD}};
+	const struct rqs_own_options own = {own_options, take_option, &findings};
 	struct rqs_view_options options;
-	struct rqs_comparison c;
+	struct rqs_comparison c = {0};
 	int status;
 
-	if (!rqs_view_options_parse(&options, &rqs_command_compare, argc, argv))
+	if (!rqs_view_options_parse(&options, &rqs_command_compare, &own, argc, argv)) {
+		rqs_gates_free(&findings.gates);
 		return options.status;
-	if (argc - options.first < 2)
-		return rqs_usage_error(&rqs_command_compare, "give at least two sides: BASE NEW...");
+	}
 	char *problem = rqs_output_check(options.output, options.force);
-	if (!problem)
-		problem = rqs_sides_parse(&c, argv + options.first, (unsigned)(argc - options.first));
-	else
-		c = (struct rqs_comparison){0};
-	if (problem) {
+	if (argc - options.first < 2)
+		status = rqs_usage_error(&rqs_command_compare, "give at least two sides: BASE NEW...");
+	else if (problem || (problem = rqs_sides_parse(&c, argv + options.first, (unsigned)(argc - options.first)))) {
 		rqs_complain("%s", problem);
 		status = RQS_EXIT_USAGE;
 	} else {
-		status = compare(&c, &options);
+		status = compare(&c, &findings, &options);
 	}
 	free(problem);
 	rqs_comparison_free(&c);
+	rqs_gates_free(&findings.gates);
 	return status;
 }
 

@@ -58,7 +58,7 @@ static int run_info(int argc, char **argv)
 	struct rqs_view_options options;
 	int status = RQS_EXIT_OK;
 
-	if (!rqs_view_options_parse(&options, &rqs_command_info, argc, argv))
+	if (!rqs_view_options_parse(&options, &rqs_command_info, NULL, argc, argv))
 		return options.status;
 	if (options.first == argc)
 		return rqs_usage_error(&rqs_command_info, "which trace? Give a FILE");

@@ -4,7 +4,6 @@
 #include "render/escape.h"
 #include "render/output.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,10 +27,9 @@ enum option_id {
 	OPTION_SKIP,
 	OPTION_FROM,
 	OPTION_TO,
-	OPTION_GATE,
 };
 
-static const struct option options_long[] = {
+static const struct option common[] = {
     {"help", no_argument, NULL, 'h'},
     {"output", required_argument, NULL, 'o'},
     {"force", no_argument, NULL, 'f'},
@@ -39,9 +37,8 @@ static const struct option options_long[] = {
     {"skip", required_argument, NULL, OPTION_SKIP},
     {"from", required_argument, NULL, OPTION_FROM},
     {"to", required_argument, NULL, OPTION_TO},
-    {"gate", required_argument, NULL, OPTION_GATE},
-    {0},
 };
+#define COMMON (sizeof(common) / sizeof(common[0]))
 
 int rqs_take_moment(const struct rqs_command *command, struct rqs_moment *m, const char *name, const char *value)
 {
@@ -73,23 +70,24 @@ static int take_option(struct rqs_view_options *o, const struct rqs_command *com
 		return rqs_take_moment(command, &o->load.window.from, "--from", optarg);
 	case OPTION_TO:
 		return rqs_take_moment(command, &o->load.window.to, "--to", optarg);
-	case OPTION_GATE:
-		if (command == &rqs_command_compare)
-			return rqs_usage_error(command, "--gate is not in this version yet; it only shows differences");
-		return rqs_usage_error(command, "unknown option '--gate'");
 	}
 	return RQS_EXIT_USAGE;
 }
 
-bool rqs_view_options_parse(struct rqs_view_options *o, const struct rqs_command *command, int argc, char **argv)
+bool rqs_view_options_parse(struct rqs_view_options *o, const struct rqs_command *command,
+			    const struct rqs_own_options *own, int argc, char **argv)
 {
+	struct option all[COMMON + RQS_OWN_OPTIONS_MAX + 1] = {{0}};
 	int option;
 
+	memcpy(all, common, sizeof(common));
+	for (unsigned i = 0; own && i < RQS_OWN_OPTIONS_MAX && own->list[i].name; i++)
+		all[COMMON + i] = own->list[i];
 	memset(o, 0, sizeof(*o));
 	o->format = rqs_format_find("text");
 	optind = 1;
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, ":ho:f", options_long, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":ho:f", all, NULL)) != -1) {
 		if (option == 'h') {
 			rqs_print_usage(command);
 			o->status = RQS_EXIT_OK;
@@ -99,6 +97,8 @@ bool rqs_view_options_parse(struct rqs_view_options *o, const struct rqs_command
 			o->status = rqs_usage_error(command, "unknown option '%s'", argv[optind - 1]);
 		else if (option == ':')
 			o->status = rqs_usage_error(command, "option '%s' needs a value", argv[optind - 1]);
+		else if (option >= RQS_OWN_OPTION)
+			o->status = own->take(own->context, option, optarg);
 		else
 			o->status = take_option(o, command, option);
 		if (o->status)

@@ -9,6 +9,8 @@
 #include "model/trace.h"
 #include "render/formats.h"
 
+#include <getopt.h>
+
 struct rqs_view_options {
 	const struct rqs_format *format;
 	const char *output; /* NULL: standard output */
@@ -18,8 +20,20 @@ struct rqs_view_options {
 	int status; /* when parsing says stop: the exit status */
 };
 
+#define RQS_OWN_OPTION 512 /* a command's own options have values from here on */
+#define RQS_OWN_OPTIONS_MAX 16
+
+/* A command's own options, or NULL where there are none. */
+struct rqs_own_options {
+	const struct option *list; /* ends with a zeroed one; at most RQS_OWN_OPTIONS_MAX */
+	/* RQS_EXIT_OK, or what a mistake costs, once told. */
+	int (*take)(void *context, int option, const char *argument);
+	void *context;
+};
+
 /* False: stop with options->status; --help was printed or the mistake told. */
-bool rqs_view_options_parse(struct rqs_view_options *options, const struct rqs_command *command, int argc, char **argv);
+bool rqs_view_options_parse(struct rqs_view_options *options, const struct rqs_command *command,
+			    const struct rqs_own_options *own, int argc, char **argv);
 /* One of --skip, --from and --to, its value into *m. RQS_EXIT_OK, or what a mistake costs. */
 int rqs_take_moment(const struct rqs_command *command, struct rqs_moment *m, const char *name, const char *value);
 /* "see `reqscope X --help`", after a complaint. Returns RQS_EXIT_USAGE. */

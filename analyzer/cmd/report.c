@@ -38,7 +38,7 @@ static int run_report(int argc, char **argv)
 	struct rqs_view_options options;
 	struct rqs_traces traces;
 
-	if (!rqs_view_options_parse(&options, &rqs_command_report, argc, argv))
+	if (!rqs_view_options_parse(&options, &rqs_command_report, NULL, argc, argv))
 		return options.status;
 	if (options.first == argc)
 		return rqs_usage_error(&rqs_command_report, "which trace? Give at least one FILE");

@@ -310,8 +310,9 @@ static char *make_title(const struct rqs_comparison *c)
 	return title;
 }
 
-struct rqs_doc *rqs_compare_doc(const struct rqs_comparison *c)
+struct rqs_doc *rqs_compare_doc(const struct rqs_findings *f)
 {
+	const struct rqs_comparison *c = f->c;
 	char *title = make_title(c);
 	struct rqs_doc *d = rqs_doc_new(title);
 

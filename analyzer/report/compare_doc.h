@@ -3,8 +3,8 @@
 #define REQSCOPE_COMPARE_DOC_H
 
 #include "render/doc.h"
-#include "report/sides.h"
+#include "report/findings.h"
 
-struct rqs_doc *rqs_compare_doc(const struct rqs_comparison *c);
+struct rqs_doc *rqs_compare_doc(const struct rqs_findings *findings);
 
 #endif

@@ -1,8 +1,9 @@
-/* compare_json.c - sides, preflight findings, and a row for each figure of the whole and of each route. */
+/* compare_json.c - sides, preflight findings, a row for each figure of the whole and of each route, and the gates. */
 #include "report/compare_json.h"
-#include "report/figures.h"
+#include "report/attribution.h"
 #include "report/preflight.h"
 #include "report/report_json.h"
+#include "base/alloc.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -37,48 +38,176 @@ static const char *better_name(enum rqs_better better)
 	return better == RQS_BETTER_LOWER ? "lower" : better == RQS_BETTER_HIGHER ? "higher" : "neither";
 }
 
-/* Differences are against the first side; its own place holds null. */
-static void add_values(cJSON *row, const double *value, unsigned sides)
+static cJSON *pair_or_null(bool known, double low, double high)
 {
-	cJSON *values = cJSON_AddArrayToObject(row, "values");
-	cJSON *difference = cJSON_AddArrayToObject(row, "difference"),
-	      *relative = cJSON_AddArrayToObject(row, "relative");
+	cJSON *pair;
+
+	if (!known || !isfinite(low) || !isfinite(high))
+		return cJSON_CreateNull();
+	pair = cJSON_CreateArray();
+	cJSON_AddItemToArray(pair, cJSON_CreateNumber(low));
+	cJSON_AddItemToArray(pair, cJSON_CreateNumber(high));
+	return pair;
+}
+
+static cJSON *text_or_null(const char *text)
+{
+	return text ? cJSON_CreateString(text) : cJSON_CreateNull();
+}
+
+/* Values and their intervals within the runs; differences are against the first side, whose own place holds null. */
+static void add_values(cJSON *row, const struct rqs_row *r, unsigned sides)
+{
+	cJSON *values = cJSON_AddArrayToObject(row, "values"), *intervals = cJSON_AddArrayToObject(row, "intervals");
+	cJSON *runs = cJSON_AddArrayToObject(row, "runs"), *difference = cJSON_AddArrayToObject(row, "difference");
+	cJSON *relative = cJSON_AddArrayToObject(row, "relative");
+	double base = r->side[0].value;
 
 	for (unsigned i = 0; i < sides; i++) {
-		cJSON_AddItemToArray(values, number_or_null(value[i]));
-		cJSON_AddItemToArray(difference, number_or_null(i ? value[i] - value[0] : NAN));
-		cJSON_AddItemToArray(relative, number_or_null(i && value[0] != 0 ? value[i] / value[0] - 1 : NAN));
+		const struct rqs_row_side *s = &r->side[i];
+
+		cJSON_AddItemToArray(values, number_or_null(s->value));
+		cJSON_AddItemToArray(intervals, pair_or_null(s->why == RQS_INTERVAL, s->low, s->high));
+		cJSON_AddItemToArray(runs, cJSON_CreateNumber(s->runs));
+		cJSON_AddItemToArray(difference, number_or_null(i ? s->value - base : NAN));
+		cJSON_AddItemToArray(relative, number_or_null(i && base != 0 ? s->value / base - 1 : NAN));
 	}
 }
 
-static void add_row(cJSON *rows, const struct rqs_comparison *c, enum rqs_figure figure, int route)
+/* What is known of a difference. A ratio's numbers are those of new / base - 1, as in "relative". */
+static cJSON *make_difference(const struct rqs_difference *d)
 {
-	const struct rqs_figure_info *f = &rqs_figures[figure];
-	double *value = calloc(c->sides, sizeof(*value));
-	bool known = false;
+	double shift = d->ratio ? 1 : 0;
+	bool known = d->basis != RQS_BASIS_NONE;
+	cJSON *o = cJSON_CreateObject();
 
-	for (unsigned i = 0; value && i < c->sides; i++) {
-		const struct rqs_side *s = &c->side[i];
-		const struct rqs_cell *cell = route < 0 ? &s->result.all : rqs_side_cell(s, (unsigned)route);
+	cJSON_AddItemToObject(o, "basis", text_or_null(rqs_basis_name(d->basis)));
+	cJSON_AddBoolToObject(o, "relative", d->ratio);
+	cJSON_AddItemToObject(o, "estimate", number_or_null(known ? d->estimate - shift : NAN));
+	cJSON_AddItemToObject(o, "interval", pair_or_null(known, d->low - shift, d->high - shift));
+	cJSON_AddItemToObject(o, "p", number_or_null(known ? d->p : NAN));
+	cJSON_AddItemToObject(o, "p_adjusted", number_or_null(known ? d->adjusted : NAN));
+	cJSON_AddItemToObject(o, "smallest_detectable", number_or_null(known ? d->detectable : NAN));
+	cJSON_AddItemToObject(o, "runs_needed",
+			      d->runs_needed ? cJSON_CreateNumber(d->runs_needed) : cJSON_CreateNull());
+	cJSON_AddItemToObject(o, "verdict", text_or_null(rqs_verdict_name(d->verdict)));
+	return o;
+}
 
-		value[i] = cell ? rqs_figure_value(figure, &s->result, cell) : NAN;
-		known |= !isnan(value[i]);
+static void add_route(cJSON *o, const struct rqs_comparison *c, int route)
+{
+	bool whole = route == RQS_WHOLE;
+
+	rqs_json_add_text(o, "route", whole ? NULL : rqs_routes_get(c->traces.routes, (unsigned)route).path);
+	rqs_json_add_text(o, "method", whole ? NULL : rqs_route_method(c->traces.routes, (unsigned)route));
+}
+
+static cJSON *make_row(const struct rqs_findings *f, const struct rqs_row *r)
+{
+	const struct rqs_figure_info *figure = &rqs_figures[r->figure];
+	cJSON *row = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(row, "metric", figure->name);
+	add_route(row, f->c, r->route);
+	cJSON_AddStringToObject(row, "unit", units[figure->unit]);
+	cJSON_AddStringToObject(row, "better", better_name(figure->better));
+	add_values(row, r, f->c->sides);
+	cJSON *against = cJSON_AddArrayToObject(row, "against_base");
+	cJSON_AddItemToArray(against, cJSON_CreateNull());
+	for (unsigned i = 1; i < f->c->sides; i++)
+		cJSON_AddItemToArray(against, make_difference(&r->difference[i]));
+	cJSON_AddItemToObject(row, "verdict", text_or_null(rqs_verdict_name(rqs_row_verdict(&f->rows, r))));
+	return row;
+}
+
+static cJSON *make_gate(const struct rqs_findings *f, const struct rqs_gate_result *r)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	rqs_json_add_text(o, "gate", r->gate->text);
+	rqs_json_add_text(o, "side", f->c->side[r->side].name);
+	cJSON_AddItemToObject(o, "base", number_or_null(r->base));
+	cJSON_AddItemToObject(o, "value", number_or_null(r->value));
+	cJSON_AddItemToObject(o, "against_base",
+			      r->gate->kind == RQS_GATE_LIMIT ? cJSON_CreateNull() : make_difference(&r->difference));
+	cJSON_AddItemToObject(o, "verdict", text_or_null(rqs_verdict_name(r->verdict)));
+	cJSON_AddItemToObject(o, "why", text_or_null(r->why));
+	cJSON_AddBoolToObject(o, "passed", rqs_gate_passed(r, &f->options));
+	return o;
+}
+
+/* A part's seconds by side, and what it adds to the difference of the means. */
+static cJSON *make_part(const struct rqs_composition *composition, unsigned sides, unsigned part)
+{
+	cJSON *o = cJSON_CreateObject(), *values, *difference;
+
+	cJSON_AddStringToObject(o, "part", rqs_part_name(part));
+	values = cJSON_AddArrayToObject(o, "values");
+	difference = cJSON_AddArrayToObject(o, "difference");
+	for (unsigned i = 0; i < sides; i++) {
+		bool known = composition[i].requests > 0 && composition[i].measured[part];
+
+		cJSON_AddItemToArray(values, number_or_null(known ? composition[i].part[part] : NAN));
+		cJSON_AddItemToArray(difference,
+				     number_or_null(i && composition[i].requests > 0 && composition[0].requests > 0
+							? composition[i].part[part] - composition[0].part[part]
+							: NAN));
 	}
-	if (known) {
-		cJSON *row = cJSON_CreateObject();
+	return o;
+}
 
-		cJSON_AddStringToObject(row, "metric", f->name);
-		rqs_json_add_text(row, "route",
-				  route < 0 ? NULL : rqs_routes_get(c->traces.routes, (unsigned)route).path);
-		rqs_json_add_text(row, "method",
-				  route < 0 ? NULL : rqs_route_method(c->traces.routes, (unsigned)route));
-		cJSON_AddStringToObject(row, "unit", units[f->unit]);
-		cJSON_AddStringToObject(row, "better", better_name(f->better));
-		add_values(row, value, c->sides);
-		cJSON_AddNullToObject(row, "verdict");
-		cJSON_AddItemToArray(rows, row);
+static cJSON *make_attribution(const struct rqs_findings *f, int route, double share)
+{
+	unsigned sides = f->c->sides;
+	struct rqs_composition *composition = rqs_zalloc(sides, sizeof(*composition));
+	cJSON *o = cJSON_CreateObject();
+
+	for (unsigned i = 0; i < sides; i++)
+		composition[i] = rqs_compose(&f->c->side[i], route, share);
+	add_route(o, f->c, route);
+	cJSON_AddNumberToObject(o, "share", share);
+	cJSON *latency = cJSON_AddArrayToObject(o, "latency_mean");
+	for (unsigned i = 0; i < sides; i++)
+		cJSON_AddItemToArray(latency,
+				     number_or_null(composition[i].requests > 0 ? composition[i].latency : NAN));
+	cJSON *parts = cJSON_AddArrayToObject(o, "parts");
+	for (unsigned p = 0; p < RQS_PARTS_AND_OTHER; p++)
+		cJSON_AddItemToArray(parts, make_part(composition, sides, p));
+	free(composition);
+	return o;
+}
+
+/* [[upper bound in s, requests], ...]; zeros have the bound 0. */
+static cJSON *make_histogram(const struct rqs_dist *d)
+{
+	cJSON *buckets = cJSON_CreateArray();
+
+	for (int k = -1; d->histogram && k < (int)RQS_BUCKET_LIMIT; k++) {
+		const uint64_t *page = k < 0 ? NULL : d->histogram->page[k / RQS_BUCKETS_PER_OCTAVE];
+		uint64_t count = k < 0 ? d->histogram->zeros : page ? page[k % RQS_BUCKETS_PER_OCTAVE] : 0;
+
+		if (!count)
+			continue;
+		const double pair[] = {k < 0 ? 0 : rqs_bucket_upper((unsigned)k) / 1e9, (double)count};
+		cJSON_AddItemToArray(buckets, cJSON_CreateDoubleArray(pair, 2));
 	}
-	free(value);
+	return buckets;
+}
+
+static void add_histograms(cJSON *o, const struct rqs_findings *f, int route)
+{
+	cJSON *entry = cJSON_CreateObject(), *sides;
+
+	add_route(entry, f->c, route);
+	sides = cJSON_AddArrayToObject(entry, "sides");
+	for (unsigned i = 0; i < f->c->sides; i++) {
+		const struct rqs_side *s = &f->c->side[i];
+		const struct rqs_cell *cell = route == RQS_WHOLE ? &s->result.all : rqs_side_cell(s, (unsigned)route);
+
+		cJSON_AddItemToArray(sides,
+				     cell ? make_histogram(&cell->metric[RQS_METRIC_LATENCY]) : cJSON_CreateNull());
+	}
+	cJSON_AddItemToArray(o, entry);
 }
 
 static void add_finding(void *context, const char *id, const char *text)
@@ -90,24 +219,44 @@ static void add_finding(void *context, const char *id, const char *text)
 	cJSON_AddItemToArray(context, finding);
 }
 
-cJSON *rqs_compare_json(const struct rqs_comparison *c)
+/* For the whole and for each route, by impact. */
+static void for_each_route(cJSON *o, const struct rqs_findings *f,
+			   void (*add)(cJSON *o, const struct rqs_findings *f, int route))
 {
+	int *routes = rqs_comparison_rows(f->c);
+
+	add(o, f, RQS_WHOLE);
+	for (const int *route = routes; *route >= 0; route++)
+		add(o, f, *route);
+	free(routes);
+}
+
+static void add_attributions(cJSON *o, const struct rqs_findings *f, int route)
+{
+	cJSON_AddItemToArray(o, make_attribution(f, route, 1));
+	cJSON_AddItemToArray(o, make_attribution(f, route, RQS_SLOWEST));
+}
+
+cJSON *rqs_compare_json(const struct rqs_findings *f)
+{
+	const struct rqs_comparison *c = f->c;
 	cJSON *o = cJSON_CreateObject();
-	int *routes = rqs_comparison_rows(c);
 
 	cJSON_AddStringToObject(o, "schema", "reqscope.compare/1");
 	cJSON *sides = cJSON_AddArrayToObject(o, "sides");
 	for (unsigned i = 0; i < c->sides; i++)
 		cJSON_AddItemToArray(sides, make_side(c, &c->side[i]));
 	rqs_preflight(c, add_finding, cJSON_AddArrayToObject(o, "preflight"));
+	cJSON_AddNumberToObject(o, "threshold", f->options.threshold);
 	cJSON *rows = cJSON_AddArrayToObject(o, "rows");
-	for (unsigned f = 0; f < RQS_FIGURE_COUNT_OF; f++)
-		add_row(rows, c, f, -1);
-	for (const int *route = routes; *route >= 0; route++)
-		for (unsigned f = 0; f < RQS_FIGURE_COUNT_OF; f++)
-			if (rqs_figures[f].scope == RQS_SCOPE_ROUTE)
-				add_row(rows, c, f, *route);
-	cJSON_AddNullToObject(o, "verdict");
-	free(routes);
+	for (unsigned r = 0; r < f->rows.count; r++)
+		cJSON_AddItemToArray(rows, make_row(f, &f->rows.row[r]));
+	for_each_route(cJSON_AddArrayToObject(o, "attribution"), f, add_attributions);
+	for_each_route(cJSON_AddArrayToObject(o, "histograms"), f, add_histograms);
+	cJSON *gates = cJSON_AddArrayToObject(o, "gates");
+	for (unsigned i = 0; i < f->gates.results; i++)
+		cJSON_AddItemToArray(gates, make_gate(f, &f->gates.result[i]));
+	cJSON_AddItemToObject(o, "verdict", text_or_null(rqs_verdict_name(rqs_gates_verdict(&f->gates))));
+	cJSON_AddNumberToObject(o, "exit_status", rqs_gates_status(&f->gates, &f->options));
 	return o;
 }

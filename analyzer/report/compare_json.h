@@ -2,8 +2,10 @@
 #ifndef REQSCOPE_COMPARE_JSON_H
 #define REQSCOPE_COMPARE_JSON_H
 
-#include "report/sides.h"
+#include "report/findings.h"
 
-cJSON *rqs_compare_json(const struct rqs_comparison *c);
+#include <cjson/cJSON.h>
+
+cJSON *rqs_compare_json(const struct rqs_findings *findings);
 
 #endif

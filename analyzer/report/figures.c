@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SAME 0.005   /* what differs by less is called the same */
 #define NOTABLE 0.05 /* what differs by less gets no colour: it may well be chance */
@@ -16,9 +17,25 @@ const struct rqs_figure_info rqs_figures[RQS_FIGURE_COUNT_OF] = {
 #undef FIGURE
 };
 
+/* X(figure, metric): means of a metric. */
+#define MEANS(X)                                                                                                       \
+	X(MEAN, LATENCY)                                                                                               \
+	X(CPU_TIME, CPU_TIME)                                                                                          \
+	X(SCHED_WAIT, SCHED_WAIT)                                                                                      \
+	X(CHILDREN_CPU_TIME, CHILDREN_CPU_TIME)                                                                        \
+	X(GIL_WAIT, GIL_WAIT)                                                                                          \
+	X(LOOP_DELAY, LOOP_DELAY)                                                                                      \
+	X(ALLOC_BYTES, ALLOC_BYTES)                                                                                    \
+	X(ALLOC_COUNT, ALLOC_COUNT)                                                                                    \
+	X(RECV_BUFFER_BYTES, RECV_BUFFER_BYTES)                                                                        \
+	X(REQUEST_BYTES, REQUEST_BYTES)                                                                                \
+	X(RESPONSE_BYTES, RESPONSE_BYTES)
+
 static double mean(const struct rqs_cell *c, enum rqs_metric m)
 {
-	return c->metric[m].count ? (double)c->metric[m].sum / (double)c->metric[m].count : NAN;
+	double scale = rqs_metrics[m].unit == RQS_UNIT_TIME ? 1e-9 : 1;
+
+	return c->metric[m].count ? (double)c->metric[m].sum / (double)c->metric[m].count * scale : NAN;
 }
 
 static double latency(const struct rqs_cell *c, uint32_t q)
@@ -44,10 +61,13 @@ double rqs_figure_value(enum rqs_figure figure, const struct rqs_result *r, cons
 	const struct rqs_dist *d = &c->metric[RQS_METRIC_LATENCY];
 
 	switch (figure) {
+#define MEAN_CASE(symbol, metric)                                                                                      \
+	case RQS_FIGURE_##symbol:                                                                                      \
+		return mean(c, RQS_METRIC_##metric);
+		MEANS(MEAN_CASE)
+#undef MEAN_CASE
 	case RQS_FIGURE_THROUGHPUT:
 		return rqs_throughput(r, c);
-	case RQS_FIGURE_MEAN:
-		return mean(c, RQS_METRIC_LATENCY) / 1e9;
 	case RQS_FIGURE_P50:
 		return latency(c, 50000);
 	case RQS_FIGURE_P90:
@@ -62,16 +82,6 @@ double rqs_figure_value(enum rqs_figure figure, const struct rqs_result *r, cons
 		return error_rate(c);
 	case RQS_FIGURE_CPU:
 		return rqs_cpu_per_request(r);
-	case RQS_FIGURE_CPU_TIME:
-		return mean(c, RQS_METRIC_CPU_TIME) / 1e9;
-	case RQS_FIGURE_SCHED_WAIT:
-		return mean(c, RQS_METRIC_SCHED_WAIT) / 1e9;
-	case RQS_FIGURE_CHILDREN_CPU_TIME:
-		return mean(c, RQS_METRIC_CHILDREN_CPU_TIME) / 1e9;
-	case RQS_FIGURE_GIL_WAIT:
-		return mean(c, RQS_METRIC_GIL_WAIT) / 1e9;
-	case RQS_FIGURE_LOOP_DELAY:
-		return mean(c, RQS_METRIC_LOOP_DELAY) / 1e9;
 	case RQS_FIGURE_RSS_MEAN:
 		return r->rss.known ? r->rss.mean : NAN;
 	case RQS_FIGURE_RSS_PEAK:
@@ -88,24 +98,74 @@ double rqs_figure_value(enum rqs_figure figure, const struct rqs_result *r, cons
 		return r->goroutines.known ? r->goroutines.mean : NAN;
 	case RQS_FIGURE_GOROUTINES_PEAK:
 		return r->goroutines.known ? r->goroutines.peak : NAN;
-	case RQS_FIGURE_ALLOC_BYTES:
-		return mean(c, RQS_METRIC_ALLOC_BYTES);
-	case RQS_FIGURE_ALLOC_COUNT:
-		return mean(c, RQS_METRIC_ALLOC_COUNT);
-	case RQS_FIGURE_RECV_BUFFER_BYTES:
-		return mean(c, RQS_METRIC_RECV_BUFFER_BYTES);
 	case RQS_FIGURE_AFTER_RESPONSE:
 		return rqs_alloc_per_request(r, &r->after_response);
 	case RQS_FIGURE_UNATTRIBUTED:
 		return rqs_alloc_per_request(r, &r->unattributed);
-	case RQS_FIGURE_REQUEST_BYTES:
-		return mean(c, RQS_METRIC_REQUEST_BYTES);
-	case RQS_FIGURE_RESPONSE_BYTES:
-		return mean(c, RQS_METRIC_RESPONSE_BYTES);
 	case RQS_FIGURE_COUNT_OF:
 		break;
 	}
 	return NAN;
+}
+
+bool rqs_figure_statistic(enum rqs_figure figure, struct rqs_statistic *statistic, double *scale)
+{
+	*scale = rqs_figures[figure].unit == RQS_FIGURE_SECONDS ? 1e-9 : 1;
+	switch (figure) {
+#define MEAN_CASE(symbol, metric)                                                                                      \
+	case RQS_FIGURE_##symbol:                                                                                      \
+		*statistic = (struct rqs_statistic){RQS_STATISTIC_MEAN, RQS_METRIC_##metric};                          \
+		return true;
+		MEANS(MEAN_CASE)
+#undef MEAN_CASE
+	case RQS_FIGURE_P50:
+		*statistic = (struct rqs_statistic){RQS_STATISTIC_QUANTILE, 50000};
+		return true;
+	case RQS_FIGURE_P90:
+		*statistic = (struct rqs_statistic){RQS_STATISTIC_QUANTILE, 90000};
+		return true;
+	case RQS_FIGURE_P99:
+		*statistic = (struct rqs_statistic){RQS_STATISTIC_QUANTILE, 99000};
+		return true;
+	case RQS_FIGURE_P999:
+		*statistic = (struct rqs_statistic){RQS_STATISTIC_QUANTILE, 99900};
+		return true;
+	case RQS_FIGURE_THROUGHPUT:
+		*statistic = (struct rqs_statistic){.kind = RQS_STATISTIC_RATE};
+		return true;
+	case RQS_FIGURE_ERROR_RATE:
+		*statistic = (struct rqs_statistic){.kind = RQS_STATISTIC_ERROR_SHARE};
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool rqs_figure_is_latency(enum rqs_figure figure)
+{
+	return figure >= RQS_FIGURE_MEAN && figure <= RQS_FIGURE_MAX;
+}
+
+bool rqs_figure_find(const char *name, size_t length, enum rqs_figure *figure)
+{
+	static const char *const prefix = "latency_", *const endings[] = {"", "_mean", "_per_request"};
+
+	for (unsigned f = 0; f < RQS_FIGURE_COUNT_OF; f++) {
+		const char *whole = rqs_figures[f].name;
+		const char *brief = strncmp(whole, prefix, strlen(prefix)) ? whole : whole + strlen(prefix);
+
+		for (unsigned e = 0; e < sizeof(endings) / sizeof(endings[0]); e++) {
+			size_t room = strlen(brief), end = strlen(endings[e]);
+			bool ends = room > end && !strcmp(brief + room - end, endings[e]);
+
+			if ((strlen(whole) == length && !memcmp(whole, name, length)) ||
+			    (ends && room - end == length && !memcmp(brief, name, length))) {
+				*figure = f;
+				return true;
+			}
+		}
+	}
+	return false;
 }
 
 char *rqs_figure_text(enum rqs_figure figure, double value)

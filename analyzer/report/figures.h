@@ -8,6 +8,7 @@
 #define REQSCOPE_FIGURES_H
 
 #include "model/result.h"
+#include "stats/bootstrap.h"
 
 enum rqs_figure_unit {
 	RQS_FIGURE_RATE,    /* 1/s */
@@ -75,10 +76,20 @@ struct rqs_figure_info {
 	const char *greater, *smaller;
 };
 
+/* Whether it is about latency, and says nothing when the load differed. */
+bool rqs_figure_is_latency(enum rqs_figure figure);
+/* The figure of this name: latency_p99, or p99 for short. False when there is none. */
+bool rqs_figure_find(const char *name, size_t length, enum rqs_figure *figure);
+
 extern const struct rqs_figure_info rqs_figures[RQS_FIGURE_COUNT_OF];
 
 /* A figure of a result: of the whole (c = &r->all) or of a route. NAN when it isn't known. */
 double rqs_figure_value(enum rqs_figure figure, const struct rqs_result *r, const struct rqs_cell *c);
+/*
+ * What it is in terms of a run's segments, whose sums are of the metrics: then it has an interval within a run. A value
+ * of the statistic times *scale is the figure's. False when it is of the run as a whole only.
+ */
+bool rqs_figure_statistic(enum rqs_figure figure, struct rqs_statistic *statistic, double *scale);
 /* For people, to be freed. */
 char *rqs_figure_text(enum rqs_figure figure, double value);
 /* new / base, NAN where that says nothing. 0 to 0 is 1. */

@@ -46,13 +46,18 @@ static char *load_text(const struct rqs_side *s)
 	return text;
 }
 
-static void check_load(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
+bool rqs_load_matches(const struct rqs_comparison *c, unsigned side)
 {
-	const struct rqs_result *a = &base->result, *b = &new->result;
+	const struct rqs_result *a = &c->side[0].result, *b = &c->side[side].result;
 	bool connections = a->connections_known && b->connections_known && near((double)a->peak, (double)b->peak);
 
-	if (!a->all.requests || !b->all.requests || connections ||
-	    near(rqs_throughput(a, &a->all), rqs_throughput(b, &b->all)))
+	return !a->all.requests || !b->all.requests || connections ||
+	       near(rqs_throughput(a, &a->all), rqs_throughput(b, &b->all));
+}
+
+static void check_load(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
+{
+	if (rqs_load_matches(p->c, (unsigned)(new - p->c->side)))
 		return;
 	char *one = load_text(base), *other = load_text(new);
 	say(p, "load_not_matched",

@@ -8,4 +8,7 @@
 void rqs_preflight(const struct rqs_comparison *c, void (*tell)(void *context, const char *id, const char *text),
 		   void *context);
 
+/* Whether a side's load was the base's, as far as it is known: the arrival rates or the peaks of connections agree. */
+bool rqs_load_matches(const struct rqs_comparison *c, unsigned side);
+
 #endif
