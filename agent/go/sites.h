@@ -11,6 +11,12 @@
 #ifndef REQSCOPE_SITES_H
 #define REQSCOPE_SITES_H
 
+/*
+ * Stubs themselves change R11 and R10 (right before and behind a SYSCALL R11
+ * and RCX), and write to the thread: at every site R14 is the goroutine that
+ * runs, and it has its m.
+ */
+
 /* X(symbol) */
 #define RQS_SITES(X)                                                                              \
 	X(SYSCALL)      /* entry of Syscall6: RAX number; RBX RCX RDI RSI R8 R9 arguments. before = 0 */ \

@@ -78,6 +78,7 @@ static int find_all(struct rqs_search *search)
 	if (error == -ENOMEM)
 		return error;
 	search->inlined_known = !error;
+	rqs_find_vdso(search);
 	rqs_find_figures(search);
 	rqs_find_goroutines(search);
 	if (may_load_plugins(search))

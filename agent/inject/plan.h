@@ -77,6 +77,8 @@ struct rqs_plan {
 	uint64_t text_start, text_end;   /* of the executable one(s) */
 	uint64_t syscall_instruction;    /* a SYSCALL in the text */
 	uint32_t curg_offset;            /* of runtime.m's curg; 0 unknown */
+	/* Of its vdsoPC and vdsoSP, 0 unknown: by them stubs tell profiles in which function a hook runs. */
+	uint32_t vdso_pc_offset, vdso_sp_offset;
 	struct rqs_plan_figures figures;
 };
 

@@ -21,6 +21,7 @@ static const char *const wanted[] = {
     "runtime.casgstatus",
     "runtime.casGToPreemptScan",
     "runtime.execute",
+    "runtime.nanotime1",
     "runtime.newproc1",
     "runtime.newproc.func1",
     "runtime.gcMarkTermination",

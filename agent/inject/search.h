@@ -47,6 +47,7 @@ int rqs_find_syscall(struct rqs_search *search);
 int rqs_find_alloc(struct rqs_search *search);
 int rqs_find_sched(struct rqs_search *search);
 /* These only add what they find. */
+void rqs_find_vdso(struct rqs_search *search);
 void rqs_find_figures(struct rqs_search *search);
 void rqs_find_goroutines(struct rqs_search *search);
 

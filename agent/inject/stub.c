@@ -20,6 +20,8 @@ struct writer {
 	uint8_t *bytes;
 	size_t used, limit;
 	char *why;
+	const struct rqs_plan *plan;
+	uint64_t bias;
 };
 
 static bool fail(struct writer *writer, const char *why, const char *name)
@@ -46,14 +48,17 @@ static bool put_relative(struct writer *writer, const void *opcode, size_t size,
 	return near == distance && put(writer, opcode, size) && put(writer, &near, sizeof(near));
 }
 
-static bool put_call(struct writer *writer, enum rqs_site_kind kind, uint64_t entry)
-{
-	return put_relative(writer, "\xe8", 1, entry) ||
-	       put_relative(writer, "\xff\x15", 2, writer->base + 8 * (uint64_t)kind);
-}
+/* Registers have the numbers that instructions have for them. */
+enum { RAX = 0, RCX = 1, RBX = 3, RSP = 4, R8 = 8, R10 = 10, R11 = 11, R14 = 14 };
 
-/* All that a hook may change, by the numbers that instructions have for them: not RSP, RBP, R14 and R15. */
-static const uint8_t kept[] = {0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13};
+/* REX.W opcode, for a register and another, or memory at offset(other); not for memory at RSP or R12. */
+static bool put_operation(struct writer *writer, uint8_t opcode, uint8_t reg, uint8_t other, const uint32_t *offset)
+{
+	const uint8_t code[] = {(uint8_t)(0x48 | (reg > 7) << 2 | (other > 7)), opcode,
+				(uint8_t)((offset ? 0x80 : 0xc0) | (reg & 7) << 3 | (other & 7))};
+
+	return put(writer, code, sizeof(code)) && (!offset || put(writer, offset, sizeof(*offset)));
+}
 
 #define PUSH 0x50
 #define POP 0x58
@@ -65,6 +70,123 @@ static bool put_stack(struct writer *writer, uint8_t opcode, uint8_t reg)
 	return reg < 8 ? put(writer, code + 1, 1) : put(writer, code, 2);
 }
 
+/* ---- whose time it is ---- */
+
+/*
+ * Profiles ask Go's unwinder, which doesn't know our code. So the thread is
+ * told that it has left Go's code at the site, as the runtime tells it before
+ * it calls the vDSO: in m.vdsoPC, and then in m.vdsoSP, which counts while it
+ * isn't 0. A signal's handler that comes by a hook ends the mark of the hook
+ * that it interrupted: by then that one's sample is taken. And whatever kept a
+ * hook from ending its mark (a vfork child may be killed), the next one does.
+ */
+#define G_M 0x30 /* of runtime.g: the thread (runtime.m) that runs it */
+
+/* Registers that are free at the site, or were pushed. */
+struct mark {
+	uint8_t thread, scratch;
+	uint8_t pushed; /* bytes on the stack since the site */
+};
+
+static struct mark mark_of(const struct rqs_site *site)
+{
+	/* At a SYSCALL R10 is an argument; the kernel changes RCX. */
+	bool at_syscall = site->kind == RQS_SITE_SYSCALL_LOADED || site->kind == RQS_SITE_SYSCALL_DONE;
+	struct mark mark = {.thread = R11, .scratch = at_syscall ? RCX : R10};
+
+	if (!site->copied)
+		return mark;
+	mark = (struct mark){.thread = R8, .scratch = R8, .pushed = 16};
+	while (mark.thread == site->goroutine || mark.thread == site->status)
+		mark.thread++;
+	while (mark.scratch == site->goroutine || mark.scratch == site->status || mark.scratch == mark.thread)
+		mark.scratch++;
+	return mark;
+}
+
+static bool marks(const struct writer *writer)
+{
+	return writer->plan->vdso_pc_offset && writer->plan->vdso_sp_offset;
+}
+
+#define MOV_STORE 0x89
+#define MOV_LOAD 0x8b
+#define MOV_NUMBER 0xc7
+
+static bool put_thread(struct writer *writer, struct mark mark)
+{
+	static const uint32_t g_m = G_M;
+
+	return !marks(writer) || put_operation(writer, MOV_LOAD, mark.thread, R14, &g_m);
+}
+
+/* lea pc(%rip),%scratch */
+static bool put_pc(struct writer *writer, struct mark mark, uint64_t pc)
+{
+	const uint8_t code[] = {(uint8_t)(0x48 | (mark.scratch > 7) << 2), 0x8d,
+				(uint8_t)(5 | (mark.scratch & 7) << 3)};
+
+	return put_relative(writer, code, sizeof(code), pc);
+}
+
+/* lea pushed(%rsp),%scratch; mov %scratch,vdsoSP(%thread); or where nothing was pushed, mov %rsp,vdsoSP(%thread) */
+static bool put_sp(struct writer *writer, struct mark mark)
+{
+	const uint8_t lea[] = {(uint8_t)(0x48 | (mark.scratch > 7) << 2), 0x8d,
+			       (uint8_t)(0x44 | (mark.scratch & 7) << 3), 0x24, mark.pushed};
+
+	return (!mark.pushed || put(writer, lea, sizeof(lea))) &&
+	       put_operation(writer, MOV_STORE, mark.pushed ? mark.scratch : RSP, mark.thread,
+			     &writer->plan->vdso_sp_offset);
+}
+
+/*
+ * The address is taken for one that is returned to, unless a function starts
+ * there: profiles show the instruction before it. A copy's own is the one that
+ * shows whose copy it is; within it the stack is as at its start.
+ */
+static bool put_mark(struct writer *writer, const struct rqs_site *site, struct mark mark)
+{
+	uint64_t pc = site->address + writer->bias + site->before + (site->copied ? 1 : 0);
+
+	return !marks(writer) ||
+	       (put_thread(writer, mark) && put_pc(writer, mark, pc) &&
+		put_operation(writer, MOV_STORE, mark.scratch, mark.thread, &writer->plan->vdso_pc_offset) &&
+		put_sp(writer, mark));
+}
+
+/* movq $0,vdsoSP(%thread). Flags stay. */
+static bool put_unmark(struct writer *writer, struct mark mark)
+{
+	static const uint8_t zero[4];
+
+	return !marks(writer) || (put_operation(writer, MOV_NUMBER, 0, mark.thread, &writer->plan->vdso_sp_offset) &&
+				  put(writer, zero, sizeof(zero)));
+}
+
+/* ---- the hook's call ---- */
+
+static bool put_call(struct writer *writer, enum rqs_site_kind kind, uint64_t entry)
+{
+	return put_relative(writer, "\xe8", 1, entry) ||
+	       put_relative(writer, "\xff\x15", 2, writer->base + 8 * (uint64_t)kind);
+}
+
+/* All that a hook may change: not RSP, RBP, R14 and R15. Those of the mark come first, whichever they are. */
+#define KEPT 12u
+
+static void list_kept(uint8_t kept[KEPT], struct mark mark)
+{
+	static const uint8_t all[KEPT] = {0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13};
+	size_t count = 2;
+
+	kept[0] = mark.thread;
+	kept[1] = mark.scratch;
+	for (size_t i = 0; i < KEPT; i++)
+		if (all[i] != mark.thread && all[i] != mark.scratch)
+			kept[count++] = all[i];
+}
+
 /*
  * The hook's arguments are in RAX, RBX and RCX: goroutine, old status and new.
  * By way of the stack, as each may be in a register that another has to go to.
@@ -72,18 +194,23 @@ static bool put_stack(struct writer *writer, uint8_t opcode, uint8_t reg)
  */
 static bool put_copied_call(struct writer *writer, const struct rqs_site *site, uint64_t entry)
 {
-	enum { RAX = 0, RCX = 1, RBX = 3 };
-	bool ok = true;
+	struct mark mark = mark_of(site);
+	uint8_t kept[KEPT];
 
-	for (size_t i = 0; i < sizeof(kept); i++)
+	list_kept(kept, mark);
+	bool ok = put_stack(writer, PUSH, kept[0]) && put_stack(writer, PUSH, kept[1]) && put_mark(writer, site, mark);
+	for (size_t i = 2; i < KEPT; i++)
 		ok = ok && put_stack(writer, PUSH, kept[i]);
 	ok = ok && put_stack(writer, PUSH, site->goroutine) && put_stack(writer, PUSH, site->status) &&
 	     put_stack(writer, PUSH, RAX) && put_stack(writer, POP, RBX) && put_stack(writer, POP, RCX) &&
 	     put_stack(writer, POP, RAX) && put_call(writer, site->kind, entry);
-	for (size_t i = sizeof(kept); i > 0; i--)
+	for (size_t i = KEPT; i > 2; i--)
 		ok = ok && put_stack(writer, POP, kept[i - 1]);
-	return ok;
+	return ok && put_thread(writer, mark) && put_unmark(writer, mark) && put_stack(writer, POP, kept[1]) &&
+	       put_stack(writer, POP, kept[0]);
 }
+
+/* ---- the displaced instructions ---- */
 
 /* A jump whose distance may have been 8 bits; in a stub it has 32. */
 static bool put_jump(struct writer *writer, const struct rqs_instruction *step)
@@ -121,29 +248,54 @@ static bool put_moved(struct writer *writer, const struct rqs_instruction *step)
 										  : put_rip_relative(writer, step);
 }
 
-static bool put_displaced(struct writer *writer, const struct rqs_site *site, uint64_t bias, unsigned from, unsigned to)
+static bool put_displaced(struct writer *writer, const struct rqs_site *site, unsigned from, unsigned to)
 {
 	struct rqs_instruction step;
 
 	for (unsigned at = from; at < to; at += step.info.length)
-		if (!rqs_instruction_decode(&step, site->code + at, to - at, site->address + bias + at) ||
+		if (!rqs_instruction_decode(&step, site->code + at, to - at, site->address + writer->bias + at) ||
 		    !put_moved(writer, &step))
 			return fail(writer, "an instruction can't be moved", site->name);
 	return true;
 }
 
-static bool put_stub(struct writer *writer, const struct rqs_site *site, uint64_t bias, uint64_t entry)
+/* ---- one stub ---- */
+
+/* Whether what is displaced behind the hook goes on at its end, and leaves the register alone: the mark can last so
+ * long. */
+static bool keeps(const struct writer *writer, const struct rqs_site *site, ZydisRegister reg)
+{
+	struct rqs_instruction step;
+
+	for (unsigned at = site->before; at < site->length; at += step.info.length)
+		if (!rqs_instruction_decode(&step, site->code + at, site->length - at,
+					    site->address + writer->bias + at) ||
+		    rqs_instruction_is_jump(&step) || rqs_instruction_uses(&step, reg))
+			return false;
+	return true;
+}
+
+/* The hook's call, and what is displaced behind it. */
+static bool put_hook(struct writer *writer, const struct rqs_site *site, uint64_t entry)
+{
+	struct mark mark = mark_of(site);
+	bool lasts = !site->copied && keeps(writer, site, ZYDIS_REGISTER_R11);
+
+	if (site->copied ? !put_copied_call(writer, site, entry)
+			 : !put_mark(writer, site, mark) || !put_call(writer, site->kind, entry) ||
+			       !put_thread(writer, mark) || (!lasts && !put_unmark(writer, mark)))
+		return fail(writer, "the hook is out of reach", site->name);
+	return put_displaced(writer, site, site->before, site->length) && (!lasts || put_unmark(writer, mark));
+}
+
+static bool put_stub(struct writer *writer, const struct rqs_site *site, uint64_t entry)
 {
 	if (site->before > site->length || site->length > RQS_SITE_CODE || site->goroutine > 15 || site->status > 15)
 		return fail(writer, "the plan is damaged", site->name);
 	writer->limit = writer->used + RQS_STUB_MAX;
-	if (!put_displaced(writer, site, bias, 0, site->before))
+	if (!put_displaced(writer, site, 0, site->before) || !put_hook(writer, site, entry))
 		return false;
-	if (site->copied ? !put_copied_call(writer, site, entry) : !put_call(writer, site->kind, entry))
-		return fail(writer, "the hook is out of reach", site->name);
-	if (!put_displaced(writer, site, bias, site->before, site->length))
-		return false;
-	if (!put_relative(writer, "\xe9", 1, site->address + bias + site->length))
+	if (!put_relative(writer, "\xe9", 1, site->address + writer->bias + site->length))
 		return fail(writer, "the stub is out of reach", site->name);
 	while (writer->used % ALIGN)
 		writer->bytes[writer->used++] = BREAKPOINT;
@@ -182,7 +334,8 @@ size_t rqs_stubs_build(const struct rqs_plan *plan, uint64_t bias, const uint64_
 		       uint64_t base, uint8_t *bytes, struct rqs_patch *patches, size_t *patch_count,
 		       char why[RQS_REASON])
 {
-	struct writer writer = {.base = base, .bytes = bytes, .limit = RQS_STUB_MAX, .why = why};
+	struct writer writer = {
+	    .base = base, .bytes = bytes, .limit = RQS_STUB_MAX, .why = why, .plan = plan, .bias = bias};
 	size_t count = 0;
 
 	why[0] = 0;
@@ -193,7 +346,7 @@ size_t rqs_stubs_build(const struct rqs_plan *plan, uint64_t bias, const uint64_
 
 		if (!entries[site->kind])
 			continue;
-		if (!put_stub(&writer, site, bias, entries[site->kind]) ||
+		if (!put_stub(&writer, site, entries[site->kind]) ||
 		    !make_patch(&writer, &patches[count++], site, bias, stub))
 			return 0;
 	}

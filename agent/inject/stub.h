@@ -10,8 +10,14 @@
 
 #include "inject/plan.h"
 
+/*
+ * While a hook runs, the thread is marked as having left the site's function
+ * (vdso_pc_offset in plan.h, where known), so that Go's CPU profiles show the
+ * hook's time as that function's.
+ */
+
 /* Bytes of address space that stubs for a plan never exceed: RQS_STUB_MAX each, and a common part. */
-#define RQS_STUB_MAX 128u
+#define RQS_STUB_MAX 192u
 static inline size_t rqs_stubs_room(size_t sites)
 {
 	return (sites + 1) * RQS_STUB_MAX;

@@ -111,6 +111,8 @@ static void add_bounds(cJSON *json, const struct rqs_plan *plan)
 	add_address(json, "text_end", plan->text_end);
 	add_address(json, "syscall_instruction", plan->syscall_instruction);
 	cJSON_AddNumberToObject(json, "curg_offset", plan->curg_offset);
+	cJSON_AddNumberToObject(json, "vdso_pc_offset", plan->vdso_pc_offset);
+	cJSON_AddNumberToObject(json, "vdso_sp_offset", plan->vdso_sp_offset);
 }
 
 static cJSON *to_json(const struct rqs_plan *plan)

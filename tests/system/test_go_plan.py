@@ -145,6 +145,17 @@ def test_what_it_says_of_the_file(name):
     assert found["curg_offset"] == (0xB8 if found["version"] >= "1.25" else 0xC0)
 
 
+@pytest.mark.parametrize("name", BUILDS)
+def test_where_a_thread_notes_that_it_left_go(name):
+    """m.vdsoPC and m.vdsoSP are what nanotime1 stores first; in runtime2.go they are neighbours, SP first."""
+    path = server(name)
+    found = plan(path)
+    start, size = symbols(path)["runtime.nanotime1.abi0"]
+    stores = [re.fullmatch(r"mov +%r\w+,0x(\w+)\(%rbx\)", text) for _, _, text in instructions(path, start, start + size)]
+    offsets = [int(store[1], 16) for store in stores if store]
+    assert offsets[:2] == [found["vdso_pc_offset"], found["vdso_sp_offset"]] == [offsets[1] + 8, offsets[1]]
+
+
 def without_section_headers(path, to):
     data = bytearray(path.read_bytes())
     data[0x28:0x30] = bytes(8)

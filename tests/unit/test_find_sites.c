@@ -44,6 +44,19 @@ static const uint8_t odd_call[] = {0x48, 0x8b, 0x74, 0x24, 0x10, 0x48, 0x8b, 0x7
 /* as the first, with the number loaded before all else */
 static const uint8_t early_call[] = {0x48, 0x8b, 0x44, 0x24, 0x08, 0x48, 0x8b, 0x7c, 0x24, 0x10, 0x48, 0x8b, 0x74, 0x24, 0x18,
 				     0x48, 0x8b, 0x54, 0x24, 0x20, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0xc3};
+/*
+ * `push %rbp; mov %rsp,%rbp; mov 0x30(%r14),%rbx; lea 0x10(%rsp),%rdx; mov -8(%rdx),%rcx; mov %rcx,0x388(%rbx);
+ * mov %rdx,0x380(%rbx); ret`
+ */
+#define NOTING(first, second)                                                                               \
+	{                                                                                                    \
+		0x55, 0x48, 0x89, 0xe5, 0x49, 0x8b, 0x5e, 0x30, 0x48, 0x8d, 0x54, 0x24, 0x10, 0x48, 0x8b,    \
+		    0x4a, 0xf8, 0x48, 0x89, first, 0x88, 0x03, 0x00, 0x00, 0x48, 0x89, second, 0x80, 0x03,   \
+		    0x00, 0x00, 0xc3                                                                         \
+	}
+static const uint8_t noting[] = NOTING(0x8b, 0x93);
+static const uint8_t noting_twice[] = NOTING(0x8b, 0x8b);   /* %rcx in both */
+static const uint8_t noting_another[] = NOTING(0x83, 0x93); /* %rax in the first */
 
 static struct rqs_go_function functions[32];
 static struct rqs_inlined copies[8];
@@ -357,6 +370,32 @@ static void all_of_the_assembly_is_as_expected_or_none_is_hooked(void **state)
 	assert_int_equal(plan.site_count, 0);
 }
 
+static void assert_noted(uint32_t pc, uint32_t sp)
+{
+	rqs_find_vdso(&search);
+	assert_int_equal(plan.vdso_pc_offset, pc);
+	assert_int_equal(plan.vdso_sp_offset, sp);
+}
+
+static void where_a_thread_notes_that_it_left(void **state)
+{
+	(void)state;
+	add("runtime.nanotime1", CODE(noting));
+	add("runtime.nanotime1", CODE(checked)); /* a wrapper */
+	assert_noted(0x388, 0x380);
+}
+
+static void what_is_noted_otherwise_is_unknown(void **state)
+{
+	(void)state;
+	assert_noted(0, 0);
+	add("runtime.nanotime1", CODE(noting_twice));
+	add("runtime.nanotime1", CODE(noting_another));
+	add("runtime.nanotime1", CODE(execute));
+	add("runtime.nanotime", CODE(noting));
+	assert_noted(0, 0);
+}
+
 #define FIND(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -380,6 +419,8 @@ int main(void)
 		FIND(nothing_where_a_name_is_there_twice),
 		FIND(four_functions_in_assembly),
 		FIND(all_of_the_assembly_is_as_expected_or_none_is_hooked),
+		FIND(where_a_thread_notes_that_it_left),
+		FIND(what_is_noted_otherwise_is_unknown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@ extern const uint8_t hit_by_asm[] __attribute__((visibility("hidden")));
 /* A hook that notes its arguments, and changes whatever it may. */
 struct arguments {
 	uint64_t goroutine, old, new;
+	uint64_t sp, mark_sp; /* the hook's own, and what the thread below has */
 };
 extern struct arguments noted __attribute__((visibility("hidden")));
 struct arguments noted;
@@ -25,8 +26,37 @@ __asm__(".text\n"
 	"noting_by_asm: mov %rax, noted(%rip)\n"
 	"mov %rbx, noted+8(%rip)\n"
 	"mov %rcx, noted+16(%rip)\n"
+	"mov %rsp, noted+24(%rip)\n"
+	"mov thread_of_asm(%rip), %rcx; mov 0x88(%rcx), %rcx; mov %rcx, noted+32(%rip)\n"
 	"mov $-1, %rax; mov %rax, %rbx; mov %rax, %rcx; mov %rax, %rdx; mov %rax, %rsi; mov %rax, %rdi\n"
 	"mov %rax, %r8; mov %rax, %r9; mov %rax, %r10; mov %rax, %r11; mov %rax, %r12; mov %rax, %r13\n"
+	"ret\n");
+
+/* A thread, as far as stubs mark in it where a hook was called; and what a hook found there, with the site's stack pointer. */
+enum { THREAD_PC = 0x80, THREAD_SP = 0x88 };
+static uint64_t thread[32], its_goroutine[16];
+struct mark {
+	uint64_t pc, sp, expected_sp;
+};
+extern struct mark mark_seen __attribute__((visibility("hidden")));
+struct mark mark_seen;
+extern uint64_t *thread_of_asm __attribute__((visibility("hidden")));
+uint64_t *thread_of_asm = thread;
+extern const uint8_t looking_by_asm[] __attribute__((visibility("hidden")));
+uint64_t call_as_goroutine(uint64_t one, uint64_t other, const void *function, const void *g);
+__asm__(".text\n"
+	"looking_by_asm: push %rax; push %rcx\n"
+	"mov thread_of_asm(%rip), %rcx\n"
+	"mov 0x80(%rcx), %rax; mov %rax, mark_seen(%rip)\n"
+	"mov 0x88(%rcx), %rax; mov %rax, mark_seen+8(%rip)\n"
+	"lea 24(%rsp), %rax; mov %rax, mark_seen+16(%rip)\n"
+	"pop %rcx; pop %rax\n"
+	"mov $-1, %r11\n"
+	"ret\n"
+	"call_as_goroutine: push %r14\n"
+	"mov %rcx, %r14\n"
+	"call *%rdx\n"
+	"pop %r14\n"
 	"ret\n");
 
 /* `cmp %rsi,%rdi; jbe 1f; lea 1(%rdi,%rsi),%rax; ret; 1: mov $7,%eax; ret` */
@@ -62,12 +92,18 @@ static struct rqs_site site_for(const uint8_t *code, size_t size, uint8_t length
 	return site;
 }
 
+static bool marking; /* in the thread above */
+
 static size_t build_at(struct rqs_site *site, uint64_t entry, uint64_t base, uint8_t *bytes)
 {
 	struct rqs_plan plan = {.sites = site, .site_count = 1};
 	uint64_t entries[RQS_SITE_KINDS] = {0};
 
-	entries[RQS_SITE_ALLOC] = entry;
+	if (marking) {
+		plan.vdso_pc_offset = THREAD_PC;
+		plan.vdso_sp_offset = THREAD_SP;
+	}
+	entries[site->kind] = entry;
 	size_t size = rqs_stubs_build(&plan, address_of(pages) - 0x1000, entries, base, bytes, &patch, &patched, why);
 	assert_true(size <= rqs_stubs_room(1));
 	assert_int_equal(size == 0, why[0] != 0);
@@ -88,11 +124,8 @@ static void hook(struct rqs_site *site, uint64_t entry)
 
 static uint64_t call(uint64_t one, uint64_t other)
 {
-	uint64_t (*function)(uint64_t, uint64_t);
-	void *start = pages;
-
-	memcpy(&function, &start, sizeof(function));
-	return function(one, other);
+	its_goroutine[0x30 / 8] = address_of(thread);
+	return call_as_goroutine(one, other, pages, its_goroutine);
 }
 
 static void what_comes_before_the_hook_may_leave(void **state)
@@ -218,6 +251,97 @@ static void copies_get_their_arguments_and_keep_all(void **state)
 				check_copy(registers[i], registers[k]);
 }
 
+/* ---- marks, by which profiles know whose time it is ---- */
+
+static int mark(void **state)
+{
+	(void)state;
+	marking = true;
+	memset(thread, 0, sizeof(thread));
+	memset(&mark_seen, 0, sizeof(mark_seen));
+	return 0;
+}
+
+static int unmark(void **state)
+{
+	(void)state;
+	marking = false;
+	return 0;
+}
+
+static void assert_marked_at(unsigned offset)
+{
+	assert_int_equal(mark_seen.pc, address_of(pages) + offset);
+	assert_int_equal(mark_seen.sp, mark_seen.expected_sp);
+	assert_int_equal(thread[THREAD_SP / 8], 0);
+}
+
+static void the_site_is_marked_while_its_hook_runs(void **state)
+{
+	(void)state;
+	struct rqs_site site = site_for(compare, sizeof(compare), 10, 5);
+
+	hook(&site, address_of(looking_by_asm));
+	assert_int_equal(call(3, 5), 7); /* left before the hook: no mark */
+	assert_int_equal(mark_seen.pc | thread[THREAD_PC / 8], 0);
+	assert_int_equal(call(5, 3), 9);
+	assert_marked_at(5);
+}
+
+static void no_jump_leaves_with_a_mark(void **state)
+{
+	(void)state;
+	struct rqs_site site = site_for(compare, sizeof(compare), 5, 0);
+
+	hook(&site, address_of(looking_by_asm));
+	assert_int_equal(call(3, 5), 7);
+	assert_marked_at(0);
+	assert_int_equal(call(5, 3), 9);
+	assert_marked_at(0);
+}
+
+static void a_mark_ends_before_its_register_is_used(void **state)
+{
+	(void)state;
+	/* `mov %rdi,%r11; lea 1(%r11,%rsi),%rax; ret` */
+	static const uint8_t code[] = {0x49, 0x89, 0xfb, 0x49, 0x8d, 0x44, 0x33, 0x01, 0xc3};
+	struct rqs_site site = site_for(code, sizeof(code), 8, 0);
+
+	hook(&site, address_of(looking_by_asm));
+	assert_int_equal(call(5, 3), 9);
+	assert_marked_at(0);
+}
+
+static void at_a_system_call_its_arguments_stay(void **state)
+{
+	static const enum rqs_site_kind kinds[] = {RQS_SITE_SYSCALL_LOADED, RQS_SITE_SYSCALL_DONE};
+	/* `lea (%rdi,%rsi),%r10; nop; cmp $-4095,%rax; mov %r10,%rax; ret` */
+	static const uint8_t code[] = {0x4c, 0x8d, 0x14, 0x37, 0x90, 0x48, 0x3d, 0x01,
+				       0xf0, 0xff, 0xff, 0x4c, 0x89, 0xd0, 0xc3};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		mark(state);
+		struct rqs_site site = site_for(code, sizeof(code), 6, 0);
+		site.kind = kinds[i];
+		site.address += 5;
+		memcpy(site.code, code + 5, 6);
+		assert_true(build_at(&site, address_of(looking_by_asm), address_of(pages + PAGE), pages + PAGE) > 0);
+		memcpy(pages + 5, patch.after, patch.length);
+		assert_int_equal(call(5, 3), 8);
+		assert_marked_at(5);
+	}
+}
+
+/* Within the instruction: the stack is as it was at its start, and the address before is still its own. */
+static void copies_are_marked_with_the_stack_as_it_was(void **state)
+{
+	(void)state;
+	copies_get_their_arguments_and_keep_all(NULL);
+	assert_int_equal(thread[THREAD_PC / 8], address_of(pages) + 15);
+	assert_int_equal(noted.mark_sp, noted.sp + 8 * (1 + 12));
+	assert_int_equal(thread[THREAD_SP / 8], 0);
+}
+
 static void what_cannot_be_moved_is_refused(void **state)
 {
 	(void)state;
@@ -278,6 +402,11 @@ int main(void)
 		cmocka_unit_test(addresses_relative_to_the_instruction_move),
 		cmocka_unit_test(an_immediate_behind_the_distance_stays),
 		cmocka_unit_test(copies_get_their_arguments_and_keep_all),
+		cmocka_unit_test_setup_teardown(the_site_is_marked_while_its_hook_runs, mark, unmark),
+		cmocka_unit_test_setup_teardown(no_jump_leaves_with_a_mark, mark, unmark),
+		cmocka_unit_test_setup_teardown(a_mark_ends_before_its_register_is_used, mark, unmark),
+		cmocka_unit_test_setup_teardown(at_a_system_call_its_arguments_stay, mark, unmark),
+		cmocka_unit_test_setup_teardown(copies_are_marked_with_the_stack_as_it_was, mark, unmark),
 		cmocka_unit_test(what_cannot_be_moved_is_refused),
 		cmocka_unit_test(what_is_out_of_reach_is_refused),
 		cmocka_unit_test(kinds_without_a_hook_are_left_alone),
