@@ -4,6 +4,8 @@ import gzip
 from collections import Counter
 from dataclasses import dataclass
 
+NOWHERE = "(nowhere)"  # an address that is in no function
+
 # Fields of the messages.
 SAMPLE, LOCATION, FUNCTION, STRING = 2, 4, 5, 6
 
@@ -24,6 +26,10 @@ class Profile:
         """Share of the samples that have a function anywhere in their stack."""
         return self._shares(set)
 
+    def callers(self, function: str) -> Counter:
+        """Share of the samples in a function, or in what it calls, by its caller."""
+        return self._shares(lambda names: names[names.index(function) + 1 :][:1] if function in names else [])
+
     def _shares(self, chosen) -> Counter:
         counts = Counter()
         for names, count in self.stacks:
@@ -39,7 +45,7 @@ def read(data: bytes) -> Profile:
             strings.append(value.decode())
         elif field == FUNCTION:
             function = dict(_fields(value))
-            functions[function[1]] = function[2]
+            functions[function[1]] = function.get(2, 0)  # code that no table has is nameless
         elif field == LOCATION:
             # Inlined functions are several lines of one place.
             lines = [dict(_fields(line)) for number, line in _fields(value) if number == 4]
@@ -48,9 +54,9 @@ def read(data: bytes) -> Profile:
             places = [place for number, part in _fields(value) if number == 1 for place in _varints(part)]
             values = [one for number, part in _fields(value) if number == 2 for one in _varints(part)]
             samples.append((places, values[0]))
-    name = {number: strings[text] for number, text in functions.items()}
+    name = {number: strings[text] or NOWHERE for number, text in functions.items()}
     return Profile([
-        ([name[line] for place in places for line in locations[place]] or ["(nowhere)"], count)
+        ([name[line] for place in places for line in locations[place]] or [NOWHERE], count)
         for places, count in samples
     ])  # fmt: skip
 
