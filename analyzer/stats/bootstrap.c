@@ -1,7 +1,7 @@
 /* bootstrap.c - draws, the figures of a draw, and intervals from sorted replicates. */
 #include "stats/bootstrap.h"
 #include "stats/random.h"
-#include "stats/sample.h"
+#include "stats/numbers.h"
 #include "stats/student.h"
 #include "base/alloc.h"
 
@@ -192,8 +192,8 @@ static void expanded_interval(const double *sorted, unsigned n, unsigned segment
 	double z = rqs_student_quantile(0.975, segments - 1.0) * widening(segments);
 	double tail = rqs_student_cdf(-z, INFINITY);
 
-	*low = rqs_sample_percentile(sorted, n, tail);
-	*high = rqs_sample_percentile(sorted, n, 1 - tail);
+	*low = rqs_numbers_percentile(sorted, n, tail);
+	*high = rqs_numbers_percentile(sorted, n, 1 - tail);
 }
 
 /* Two-sided p of "the true value is 0", from replicates; those within `tie` of 0 speak for either side. */
@@ -218,7 +218,7 @@ static double expanded_p(const double *value, unsigned n, unsigned segments, dou
 static void estimate_interval(struct rqs_estimate *e, const struct table *t, const double *replicate, bool quantile)
 {
 	double sorted[RQS_RESAMPLES];
-	unsigned n = rqs_sample_sort(sorted, replicate, RQS_RESAMPLES);
+	unsigned n = rqs_numbers_sort(sorted, replicate, RQS_RESAMPLES);
 
 	expanded_interval(sorted, n, e->segments, &e->low, &e->high);
 	if (quantile) {
@@ -295,13 +295,13 @@ void rqs_bootstrap(const struct rqs_segments *s, const struct rqs_statistic *sta
 static void contrast(struct rqs_contrast *c, const double *replicate, unsigned segments, double resolution)
 {
 	double sorted[RQS_RESAMPLES];
-	unsigned n = rqs_sample_sort(sorted, replicate, RQS_RESAMPLES);
+	unsigned n = rqs_numbers_sort(sorted, replicate, RQS_RESAMPLES);
 
 	expanded_interval(sorted, n, segments, &c->low, &c->high);
 	c->low -= resolution;
 	c->high += resolution;
 	c->p = expanded_p(sorted, n, segments, resolution * (1 + 1e-9));
-	c->se = sqrt(rqs_sample_variance(sorted, n)) * widening(segments);
+	c->se = sqrt(rqs_numbers_variance(sorted, n)) * widening(segments);
 	if (!isfinite(c->se)) /* some draws had a side of 0 */
 		c->se = INFINITY;
 	c->df = segments - 1.0;

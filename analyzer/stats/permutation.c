@@ -6,7 +6,7 @@
  */
 #include "stats/permutation.h"
 #include "stats/random.h"
-#include "stats/sample.h"
+#include "stats/numbers.h"
 #include "base/alloc.h"
 
 #include <float.h>
@@ -76,7 +76,7 @@ double rqs_permutation_p(const double *base, unsigned n, const double *new, unsi
 
 	memcpy(d.value, base, n * sizeof(*base));
 	memcpy(d.value + n, new, m * sizeof(*new));
-	double mean = rqs_sample_mean(d.value, d.all);
+	double mean = rqs_numbers_mean(d.value, d.all);
 	for (unsigned i = 0; i < d.all; i++) {
 		size += fabs(d.value[i]);
 		d.value[i] -= mean;

@@ -1,6 +1,6 @@
 /* shift.c - the replicates of all ratios at once, and how far the farthest of them goes. */
 #include "stats/shift.h"
-#include "stats/sample.h"
+#include "stats/numbers.h"
 #include "stats/student.h"
 #include "base/alloc.h"
 
@@ -46,7 +46,7 @@ static double reach(const struct side *base, const struct side *new, const struc
 	for (unsigned i = 0; i < RQS_SHIFT_POINTS; i++)
 		for (unsigned draw = 0; c[i].why == RQS_INTERVAL && draw < RQS_RESAMPLES; draw++)
 			greatest[draw] = fmax(greatest[draw], deviation(base, new, i, draw, &c[i]));
-	return rqs_sample_percentile(sorted, rqs_sample_sort(sorted, greatest, RQS_RESAMPLES), 0.95);
+	return rqs_numbers_percentile(sorted, rqs_numbers_sort(sorted, greatest, RQS_RESAMPLES), 0.95);
 }
 
 /* What makes an interval of the replicates' spread one of t, as in the expanded percentile interval. */

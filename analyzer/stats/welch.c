@@ -1,18 +1,18 @@
 /* welch.c - standard error, Satterthwaite's degrees of freedom, interval. */
 #include "stats/welch.h"
-#include "stats/sample.h"
+#include "stats/numbers.h"
 #include "stats/student.h"
 
 #include <math.h>
 
 struct rqs_welch rqs_welch(const double *base, unsigned n, const double *new, unsigned m, double resolution)
 {
-	struct rqs_welch w = {.difference = rqs_sample_mean(new, m) - rqs_sample_mean(base, n),
+	struct rqs_welch w = {.difference = rqs_numbers_mean(new, m) - rqs_numbers_mean(base, n),
 			      .known = n > 1 && m > 1};
 
 	if (!w.known)
 		return w;
-	double a = rqs_sample_variance(base, n) / n, b = rqs_sample_variance(new, m) / m;
+	double a = rqs_numbers_variance(base, n) / n, b = rqs_numbers_variance(new, m) / m;
 	double share = a + b > 0 ? a / (a + b) : 0;
 
 	w.se = sqrt(a + b);

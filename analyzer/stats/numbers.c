@@ -1,10 +1,10 @@
-/* sample.c - two passes for the variance, since the values may be close to each other. */
-#include "stats/sample.h"
+/* numbers.c - two passes for the variance, since the values may be close to each other. */
+#include "stats/numbers.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-double rqs_sample_mean(const double *value, unsigned n)
+double rqs_numbers_mean(const double *value, unsigned n)
 {
 	double sum = 0, rest = 0;
 
@@ -17,9 +17,9 @@ double rqs_sample_mean(const double *value, unsigned n)
 	return isfinite(rest) ? sum + rest / n : sum;
 }
 
-double rqs_sample_variance(const double *value, unsigned n)
+double rqs_numbers_variance(const double *value, unsigned n)
 {
-	double mean = rqs_sample_mean(value, n), squares = 0;
+	double mean = rqs_numbers_mean(value, n), squares = 0;
 
 	if (n < 2)
 		return 0;
@@ -35,7 +35,7 @@ static int ascending(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-unsigned rqs_sample_sort(double *sorted, const double *value, unsigned n)
+unsigned rqs_numbers_sort(double *sorted, const double *value, unsigned n)
 {
 	unsigned used = 0;
 
@@ -46,7 +46,7 @@ unsigned rqs_sample_sort(double *sorted, const double *value, unsigned n)
 	return used;
 }
 
-double rqs_sample_percentile(const double *sorted, unsigned n, double p)
+double rqs_numbers_percentile(const double *sorted, unsigned n, double p)
 {
 	double at = p * (n + 1) - 1;
 
