@@ -7,6 +7,13 @@
  * of (S - 1) / S and has the normal distribution's tails, not those of t with S - 1 degrees of freedom. The p value is
  * the level at which such an interval just touches "no difference".
  *
+ * What it is worth, by tests/stats/stats_simulate.c, 1,000 runs of 64 s of a queue at utilisation 0.7 in which 0.2 % of
+ * the requests are slow: the intervals hold the true p50 in 94 % of runs, p90 in 94 %, p99 in 90 %, the mean in 93 %,
+ * the rate in 95 %; of 1,000 pairs of such runs, 4.8 % differ in p50, p99 or mean, after Holm's correction. BCa
+ * intervals and intervals of t on the logarithm did no better there by more than one point. Where a tail is resolved in
+ * some runs and unresolved in others, those in which it is have low values, and hold the truth less often: p99 of 32 s
+ * (resolved in 71 %) in 84 %, and of 16 s (20 %) in 35 %.
+ *
  * A draw is one weight a segment. Counts are summed up over buckets beforehand, so a draw's quantile is a binary search
  * that takes S products a step, however many requests there were. Fixed seeds: the same segments, the same interval.
  */
