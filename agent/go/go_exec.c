@@ -12,9 +12,6 @@
 #include "os/executable.h"
 #include "os/sys.h"
 
-#include <fcntl.h>
-#include <limits.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define WORDS 7u /* before the program's own arguments */
@@ -34,58 +31,6 @@ static uint32_t count_of(char *const *words)
 	return n;
 }
 
-static bool begins_with(const char *s, const char *start)
-{
-	while (*start && *s == *start) {
-		s++;
-		start++;
-	}
-	return !*start;
-}
-
-static bool are_same_file(const char *a, const char *b)
-{
-	struct stat first, second;
-
-	return rqs_sys4(SYS_newfstatat, AT_FDCWD, a, &first, 0) == 0 &&
-	       rqs_sys4(SYS_newfstatat, AT_FDCWD, b, &second, 0) == 0 && first.st_dev == second.st_dev &&
-	       first.st_ino == second.st_ino;
-}
-
-/*
- * The program's name in the placing program, to which /proc/self/exe is
- * itself, and where descriptors of ours are closed; NULL: it has none there.
- */
-static char *lasting_name(char *path)
-{
-	static char target[PATH_MAX];
-
-	if (!begins_with(path, "/proc/") && !begins_with(path, "/dev/fd/"))
-		return path;
-	long n = rqs_sys3(SYS_readlink, path, target, sizeof(target) - 1);
-	if (n <= 0)
-		return NULL;
-	target[n] = 0;
-	return are_same_file(path, target) ? target : NULL;
-}
-
-/* Whoever traces us (PTRACE_TRACEME) waits for this exec: the program's own, and no other's. */
-static bool is_traced(void)
-{
-	static const char name[] = "\nTracerPid:\t";
-	char status[1024];
-	long fd = rqs_sys3(SYS_open, "/proc/self/status", O_RDONLY | O_CLOEXEC, 0);
-	long n = fd < 0 ? 0 : rqs_sys3(SYS_read, fd, status, sizeof(status) - 1);
-
-	if (fd >= 0)
-		rqs_sys1(SYS_close, fd);
-	status[n > 0 ? n : 0] = 0;
-	for (const char *s = status; *s; s++)
-		if (begins_with(s, name))
-			return s[sizeof(name) - 1] != '0';
-	return false;
-}
-
 static void count_unplaced(void)
 {
 	if (rqs_go.agent && rqs_load(&rqs_go.agent->process))
@@ -94,8 +39,9 @@ static void count_unplaced(void)
 
 bool rqs_go_exec_redirect(struct rqs_go_call *frame)
 {
-	static char place[] = "place", session[] = "--session", path[] = "--path", end[] = "--";
-	char *program = (char *)frame->arguments[0], *const *words = (char *const *)frame->arguments[1];
+	static char place[] = "place", session[] = "--session", path[] = "--path", end[] = "--", room[PATH_MAX];
+	const char *program = (const char *)frame->arguments[0];
+	char *const *words = (char *const *)frame->arguments[1];
 
 	if (!rqs_go.placer || !rqs_go.placer[0] || !rqs_readable(program, 1))
 		return false;
@@ -103,12 +49,12 @@ bool rqs_go_exec_redirect(struct rqs_go_call *frame)
 	if (!n || !rqs_executable_is_static_go(program) || rqs_sys2(SYS_access, program, X_OK) ||
 	    rqs_sys2(SYS_access, rqs_go.placer, X_OK))
 		return false;
-	program = lasting_name(program);
-	if (!program || is_traced()) {
+	program = rqs_executable_lasting_name(program, room);
+	if (!program || rqs_executable_is_traced()) {
 		count_unplaced();
 		return false;
 	}
-	char *const before[WORDS] = { rqs_go.placer, place, session, rqs_go.token, path, program, end };
+	char *const before[WORDS] = { rqs_go.placer, place, session, rqs_go.token, path, (char *)(uintptr_t)program, end };
 	for (uint32_t i = 0; i < WORDS; i++)
 		argv[i] = before[i];
 	for (uint32_t i = 0; i <= n; i++)

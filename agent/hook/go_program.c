@@ -250,18 +250,6 @@ static void remember(const struct rqs_patching_answer *answer, uint64_t bias)
 	program.facts.version = RQS_REGION_VERSION;
 }
 
-/* It runs unhooked; where the session has a collector already, that is noted. */
-static void count_unplaced(void)
-{
-	struct rqs_joined joined;
-
-	if (rqs_session_join(&joined))
-		return;
-	rqs_add(&((struct rqs_region_header *)joined.region)->unplaced, 1);
-	rqs_unreserve(joined.region, joined.size);
-	rqs_sys1(SYS_close, joined.memory);
-}
-
 void rqs_go_program_hook(void)
 {
 	struct image image = look_at_program();
@@ -288,7 +276,7 @@ void rqs_go_program_hook(void)
 	if (answer)
 		rqs_unreserve(answer, ANSWER_ROOM);
 	if (program.is_go && !program.hooked)
-		count_unplaced();
+		rqs_session_count_unplaced();
 }
 
 const struct rqs_go_setup *rqs_go_program_setup(void)

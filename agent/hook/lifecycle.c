@@ -7,6 +7,7 @@
  */
 #include "hook/hook.h"
 #include "hook/membership.h"
+#include "os/executable.h"
 #include "os/sys.h"
 #include "python/py.h"
 
@@ -167,36 +168,50 @@ static bool may_place(enum rqs_interpreter interpreter, char *const *argv)
 	       count_of(argv) < POINTERS_MAX - RQS_PLACER_WORDS;
 }
 
-/* Names that mean something else in another process, or after an exec: "/proc/self/exe", "/dev/fd/7". */
-static bool names_itself(const char *path)
+/*
+ * May the placer become that Go program, which `program` names? It can't where
+ * nobody can execute it, where it has no name but in this process, or where
+ * somebody traces us; the last two are counted.
+ */
+static enum rqs_interpreter by_placer(enum rqs_interpreter interpreter, const char **program, char room[PATH_MAX])
 {
-	return !strncmp(path, "/proc/", 6) || !strncmp(path, "/dev/fd/", 8);
+	if (interpreter != RQS_INTERPRETER_STATIC_GO)
+		return interpreter;
+	if (rqs_sys2(SYS_access, *program, X_OK))
+		return RQS_INTERPRETER_STATIC;
+	*program = rqs_executable_lasting_name(*program, room);
+	if (*program && !rqs_executable_is_traced())
+		return RQS_INTERPRETER_STATIC_GO;
+	rqs_session_count_unplaced();
+	return RQS_INTERPRETER_STATIC;
 }
 
-static enum rqs_interpreter of_path(const char *path)
+static enum rqs_interpreter of_path(const char **program, char room[PATH_MAX])
 {
-	enum rqs_interpreter interpreter = rqs_interpreter_of(path);
-
-	if (interpreter == RQS_INTERPRETER_STATIC_GO && (names_itself(path) || rqs_sys2(SYS_access, path, X_OK)))
-		return RQS_INTERPRETER_STATIC;
-	return interpreter;
+	return by_placer(rqs_interpreter_of(*program), program, room);
 }
 
 /* One that can't be executed isn't found; the process's own PATH, even where another goes to the program: as libc. */
-static enum rqs_interpreter of_command(const char *file, char *path)
+static enum rqs_interpreter of_command(const char *file, char found[PATH_MAX], const char **program, char room[PATH_MAX])
 {
-	enum rqs_interpreter interpreter = rqs_interpreter_of_command(file, getenv("PATH"), path);
-
-	return interpreter == RQS_INTERPRETER_STATIC_GO && names_itself(path) ? RQS_INTERPRETER_STATIC : interpreter;
+	*program = found;
+	return by_placer(rqs_interpreter_of_command(file, getenv("PATH"), found), program, room);
 }
 
-/* A descriptor that the exec closes isn't there for the placer. */
-static enum rqs_interpreter of_descriptor(int fd)
+/* A descriptor that the exec closes must be there for the placer, which closes it then. */
+static enum rqs_interpreter of_descriptor(int fd, const char **option)
 {
 	enum rqs_interpreter interpreter = rqs_interpreter_of_descriptor(fd);
 
-	if (interpreter == RQS_INTERPRETER_STATIC_GO && rqs_sys2(SYS_fcntl, fd, F_GETFD) != 0)
+	*option = "--fd";
+	if (interpreter != RQS_INTERPRETER_STATIC_GO)
+		return interpreter;
+	if (rqs_executable_is_traced()) {
+		rqs_session_count_unplaced();
 		return RQS_INTERPRETER_STATIC;
+	}
+	if (rqs_sys2(SYS_fcntl, fd, F_GETFD) & FD_CLOEXEC)
+		*option = "--fd-until-exec";
 	return interpreter;
 }
 
@@ -246,9 +261,11 @@ static void execute_placer(const struct exec *exec)
 
 RQS_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
+	const char *program = path;
+	char room[PATH_MAX];
 	struct exec exec;
 
-	PREPARE(&exec, of_path(path), "--path", path, argv, envp);
+	PREPARE(&exec, of_path(&program, room), "--path", program, argv, envp);
 	exec_begins();
 	execute_placer(&exec);
 	int result = RQS_REAL(execve)(path, argv, exec.environment);
@@ -258,10 +275,11 @@ RQS_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 
 RQS_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], room[PATH_MAX];
+	const char *program;
 	struct exec exec;
 
-	PREPARE(&exec, of_command(file, path), "--path", path, argv, envp);
+	PREPARE(&exec, of_command(file, path, &program, room), "--path", program, argv, envp);
 	exec_begins();
 	execute_placer(&exec);
 	int result = RQS_REAL(execvpe)(file, argv, exec.environment);
@@ -269,15 +287,28 @@ RQS_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 	return result;
 }
 
+/* Until the exec it has to be open; whoever is started by another thread in between may get it, too. */
+static void execute_placer_with(const struct exec *exec, int fd, bool until_exec)
+{
+	if (!exec->placing)
+		return;
+	if (until_exec)
+		rqs_sys3(SYS_fcntl, fd, F_SETFD, 0);
+	execute_placer(exec);
+	if (until_exec)
+		rqs_sys3(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
+}
+
 RQS_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
 	char number[RQS_DESCRIPTOR_NUMBER];
+	const char *option = "";
 	struct exec exec;
 
 	rqs_interpreter_print_descriptor(number, fd);
-	PREPARE(&exec, of_descriptor(fd), "--fd", number, argv, envp);
+	PREPARE(&exec, of_descriptor(fd, &option), option, number, argv, envp);
 	exec_begins();
-	execute_placer(&exec);
+	execute_placer_with(&exec, fd, !strcmp(option, "--fd-until-exec"));
 	int result = RQS_REAL(fexecve)(fd, argv, exec.environment);
 	exec_failed();
 	return result;
@@ -296,9 +327,11 @@ RQS_EXPORT int execvp(const char *file, char *const argv[])
 RQS_EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 			   const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
+	const char *program = path;
+	char room[PATH_MAX];
 	struct exec exec;
 
-	PREPARE(&exec, of_path(path), "--path", path, argv, envp);
+	PREPARE(&exec, of_path(&program, room), "--path", program, argv, envp);
 	if (exec.placing && !RQS_REAL(posix_spawn)(pid, rqs_session.placer, actions, attributes, exec.placing,
 						   exec.environment))
 		return 0;
@@ -308,10 +341,11 @@ RQS_EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_
 RQS_EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 			    const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], room[PATH_MAX];
+	const char *program;
 	struct exec exec;
 
-	PREPARE(&exec, of_command(file, path), "--path", path, argv, envp);
+	PREPARE(&exec, of_command(file, path, &program, room), "--path", program, argv, envp);
 	if (exec.placing && !RQS_REAL(posix_spawn)(pid, rqs_session.placer, actions, attributes, exec.placing,
 						   exec.environment))
 		return 0;

@@ -196,6 +196,17 @@ int rqs_session_join(struct rqs_joined *joined)
 	return -ENOMEM;
 }
 
+void rqs_session_count_unplaced(void)
+{
+	struct rqs_joined joined;
+
+	if (rqs_session_join(&joined))
+		return;
+	rqs_add(&((struct rqs_region_header *)joined.region)->unplaced, 1);
+	rqs_unreserve(joined.region, joined.size);
+	rqs_sys1(SYS_close, joined.memory);
+}
+
 /* ---- starting a collector ---- */
 
 /* The program beside the library: in the build folder, or PREFIX/bin beside PREFIX/lib/reqscope. */

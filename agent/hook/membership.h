@@ -38,6 +38,9 @@ struct rqs_joined {
 /* Joins the session's collector. 0, or -errno: -ECONNREFUSED when there is none. */
 int rqs_session_join(struct rqs_joined *joined);
 
+/* A program runs unhooked; where the session has a collector already, that is noted. By system calls alone. */
+void rqs_session_count_unplaced(void);
+
 /* The program beside the library. False: it isn't there. */
 bool rqs_session_find_program(char *to, size_t size);
 /* The environment without what lets children be recorded; NULL: no memory. */
@@ -61,7 +64,7 @@ size_t rqs_session_preload_size(char *const *envp, const char *library);
 void rqs_session_environment(char *const *envp, const char *library, char **to, char *preload);
 
 /*
- * The words that make the placer become a program, told by "--path" or "--fd":
+ * The words that make the placer become a program, told by "--path", "--fd" or "--fd-until-exec":
  * `to` has room for RQS_PLACER_WORDS more pointers than argv, its NULL included.
  */
 #define RQS_PLACER_WORDS 5u

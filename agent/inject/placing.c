@@ -208,6 +208,8 @@ static bool prepare(struct placing *p)
 
 static int become(const struct placing *p, char *const argv[], char *const envp[])
 {
+	if (p->options->until_exec)
+		rqs_sys3(SYS_fcntl, p->options->file, F_SETFD, FD_CLOEXEC);
 	if (p->options->file >= 0)
 		return (int)rqs_sys5(SYS_execveat, p->options->file, "", argv, envp, AT_EMPTY_PATH);
 	return (int)rqs_sys3(SYS_execve, p->options->path, argv, envp);

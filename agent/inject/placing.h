@@ -16,6 +16,7 @@
 struct rqs_placing {
 	const char *path;    /* of the program to become */
 	int file;            /* or this descriptor of it, by which path names it, as fexecve does; -1 none */
+	bool until_exec;     /* and the program doesn't get that */
 	const char *token;   /* of the session, as in RQS_ENV_SESSION */
 	const char *tracer;  /* path of the program that has the tracer's command (tracer.h) and the collector's */
 	const char *program; /* path of the program that Go programs run to place code in those they start */

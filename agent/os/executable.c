@@ -141,3 +141,50 @@ bool rqs_executable_is_static_go(const char *path)
 	rqs_sys1(SYS_close, fd);
 	return is;
 }
+
+/* ---- how it is executed ---- */
+
+static bool begins_with(const char *s, const char *start)
+{
+	while (*start && *s == *start) {
+		s++;
+		start++;
+	}
+	return !*start;
+}
+
+static bool are_same_file(const char *a, const char *b)
+{
+	struct stat first, second;
+
+	return rqs_sys4(SYS_newfstatat, AT_FDCWD, a, &first, 0) == 0 &&
+	       rqs_sys4(SYS_newfstatat, AT_FDCWD, b, &second, 0) == 0 && first.st_dev == second.st_dev &&
+	       first.st_ino == second.st_ino;
+}
+
+const char *rqs_executable_lasting_name(const char *path, char room[PATH_MAX])
+{
+	if (!begins_with(path, "/proc/") && !begins_with(path, "/dev/fd/"))
+		return path;
+	long n = rqs_sys3(SYS_readlink, path, room, PATH_MAX - 1);
+	if (n <= 0)
+		return NULL;
+	room[n] = 0;
+	return are_same_file(path, room) ? room : NULL;
+}
+
+bool rqs_executable_is_traced(void)
+{
+	static const char name[] = "\nTracerPid:\t";
+	char status[1024];
+	long fd = rqs_sys3(SYS_open, "/proc/self/status", O_RDONLY | O_CLOEXEC, 0);
+	long n = fd < 0 ? 0 : rqs_sys3(SYS_read, fd, status, sizeof(status) - 1);
+
+	if (fd >= 0)
+		rqs_sys1(SYS_close, fd);
+	status[n > 0 ? n : 0] = 0;
+	for (const char *s = status; *s; s++)
+		if (begins_with(s, name))
+			return s[sizeof(name) - 1] != '0';
+	return false;
+}

@@ -7,6 +7,7 @@
 #define REQSCOPE_EXECUTABLE_H
 
 #include <elf.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,5 +29,15 @@ bool rqs_executable_look(int fd, const Elf64_Ehdr *elf, struct rqs_executable *t
 
 /* Is it a program for this machine by Go alone, without shared libraries? */
 bool rqs_executable_is_static_go(const char *path);
+
+/*
+ * By what name another process may execute the program: path itself, or in
+ * `room` what a path below /proc stands for, which means something else there;
+ * NULL: it has none.
+ */
+const char *rqs_executable_lasting_name(const char *path, char room[PATH_MAX]);
+
+/* Is this process traced? Whoever does so waits for the program's own exec, and no other's. */
+bool rqs_executable_is_traced(void);
 
 #endif

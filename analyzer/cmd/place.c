@@ -28,20 +28,22 @@
 #define BUSY_TRIES 50
 #define BUSY_PAUSE_NS 20000000
 
-static const char usage[] = "usage: reqscope place [--session T] --path FILE|--fd N -- NAME [ARGUMENT...]\n"
+static const char usage[] = "usage: reqscope place [--session T] --path FILE|--fd N|--fd-until-exec N -- NAME [ARGUMENT...]\n"
 			    "\n"
 			    "Becomes the program FILE, called NAME, and records it if it is written in Go and\n"
 			    "linked statically. It is put before such programs by what records their\n"
 			    "starters; there is no need to call it.\n"
 			    "\n"
-			    "  --path FILE    the program\n"
-			    "  --fd N         likewise, open as descriptor N\n"
-			    "  --session T    the session (default $REQSCOPE_SESSION)\n";
+			    "  --path FILE        the program\n"
+			    "  --fd N             likewise, open as descriptor N\n"
+			    "  --fd-until-exec N  likewise, and the program doesn't get it\n"
+			    "  --session T        the session (default $REQSCOPE_SESSION)\n";
 
 enum option_id {
 	OPT_SESSION = 1,
 	OPT_PATH,
 	OPT_FD,
+	OPT_FD_UNTIL_EXEC,
 	OPT_HELP,
 };
 
@@ -49,6 +51,7 @@ static const struct option long_options[] = {
     {"session", required_argument, NULL, OPT_SESSION},
     {"path", required_argument, NULL, OPT_PATH},
     {"fd", required_argument, NULL, OPT_FD},
+    {"fd-until-exec", required_argument, NULL, OPT_FD_UNTIL_EXEC},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -94,6 +97,10 @@ static bool take_option(struct rqs_placing *placing, int option)
 		return true;
 	case OPT_FD:
 		name_descriptor(placing, optarg);
+		return true;
+	case OPT_FD_UNTIL_EXEC:
+		name_descriptor(placing, optarg);
+		placing->until_exec = true;
 		return true;
 	default:
 		return false;

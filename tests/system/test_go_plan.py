@@ -163,7 +163,9 @@ def without_section_headers(path, to):
     to.write_bytes(data)
 
 
-@pytest.mark.parametrize("name", ("nethttp", "nethttp-1.18", "nethttp-1.19", "nethttp-1.23", "nethttp-pie", "nethttp-static-pie"))
+@pytest.mark.parametrize(
+    "name", ("nethttp", "nethttp-1.18", "nethttp-1.19", "nethttp-1.23", "nethttp-pie", "nethttp-static-pie")
+)
 def test_stripped(name, tmp_path):
     """No symbols, then no sections either: the plan is the same."""
     path = server(name)

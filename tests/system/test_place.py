@@ -107,7 +107,9 @@ def test_nobody_keeps_its_output_open(trace):
 
 
 @pytest.mark.parametrize("libc", ("", "-musl"))
-@pytest.mark.parametrize("way", ("exec", "execvp", "execle", "fork", "vfork", "spawn", "spawnp", "system", "popen"))
+@pytest.mark.parametrize(
+    "way", ("exec", "execvp", "execle", "fexecve", "itself", "fork", "vfork", "spawn", "spawnp", "system", "popen")
+)
 def test_started_by_c(way, libc, trace):
     start = START.with_name(START.name + libc)
     if not start.exists():
@@ -117,8 +119,38 @@ def test_started_by_c(way, libc, trace):
     command = [start, way, MIRROR.name if by_name else MIRROR, "exit", 5]
     plain, placed = (run(*prefix, *command, env={**os.environ, "PATH": path}) for prefix in ((), run_prefix(trace)))
     assert the_one(placed)["placed"]
-    assert comparable(the_one(placed)) == comparable(the_one(plain))
+    # A name below /proc means nothing to another process: it is executed by its file's name, and is called so.
+    lost = {"comm": None} if way == "itself" else {}
+    assert {**comparable(the_one(placed)), **lost} == {**comparable(the_one(plain)), **lost}
     assert placed.returncode == plain.returncode != 0
+
+
+def test_a_tracer_of_its_own_sees_the_programs_exec_and_no_other(trace):
+    """It stops once, and in the program, as it does alone; what then runs unhooked is counted."""
+    plain, whole = (run(*prefix, START, "traced", MIRROR, "exit", 5) for prefix in ((), run_prefix(trace)))
+    assert f"stopped in {MIRROR}" in plain.stdout.splitlines()
+    assert f"stopped in {MIRROR}" in whole.stdout.splitlines()
+    assert not the_one(whole)["placed"]
+    assert whole.returncode == plain.returncode
+    assert unplaced(trace) == 1
+
+
+LOST = """
+import os, sys
+file = os.open(sys.argv[1], os.O_RDONLY)
+os.unlink(sys.argv[1])
+os.execv(f"/proc/self/fd/{file}", sys.argv[1:])
+"""
+
+
+def test_a_name_that_its_file_has_lost(trace, tmp_path):
+    """Only this process can execute it: unhooked, and counted."""
+    with copied(tmp_path) as program:
+        command = [sys.executable, "-c", LOST, program, "exit", 5]
+        done = run(*run_prefix(trace), *command)
+    assert done.returncode == 5
+    assert not the_one(done)["placed"]
+    assert unplaced(trace) == 1
 
 
 IN_PYTHON = {

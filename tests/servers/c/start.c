@@ -2,7 +2,7 @@
  * start.c - starts a program in one of the ways there are, and ends with its
  * status; to be built for one C library and the other.
  *
- *    start exec|execvp|execle|fexecve|fork|vfork|spawn|spawnp|system|popen PROGRAM [ARGUMENT...]
+ *    start exec|execvp|execle|fexecve|itself|traced|fork|vfork|spawn|spawnp|system|popen PROGRAM [ARGUMENT...]
  *
  * PROGRAM is a path, or for execvp and spawnp a name on the PATH.
  */
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,6 +57,30 @@ static int by_shell(char **command, int by_pipe)
 	return output ? status_of(pclose(output)) : 125;
 }
 
+/* A name of an open file that no other process has. */
+static const char *itself(const char *path)
+{
+	static char name[64];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", open(path, O_RDONLY | O_CLOEXEC));
+	return name;
+}
+
+/* What debuggers do: tells where the exec stopped, and lets it go on. */
+static int trace(pid_t pid)
+{
+	char path[64], program[4096] = "";
+	int status;
+
+	waitpid(pid, &status, 0);
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	if (WIFSTOPPED(status) && readlink(path, program, sizeof(program) - 1) > 0)
+		printf("stopped in %s\n", program);
+	fflush(stdout);
+	ptrace(PTRACE_DETACH, pid, 0, 0);
+	return wait_for(pid);
+}
+
 int main(int argc, char **argv)
 {
 	const char *how = argv[1];
@@ -72,6 +97,12 @@ int main(int argc, char **argv)
 		execle(command[0], command[0], command[1], NULL, environ);
 	else if (!strcmp(how, "fexecve"))
 		fexecve(open(command[0], O_PATH | O_CLOEXEC), command, environ);
+	else if (!strcmp(how, "itself"))
+		execv(itself(command[0]), command);
+	else if (!strcmp(how, "traced") && (pid = fork()))
+		return trace(pid);
+	else if (!strcmp(how, "traced") && !ptrace(PTRACE_TRACEME, 0, 0, 0))
+		execv(command[0], command);
 	else if (!strcmp(how, "fork") && (pid = fork()))
 		return wait_for(pid);
 	else if (!strcmp(how, "vfork") && (pid = vfork()))
