@@ -48,7 +48,8 @@ struct rqs_series {
 struct rqs_chart {
 	enum rqs_chart_kind kind;
 	char *title;
-	char *note; /* how to read it, a sentence or two */
+	char *note;  /* how to read it, a sentence or two */
+	bool detail; /* says something only where it can be drawn: left out of texts */
 	struct rqs_axis x, y;
 	unsigned categories; /* of a stack: its bars */
 	char **category;

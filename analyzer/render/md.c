@@ -80,7 +80,8 @@ static void put_item(FILE *out, const struct rqs_item *item)
 		put_table(out, item->table);
 		return;
 	case RQS_ITEM_CHART:
-		put_chart(out, item->chart);
+		if (!item->chart->detail)
+			put_chart(out, item->chart);
 		return;
 	}
 	fputc('\n', out);

@@ -181,7 +181,8 @@ static void put_item(const struct writer *w, const struct rqs_item *item, size_t
 		put_table(w, item->table);
 		return;
 	case RQS_ITEM_CHART:
-		put_chart(w, item->chart);
+		if (!item->chart->detail)
+			put_chart(w, item->chart);
 		return;
 	}
 	fputc('\n', w->out);

@@ -21,18 +21,12 @@ const char *rqs_part_title(unsigned part)
 	return parts[part].title;
 }
 
-struct rqs_composition rqs_compose(const struct rqs_side *side, int route, double share)
+static struct rqs_composition compose(const struct rqs_cell *cell, double share)
 {
-	const struct rqs_cell *cell = route == RQS_WHOLE ? &side->result.all : rqs_side_cell(side, (unsigned)route);
-	struct rqs_composition composition = {0};
-
-	if (!cell)
-		return composition;
 	struct rqs_breakdown_mean mean = rqs_breakdown_slowest(&cell->breakdown, share);
-
-	composition.requests = mean.requests;
-	composition.latency = mean.latency / 1e9;
+	struct rqs_composition composition = {.requests = mean.requests, .latency = mean.latency / 1e9};
 	double left = composition.latency;
+
 	for (unsigned p = 0; p < RQS_PART_COUNT; p++) {
 		composition.measured[p] = cell->breakdown.measured[p] > 0;
 		composition.part[p] = mean.part[p] / 1e9;
@@ -48,4 +42,16 @@ struct rqs_composition rqs_compose(const struct rqs_side *side, int route, doubl
 	composition.part[RQS_PART_OTHER] = left;
 	composition.measured[RQS_PART_OTHER] = true;
 	return composition;
+}
+
+struct rqs_composition rqs_compose_result(const struct rqs_result *r, double share)
+{
+	return compose(&r->all, share);
+}
+
+struct rqs_composition rqs_compose(const struct rqs_side *side, int route, double share)
+{
+	const struct rqs_cell *cell = route == RQS_WHOLE ? &side->result.all : rqs_side_cell(side, (unsigned)route);
+
+	return cell ? compose(cell, share) : (struct rqs_composition){0};
 }

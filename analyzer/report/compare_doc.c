@@ -1,12 +1,10 @@
 /*
- * compare_doc.c - who is faster, by what factor, and where.
- *
- * Two or three sides are columns of one table, with the differences beside
- * them. More sides become its rows, so that it stays readable. The routes
- * follow, the sides of each below one another.
+ * compare_doc.c - who is faster, by what factor, how sure that is, and where:
+ * the order of a comparison's parts, and what stands above them.
  */
 #include "report/compare_doc.h"
-#include "report/figures.h"
+#include "report/charts.h"
+#include "report/compare_parts.h"
 #include "report/preflight.h"
 #include "report/report_doc.h"
 #include "base/alloc.h"
@@ -16,30 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SIDES_AS_COLUMNS 3 /* at most */
-#define ROUTE_LINES_MAX 90 /* shown; JSON has all */
-
-static double whole(const struct rqs_side *s, enum rqs_figure f)
-{
-	return rqs_figure_value(f, &s->result, &s->result.all);
-}
-
-/* Whether sides are compared by it: it is known of any, or of all when the others' runtimes may have no such thing. */
-static bool is_compared(const struct rqs_comparison *c, enum rqs_figure f)
-{
-	unsigned known = 0;
-
-	for (unsigned i = 0; i < c->sides; i++)
-		known += !isnan(whole(&c->side[i], f));
-	return rqs_figures[f].scope == RQS_SCOPE_RUNTIME ? known == c->sides : known > 0;
-}
-
-static enum rqs_tone tone_of(int judgement)
-{
-	return judgement > 0 ? RQS_TONE_GOOD : judgement < 0 ? RQS_TONE_BAD : RQS_TONE_PLAIN;
-}
-
-/* ---- head ---- */
+#define HEADLINES_MAX 3 /* of more sides the table says it better */
 
 static void add_sides(struct rqs_doc *d, const struct rqs_comparison *c)
 {
@@ -88,7 +63,8 @@ static void add_headline(struct rqs_doc *d, const struct rqs_comparison *c, cons
 	const char *separator = " ";
 
 	for (unsigned i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
-		double a = whole(&c->side[0], told[i]), b = whole(new, told[i]);
+		double a = rqs_figure_value(told[i], &c->side[0].result, &c->side[0].result.all);
+		double b = rqs_figure_value(told[i], &new->result, &new->result.all);
 
 		if (isnan(rqs_figure_ratio(a, b)))
 			continue;
@@ -104,199 +80,6 @@ static void add_headline(struct rqs_doc *d, const struct rqs_comparison *c, cons
 	free(text);
 }
 
-/* ---- two or three sides: a figure a row ---- */
-
-static void add_figure_row(struct rqs_table *t, const struct rqs_comparison *c, enum rqs_figure f)
-{
-	double base = whole(&c->side[0], f);
-
-	rqs_table_row(t, f == RQS_FIGURE_CPU || f == RQS_FIGURE_REQUEST_BYTES);
-	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_format("%s", rqs_figures[f].title));
-	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_figure_text(f, base));
-	for (unsigned i = 1; i < c->sides; i++) {
-		double value = whole(&c->side[i], f);
-		enum rqs_tone tone = tone_of(rqs_figure_judge(f, base, value));
-
-		rqs_table_cell(t, RQS_TONE_PLAIN, rqs_figure_text(f, value));
-		rqs_table_cell(t, tone, rqs_human_change(rqs_figure_ratio(base, value) - 1));
-		rqs_table_cell(t, tone, rqs_figure_factor(f, base, value));
-	}
-}
-
-static void add_sides_as_columns(struct rqs_doc *d, const struct rqs_comparison *c)
-{
-	struct rqs_table *t = rqs_doc_table(d);
-
-	rqs_table_column(t, false, "");
-	rqs_table_column(t, true, c->side[0].name);
-	for (unsigned i = 1; i < c->sides; i++) {
-		rqs_table_column(t, true, c->side[i].name);
-		rqs_table_column(t, true, "CHANGE");
-		rqs_table_column(t, false, "");
-	}
-	for (unsigned f = 0; f < RQS_FIGURE_COUNT_OF; f++)
-		if (is_compared(c, f))
-			add_figure_row(t, c, f);
-}
-
-/* ---- more sides: a side a row ---- */
-
-static const struct {
-	enum rqs_figure figure;
-	const char *head;
-} side_columns[] = {
-    {RQS_FIGURE_THROUGHPUT, "REQUESTS/S"},
-    {RQS_FIGURE_P50, "p50"},
-    {RQS_FIGURE_P99, "p99"},
-    {RQS_FIGURE_P999, "p99.9"},
-    {RQS_FIGURE_CPU, "CPU/REQ"},
-    {RQS_FIGURE_RSS_MEAN, "MEMORY"},
-    {RQS_FIGURE_RSS_PEAK, "PEAK"},
-    {RQS_FIGURE_ALLOC_BYTES, "ALLOC/REQ"},
-    {RQS_FIGURE_ERROR_RATE, "ERRORS"},
-};
-#define SIDE_COLUMNS (sizeof(side_columns) / sizeof(side_columns[0]))
-
-static bool is_best(const struct rqs_comparison *c, const struct rqs_side *s, enum rqs_figure f)
-{
-	double mine = whole(s, f);
-	bool differs = false;
-
-	for (unsigned i = 0; i < c->sides; i++) {
-		int judgement = rqs_figure_judge(f, mine, whole(&c->side[i], f));
-
-		if (judgement > 0)
-			return false;
-		differs |= judgement < 0;
-	}
-	return differs && !isnan(mine);
-}
-
-static struct rqs_table *start_side_table(struct rqs_doc *d, const struct rqs_comparison *c)
-{
-	struct rqs_table *t = rqs_doc_table(d);
-
-	rqs_table_column(t, false, "");
-	for (unsigned i = 0; i < SIDE_COLUMNS; i++)
-		if (is_compared(c, side_columns[i].figure))
-			rqs_table_column(t, true, side_columns[i].head);
-	return t;
-}
-
-static void add_sides_as_rows(struct rqs_doc *d, const struct rqs_comparison *c)
-{
-	struct rqs_table *t = start_side_table(d, c);
-
-	for (unsigned i = 0; i < c->sides; i++) {
-		rqs_table_row(t, false);
-		rqs_table_cell(t, RQS_TONE_STRONG, rqs_format("%s", c->side[i].name));
-		for (unsigned k = 0; k < SIDE_COLUMNS; k++) {
-			enum rqs_figure f = side_columns[k].figure;
-
-			if (is_compared(c, f))
-				rqs_table_cell(t, is_best(c, &c->side[i], f) ? RQS_TONE_GOOD : RQS_TONE_PLAIN,
-					       rqs_figure_text(f, whole(&c->side[i], f)));
-		}
-	}
-}
-
-static void add_factors(struct rqs_doc *d, const struct rqs_comparison *c)
-{
-	rqs_doc_heading(d, "As a multiple of %s", c->side[0].name);
-	struct rqs_table *t = start_side_table(d, c);
-
-	for (unsigned i = 1; i < c->sides; i++) {
-		rqs_table_row(t, false);
-		rqs_table_cell(t, RQS_TONE_STRONG, rqs_format("%s", c->side[i].name));
-		for (unsigned k = 0; k < SIDE_COLUMNS; k++) {
-			enum rqs_figure f = side_columns[k].figure;
-			double base = whole(&c->side[0], f), value = whole(&c->side[i], f);
-
-			if (is_compared(c, f))
-				rqs_table_cell(t, tone_of(rqs_figure_judge(f, base, value)),
-					       rqs_human_factor(rqs_figure_ratio(base, value)));
-		}
-	}
-}
-
-/* ---- routes ---- */
-
-static const struct {
-	enum rqs_figure figure;
-	const char *head;
-	bool change; /* the difference to the base stands beside it */
-} route_columns[] = {
-    {RQS_FIGURE_THROUGHPUT, "REQUESTS/S", true},
-    {RQS_FIGURE_P50, "p50", true},
-    {RQS_FIGURE_P99, "p99", true},
-    {RQS_FIGURE_P999, "p99.9", false},
-    {RQS_FIGURE_ALLOC_BYTES, "ALLOC/REQ", true},
-    {RQS_FIGURE_ERROR_RATE, "ERRORS", false},
-};
-#define ROUTE_COLUMNS (sizeof(route_columns) / sizeof(route_columns[0]))
-
-static void add_route_side(struct rqs_table *t, const struct rqs_comparison *c, unsigned row, unsigned side)
-{
-	const struct rqs_side *s = &c->side[side];
-	const struct rqs_cell *cell = rqs_side_cell(s, row), *base = rqs_side_cell(&c->side[0], row);
-
-	for (unsigned k = 0; k < ROUTE_COLUMNS; k++) {
-		enum rqs_figure f = route_columns[k].figure;
-		double value = cell ? rqs_figure_value(f, &s->result, cell) : NAN;
-		double before = base ? rqs_figure_value(f, &c->side[0].result, base) : NAN;
-
-		if (!is_compared(c, f))
-			continue;
-		rqs_table_cell(t, RQS_TONE_PLAIN, rqs_figure_text(f, value));
-		if (route_columns[k].change)
-			rqs_table_cell(t, tone_of(rqs_figure_judge(f, before, value)),
-				       side && !isnan(value) && !isnan(before)
-					   ? rqs_human_change(rqs_figure_ratio(before, value) - 1)
-					   : NULL);
-	}
-}
-
-static void add_route_columns(struct rqs_table *t, const struct rqs_comparison *c)
-{
-	rqs_table_column(t, false, "ROUTE");
-	rqs_table_column(t, false, "SIDE");
-	for (unsigned k = 0; k < ROUTE_COLUMNS; k++) {
-		if (!is_compared(c, route_columns[k].figure))
-			continue;
-		rqs_table_column(t, true, route_columns[k].head);
-		if (route_columns[k].change)
-			rqs_table_column(t, true, "");
-	}
-}
-
-static void add_routes(struct rqs_doc *d, const struct rqs_comparison *c)
-{
-	int *rows = rqs_comparison_rows(c);
-	unsigned n = 0;
-
-	if (*rows >= 0) {
-		rqs_doc_heading(d, "Routes");
-		struct rqs_table *t = rqs_doc_table(d);
-
-		add_route_columns(t, c);
-		for (; rows[n] >= 0 && (n + 1) * c->sides <= ROUTE_LINES_MAX; n++) {
-			for (unsigned i = 0; i < c->sides; i++) {
-				rqs_table_row(t, i == 0);
-				rqs_table_cell(t, RQS_TONE_STRONG,
-					       i ? NULL : rqs_route_text(c->traces.routes, (unsigned)rows[n]));
-				rqs_table_cell(t, RQS_TONE_PLAIN, rqs_format("%s", c->side[i].name));
-				add_route_side(t, c, (unsigned)rows[n], i);
-			}
-		}
-	}
-	unsigned more = 0;
-	while (rows[n + more] >= 0)
-		more++;
-	if (more)
-		rqs_doc_text(d, RQS_TONE_DIM, "and %u more routes (--format json has all)", more);
-	free(rows);
-}
-
 static char *make_title(const struct rqs_comparison *c)
 {
 	char *title = rqs_format("%s", c->side[0].name);
@@ -310,6 +93,24 @@ static char *make_title(const struct rqs_comparison *c)
 	return title;
 }
 
+static void add_charts(struct rqs_doc *d, const struct rqs_findings *f)
+{
+	const struct rqs_comparison *c = f->c;
+	struct rqs_chart_side *side = rqs_zalloc(c->sides, sizeof(*side));
+
+	for (unsigned i = 0; i < c->sides; i++) {
+		side[i] = (struct rqs_chart_side){.name = c->side[i].name,
+						  .result = &c->side[i].result,
+						  .run = &c->traces.trace[c->side[i].first].result,
+						  .segments = rqs_side_segments(c, &c->side[i], RQS_WHOLE)};
+	}
+	rqs_doc_heading(d, "Charts");
+	rqs_doc_add_charts(d, side, c->sides);
+	for (unsigned i = 0; i < c->sides; i++)
+		rqs_segments_free(&side[i].segments);
+	free(side);
+}
+
 struct rqs_doc *rqs_compare_doc(const struct rqs_findings *f)
 {
 	const struct rqs_comparison *c = f->c;
@@ -320,15 +121,14 @@ struct rqs_doc *rqs_compare_doc(const struct rqs_findings *f)
 	free(title);
 	add_warnings(d, c);
 	add_sides(d, c);
-	if (c->sides <= SIDES_AS_COLUMNS) {
-		for (unsigned i = 1; i < c->sides; i++)
-			add_headline(d, c, &c->side[i]);
-		add_sides_as_columns(d, c);
-	} else {
-		add_sides_as_rows(d, c);
-		add_factors(d, c);
-	}
-	add_routes(d, c);
+	for (unsigned i = 1; i < c->sides && c->sides <= HEADLINES_MAX; i++)
+		add_headline(d, c, &c->side[i]);
+	rqs_doc_add_glance(d, f);
+	rqs_doc_add_gates(d, f);
+	rqs_doc_add_figures(d, f);
+	rqs_doc_add_attribution(d, f);
+	rqs_doc_add_compared_routes(d, f);
+	add_charts(d, f);
 	rqs_preflight(c, add_last_finding, d);
 	return d;
 }

@@ -20,6 +20,7 @@ const struct rqs_figure_info rqs_figures[RQS_FIGURE_COUNT_OF] = {
 /* X(figure, metric): means of a metric. */
 #define MEANS(X)                                                                                                       \
 	X(MEAN, LATENCY)                                                                                               \
+	X(QUEUE, QUEUE)                                                                                                \
 	X(CPU_TIME, CPU_TIME)                                                                                          \
 	X(SCHED_WAIT, SCHED_WAIT)                                                                                      \
 	X(CHILDREN_CPU_TIME, CHILDREN_CPU_TIME)                                                                        \

@@ -39,6 +39,7 @@ enum rqs_better {
 	X(P999, latency_p999, "p99.9", SECONDS, LOWER, ROUTE, "slower", "faster")                                      \
 	X(MAX, latency_max, "max", SECONDS, LOWER, ROUTE, "slower", "faster")                                          \
 	X(ERROR_RATE, error_rate, "errors", PART, LOWER, ROUTE, "more", "fewer")                                       \
+	X(QUEUE, queue_mean, "queue", SECONDS, LOWER, ROUTE, "longer", "shorter")                                      \
 	X(CPU, cpu_per_request, "CPU a request", SECONDS, LOWER, WHOLE, "more", "less")                                \
 	X(CPU_TIME, cpu_time_mean, "on a CPU a request", SECONDS, LOWER, ROUTE, "more", "less")                        \
 	X(SCHED_WAIT, sched_wait_mean, "waiting for a CPU", SECONDS, LOWER, ROUTE, "more", "less")                     \

@@ -11,7 +11,7 @@
 #include "stats/adjust.h"
 #include "stats/permutation.h"
 #include "stats/power.h"
-#include "stats/sample.h"
+#include "stats/numbers.h"
 #include "stats/welch.h"
 
 #include <math.h>
@@ -193,7 +193,7 @@ static void compare_runs(struct rqs_difference *d, double *base, unsigned n, dou
 	if (d->ratio) {
 		d->detectable = expm1(d->detectable);
 		d->runs_needed =
-		    rqs_runs_needed(log1p(threshold), rqs_sample_variance(base, n), rqs_sample_variance(new, m));
+		    rqs_runs_needed(log1p(threshold), rqs_numbers_variance(base, n), rqs_numbers_variance(new, m));
 	}
 }
 
