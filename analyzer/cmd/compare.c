@@ -14,7 +14,7 @@ static const char usage[] =
     "A side is a trace, several runs (a1.rqs,a2.rqs) or a quoted pattern ('a-*.rqs');\n"
     "NAME= in front names it.\n"
     "\n"
-    "  --format FORMAT   text (default), json, md or html\n"
+    "  --format FORMAT   text (default), json, md, html; of the gates alone: junit or github\n"
     "  -o, --output OUT  write to the file OUT, which must not exist\n"
     "  -f, --force       replace an existing OUT\n"
     "  --skip S          leave out requests that arrived in the first S seconds (a warm-up)\n"

@@ -60,10 +60,12 @@ static int take_option(struct rqs_view_options *o, const struct rqs_command *com
 		return RQS_EXIT_OK;
 	case OPTION_FORMAT:
 		o->format = rqs_format_find(optarg);
-		if (o->format)
-			return RQS_EXIT_OK;
-		return rqs_usage_error(command, "no format '%s' in this version; there are %s", optarg,
-				       rqs_format_names());
+		if (!o->format)
+			return rqs_usage_error(command, "no format '%s' in this version; there are %s", optarg,
+					       rqs_format_names());
+		if (o->format->gates && command != &rqs_command_compare)
+			return rqs_usage_error(command, "--format %s shows gates, which only compare has", optarg);
+		return RQS_EXIT_OK;
 	case OPTION_SKIP:
 		return rqs_take_moment(command, &o->load.window.from, "--skip", optarg);
 	case OPTION_FROM:

@@ -19,11 +19,12 @@ struct rqs_rendering {
 
 struct rqs_format {
 	const char *name;
+	bool gates; /* shows gates alone, which only comparisons have */
 	void (*render)(FILE *out, const struct rqs_rendering *what);
 };
 
 /* X(symbol), in the order that messages name them. */
-#define RQS_FORMAT_LIST(X) X(text) X(json) X(md) X(html)
+#define RQS_FORMAT_LIST(X) X(text) X(json) X(md) X(html) X(junit) X(github)
 
 #define RQS_DECLARE_FORMAT(symbol) extern const struct rqs_format rqs_format_##symbol;
 RQS_FORMAT_LIST(RQS_DECLARE_FORMAT)

@@ -104,4 +104,4 @@ static void render_html(FILE *out, const struct rqs_rendering *what)
 	fputs("<footer>reqscope " RQS_VERSION "</footer>\n</body></html>\n", out);
 }
 
-const struct rqs_format rqs_format_html = {"html", render_html};
+const struct rqs_format rqs_format_html = {.name = "html", .render = render_html};

@@ -100,4 +100,4 @@ static void render_md(FILE *out, const struct rqs_rendering *what)
 	}
 }
 
-const struct rqs_format rqs_format_md = {"md", render_md};
+const struct rqs_format rqs_format_md = {.name = "md", .render = render_md};

@@ -133,6 +133,9 @@ static cJSON *make_gate(const struct rqs_findings *f, const struct rqs_gate_resu
 	cJSON_AddItemToObject(o, "verdict", text_or_null(rqs_verdict_name(r->verdict)));
 	cJSON_AddItemToObject(o, "why", text_or_null(r->why));
 	cJSON_AddBoolToObject(o, "passed", rqs_gate_passed(r, &f->options));
+	char *text = rqs_gate_text(r, f->c);
+	rqs_json_add_text(o, "text", text);
+	free(text);
 	return o;
 }
 
