@@ -60,7 +60,7 @@ hook_src := $(wildcard agent/hook/*.c agent/python/*.c agent/runtime/*.c) $(os_s
 placing_src := $(patsubst %,agent/inject/%.c,placing starter) $(patsubst %,agent/os/%.c,join trial)
 placer_src := analyzer/placer.c $(patsubst %,analyzer/cmd/%.c,command place siblings) $(placing_src)
 program_src := $(filter-out analyzer/placer.c,$(wildcard agent/inject/*.c agent/collect/*.c analyzer/*.c analyzer/*/*.c))
-program_src += $(filter agent/os/%,$(placing_src)) agent/os/executable.c
+program_src += $(filter agent/os/%,$(placing_src)) agent/os/executable.c agent/os/reserve.c
 unit_src := $(wildcard tests/unit/test_*.c)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

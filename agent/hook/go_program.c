@@ -254,7 +254,7 @@ void rqs_go_program_hook(void)
 {
 	struct image image = look_at_program();
 	struct rqs_patching_answer *answer = image.is_go ? rqs_reserve(ANSWER_ROOM, -1) : NULL;
-	void *near = answer ? map_near(&image) : NULL;
+	void *near = answer && !rqs_reserve_is_scarce_for_go() ? map_near(&image) : NULL;
 
 	program.is_go = image.is_go;
 	rqs_go.placer = rqs_session.placer;

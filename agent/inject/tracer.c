@@ -4,6 +4,7 @@
 #include "inject/install.h"
 #include "inject/privileges.h"
 #include "os/join.h"
+#include "os/reserve.h"
 #include "os/sys.h"
 
 #include <fcntl.h>
@@ -19,7 +20,6 @@
 
 /* For the work at the exec, which takes some ms. */
 #define WORK_NS 3000000000ull
-#define ROOM_WANTED (2ull << 30)
 
 struct tracer {
 	struct rqs_tracer_order order;
@@ -136,18 +136,6 @@ static void fill_setup(struct tracer *t)
 	snprintf(t->setup.token, sizeof(t->setup.token), "%s", order->token);
 }
 
-/* Go reserves some 700 MB and ends when it can't: what we took could be what it lacks. */
-static bool is_short_of_room(void)
-{
-	static const int resources[] = {RLIMIT_AS, RLIMIT_DATA};
-	struct rlimit limit;
-
-	for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++)
-		if (getrlimit(resources[i], &limit) || limit.rlim_cur < ROOM_WANTED)
-			return true;
-	return false;
-}
-
 /* True: the program is to be hooked, and all is ready for it. */
 static bool prepare(struct tracer *t)
 {
@@ -156,7 +144,7 @@ static bool prepare(struct tracer *t)
 	if (t->file < 0 || rqs_plan_make(&t->plan, t->file) || !t->plan.is_go || t->plan.dynamic)
 		return false;
 	why = t->plan.why_not[0] ? t->plan.why_not : rqs_privileges_raised(t->file);
-	if (!why && is_short_of_room())
+	if (!why && rqs_reserve_is_scarce_for_go())
 		why = "its memory is limited to less than 2 GiB";
 	if (!why && rqs_loadable_make(&t->payload))
 		why = "there is nothing to place";

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #define SHARE 32
+#define ENOUGH_FOR_GO (2ull << 30)
 
 void *rqs_reserve(size_t size, int fd)
 {
@@ -57,4 +58,15 @@ static size_t share_of(int resource, size_t wanted)
 size_t rqs_reserve_share(size_t wanted)
 {
 	return share_of(RLIMIT_DATA, share_of(RLIMIT_AS, wanted));
+}
+
+bool rqs_reserve_is_scarce_for_go(void)
+{
+	static const int resources[] = { RLIMIT_AS, RLIMIT_DATA };
+	struct rlimit limit;
+
+	for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++)
+		if (rqs_sys4(SYS_prlimit64, 0, resources[i], NULL, &limit) || limit.rlim_cur < ENOUGH_FOR_GO)
+			return true;
+	return false;
 }

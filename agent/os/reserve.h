@@ -6,6 +6,7 @@
 #ifndef REQSCOPE_RESERVE_H
 #define REQSCOPE_RESERVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,5 +20,8 @@ void rqs_unreserve(void *memory, size_t size);
 
 /* How much one reservation may take, at most `wanted`, given the host's limits. */
 size_t rqs_reserve_share(size_t wanted);
+
+/* Go reserves some 700 MB and ends when it can't. Is so little allowed here that what we take could be what it lacks? */
+bool rqs_reserve_is_scarce_for_go(void);
 
 #endif

@@ -105,6 +105,18 @@ def test_text_that_may_not_be_changed(refused, trace):
     assert (totals["completeness"]["finished"], totals["unplaced"]) == ((0, 1) if refused else (100, 0))
 
 
+@pytest.mark.parametrize("kilobytes, recorded_there", ((1_900_000, False), (4_000_000, True)))
+def test_with_a_loader_and_little_room(kilobytes, recorded_there, trace):
+    """Where address space is limited, it has all of it for itself."""
+    limited = ["sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh"]
+    with Server("nethttp-cgo", wrap=[*run_prefix(trace), *limited]) as server:
+        assert load.fixed(server.url + "/json", 100).succeeded == 100
+        time.sleep(SETTLE)
+        server.stop()
+    totals = ended_trace(trace).totals
+    assert (totals["completeness"]["finished"], totals["unplaced"]) == ((100, 0) if recorded_there else (0, 1))
+
+
 def test_with_a_profile(trace):
     """The compiler inlines allocators and the scheduler where the profile says that they are hot."""
     assert_measured_or_said(trace, record("nethttp-pgo", "run", trace))
