@@ -20,6 +20,7 @@ struct rqs_command {
 	X(report)           \
 	X(compare)          \
 	X(info)             \
+	X(export)           \
 	X(collect)          \
 	X(show_plan)        \
 	X(patches)          \

@@ -75,12 +75,14 @@ static void take_routes(void *context, const struct rqs_frame *frame, struct rqs
 	(void)frame;
 	l->routes = columns->routes;
 	l->cell = rqs_grow(l->cell, l->routes, sizeof(struct rqs_cell *));
+	l->row = rqs_grow(l->row, l->routes, sizeof(*l->row));
 	size_t groups = (size_t)l->routes * l->trace->result.grid.count;
 	l->group_of = rqs_grow(l->group_of, groups, sizeof(*l->group_of));
 	memset(l->group_of, 0xff, groups * sizeof(*l->group_of));
 	for (uint32_t i = 0; rqs_columns_route(columns, &method, &text, &length); i++) {
 		unsigned row = rqs_routes_find(l->traces->routes, method, text, length);
 
+		l->row[i] = row;
 		l->cell[i] = rqs_result_cell(&l->trace->result, l->folded ? RQS_ROUTE_OTHER : row);
 	}
 }
@@ -284,6 +286,21 @@ static void pack_slices(struct rqs_load *l)
 			rqs_slices_pack(&r->cell[i]->slices, newest);
 }
 
+static void show_rows(const struct rqs_load *l, const struct rqs_frame *frame, const struct rqs_block *block)
+{
+	const struct rqs_request_rows rows = {
+	    .trace = l->trace,
+	    .block = block,
+	    .first_time = frame->header.first_time,
+	    .latency = l->latency,
+	    .route = l->row,
+	    .from = l->from,
+	    .to = l->to,
+	};
+
+	l->options->rows(l->options->rows_context, &rows);
+}
+
 static void take_requests(void *context, const struct rqs_frame *frame, const struct rqs_block *block)
 {
 	struct rqs_load *l = context;
@@ -305,6 +322,8 @@ static void take_requests(void *context, const struct rqs_frame *frame, const st
 		if (rqs_stats_memory > STATS_MEMORY_MAX / 4 * 3)
 			fold_routes(l);
 	}
+	if (l->options->rows)
+		show_rows(l, frame, block);
 }
 
 static void take_samples(void *context, const struct rqs_frame *frame, const struct rqs_block *block)

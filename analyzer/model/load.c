@@ -144,6 +144,7 @@ void rqs_traces_load(struct rqs_traces *traces, char *const *files, unsigned cou
 		rqs_reader_close(&reader[i]);
 	}
 	free(l->cell);
+	free(l->row);
 	free(l->group_of);
 	free(l->found);
 	free(l);

@@ -15,6 +15,7 @@ struct rqs_load {
 	/* The requests frame being read: its route table. */
 	uint32_t routes;
 	struct rqs_cell **cell; /* by the frame's route index */
+	unsigned *row;          /* the same: the route's row, also when its values go elsewhere */
 	uint8_t *found;         /* survey: something else than 404 was seen */
 	struct rqs_columns table;
 

@@ -45,8 +45,20 @@ struct rqs_traces {
 typedef void (*rqs_progress)(void *context, const char *file, unsigned index, unsigned count, uint64_t done,
 			     uint64_t size);
 
+/* A block of requests, as the second pass reads it. */
+struct rqs_request_rows {
+	const struct rqs_trace *trace; /* its processes are known, its result is not */
+	const struct rqs_block *block;
+	uint64_t first_time;     /* ns on the trace's clock; the column time counts from there, in us */
+	const uint64_t *latency; /* ns, a row; RQS_NULL: not known */
+	const unsigned *route;   /* a row of the routes, by the frame's route index */
+	uint64_t from, to;       /* the window: arrivals in [from, to) count */
+};
+
 struct rqs_load_options {
 	struct rqs_window window;
+	void (*rows)(void *context, const struct rqs_request_rows *rows); /* sees each block, or NULL */
+	void *rows_context;
 	rqs_progress progress; /* or NULL */
 	void *progress_context;
 };

@@ -43,4 +43,12 @@ static inline void rqs_histogram_add(struct rqs_histogram *h, uint64_t v, uint64
 	h->page[page][k % RQS_BUCKETS_PER_OCTAVE] += times;
 }
 
+/* What bucket k holds. */
+static inline uint64_t rqs_histogram_at(const struct rqs_histogram *h, unsigned k)
+{
+	const uint64_t *page = h->page[k / RQS_BUCKETS_PER_OCTAVE];
+
+	return page ? page[k % RQS_BUCKETS_PER_OCTAVE] : 0;
+}
+
 #endif
