@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+#define SAMPLE_PERIOD_NS 100000000ull /* the collector's, 10 Hz */
+
 /* ---- latency by percentile ---- */
 
 /* In 1/100,000. */
@@ -186,11 +188,17 @@ static double p99_of(const struct rqs_result *r, unsigned i)
 	return slice_quantile(r, i, 99000);
 }
 
+/* Slices shorter than the sampler's period have no sweep each: then what there was just before stands. */
 static double gauge_of(const struct rqs_result *r, enum rqs_gauge gauge, unsigned i)
 {
 	const struct rqs_timeline_gauge *g = r->timeline.gauge[gauge];
+	uint64_t back = SAMPLE_PERIOD_NS / r->timeline.grid.length + 1;
 
-	return g && i < r->timeline.grid.count && g[i].sweeps ? g[i].sum / (double)g[i].sweeps : NAN;
+	if (!g || i >= r->timeline.grid.count)
+		return NAN;
+	for (; !g[i].sweeps && i && back; back--)
+		i--;
+	return g[i].sweeps ? g[i].sum / (double)g[i].sweeps : NAN;
 }
 
 static double rss_of(const struct rqs_result *r, unsigned i)

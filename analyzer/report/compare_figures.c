@@ -6,8 +6,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define SIDES_AS_COLUMNS 3 /* at most; of more the figures are given as multiples */
-
 static double value_of(const struct rqs_findings *f, enum rqs_figure figure, unsigned side)
 {
 	const struct rqs_row *row = rqs_rows_find(&f->rows, figure, RQS_WHOLE);
@@ -239,7 +237,7 @@ static void add_legend(struct rqs_doc *d, const struct rqs_findings *f)
 
 void rqs_doc_add_figures(struct rqs_doc *d, const struct rqs_findings *f)
 {
-	if (f->c->sides <= SIDES_AS_COLUMNS) {
+	if (f->c->sides <= RQS_SIDES_AS_COLUMNS) {
 		rqs_doc_heading(d, "Figures");
 		add_figure_table(d, f);
 	}

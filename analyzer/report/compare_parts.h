@@ -5,6 +5,8 @@
 #include "render/doc.h"
 #include "report/findings.h"
 
+#define RQS_SIDES_AS_COLUMNS 3 /* at most; more become a table's rows, so that it stays readable */
+
 /* Sides by the figures that people publish, and by those that they don't; as values and as multiples of the base. */
 void rqs_doc_add_glance(struct rqs_doc *d, const struct rqs_findings *f);
 /* Each figure of the whole, the differences with their intervals and verdicts. */

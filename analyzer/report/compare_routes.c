@@ -63,6 +63,46 @@ static void add_latency_row(struct rqs_table *t, const struct compositions *all)
 	}
 }
 
+/* Two or three sides are columns, with the changes beside them. */
+static void add_parts_as_rows(struct rqs_doc *d, const struct rqs_findings *f, const struct compositions *all)
+{
+	struct rqs_table *t = rqs_doc_table(d);
+
+	rqs_table_column(t, false, "");
+	for (unsigned i = 0; i < all->sides; i++) {
+		rqs_table_column(t, true, f->c->side[i].name);
+		if (i)
+			rqs_table_column(t, true, "CHANGE");
+		if (i)
+			rqs_table_column(t, true, "OF IT");
+	}
+	for (unsigned p = 0; p < RQS_PARTS_AND_OTHER; p++)
+		if (part_matters(all, p))
+			add_part_row(t, all, p);
+	add_latency_row(t, all);
+}
+
+static void add_sides_as_rows(struct rqs_doc *d, const struct rqs_findings *f, const struct compositions *all)
+{
+	struct rqs_table *t = rqs_doc_table(d);
+
+	rqs_table_column(t, false, "");
+	for (unsigned p = 0; p < RQS_PARTS_AND_OTHER; p++)
+		if (part_matters(all, p))
+			rqs_table_column(t, true, rqs_part_title(p));
+	rqs_table_column(t, true, "together");
+	for (unsigned i = 0; i < all->sides; i++) {
+		const struct rqs_composition *s = &all->side[i];
+
+		rqs_table_row(t, false);
+		rqs_table_format(t, RQS_TONE_STRONG, "%s", f->c->side[i].name);
+		for (unsigned p = 0; p < RQS_PARTS_AND_OTHER; p++)
+			if (part_matters(all, p))
+				rqs_table_cell(t, RQS_TONE_PLAIN, rqs_human_time(s->measured[p] ? s->part[p] : NAN));
+		rqs_table_cell(t, RQS_TONE_STRONG, rqs_human_time(s->latency));
+	}
+}
+
 static void add_composition(struct rqs_doc *d, const struct rqs_findings *f, double share)
 {
 	unsigned sides = f->c->sides;
@@ -75,20 +115,10 @@ static void add_composition(struct rqs_doc *d, const struct rqs_findings *f, dou
 	}
 	if (known) {
 		rqs_doc_text(d, RQS_TONE_PLAIN, share < 1 ? "Mean latency of the slowest 1 %%" : "Mean latency");
-		struct rqs_table *t = rqs_doc_table(d);
-
-		rqs_table_column(t, false, "");
-		for (unsigned i = 0; i < sides; i++) {
-			rqs_table_column(t, true, f->c->side[i].name);
-			if (i)
-				rqs_table_column(t, true, "CHANGE");
-			if (i)
-				rqs_table_column(t, true, "OF IT");
-		}
-		for (unsigned p = 0; p < RQS_PARTS_AND_OTHER; p++)
-			if (part_matters(&all, p))
-				add_part_row(t, &all, p);
-		add_latency_row(t, &all);
+		if (sides <= RQS_SIDES_AS_COLUMNS)
+			add_parts_as_rows(d, f, &all);
+		else
+			add_sides_as_rows(d, f, &all);
 	}
 	free(all.side);
 }

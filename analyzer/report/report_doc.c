@@ -1,5 +1,6 @@
 /* report_doc.c - a glance at each trace: what ran, how it did, then its routes. */
 #include "report/report_doc.h"
+#include "report/charts.h"
 #include "report/report_json.h"
 #include "base/alloc.h"
 #include "render/units.h"
@@ -364,12 +365,22 @@ static void add_notes(struct rqs_doc *d, const struct rqs_result *r)
 		rqs_doc_text(d, RQS_TONE_DIM, "not measured: %s (%s)", r->note[i].what, r->note[i].why);
 }
 
+static void add_charts(struct rqs_doc *d, const struct rqs_result *r, const char *name)
+{
+	struct rqs_chart_side side = {.name = name, .result = r, .run = r};
+
+	if (!r->all.requests)
+		return;
+	rqs_slices_segments(&r->all.slices, &r->grid, RQS_METRIC_COUNT, &side.segments);
+	rqs_doc_add_charts(d, &side, 1);
+	rqs_segments_free(&side.segments);
+}
+
 static void add_trace(struct rqs_doc *d, const struct rqs_traces *traces, const struct rqs_trace *t)
 {
 	char *name = rqs_trace_name(t);
 
 	rqs_doc_heading(d, "%s", name);
-	free(name);
 	rqs_doc_add_warnings(d, &t->result, NULL);
 	add_identity(d, t);
 	if (t->result.all.requests) {
@@ -381,7 +392,9 @@ static void add_trace(struct rqs_doc *d, const struct rqs_traces *traces, const 
 	add_runtime_stats(d, &t->result);
 	add_completeness(d, &t->result.completeness);
 	add_routes(d, &t->result, traces->routes);
+	add_charts(d, &t->result, name);
 	add_notes(d, &t->result);
+	free(name);
 }
 
 struct rqs_doc *rqs_report_doc(const struct rqs_traces *traces)
