@@ -1,5 +1,6 @@
 /*
- * student.h - Student's t distribution, with any real number of degrees of freedom above 0; INFINITY: the normal one.
+ * student.h - Student's t distribution, with any real number of degrees of freedom from 0.1 on; INFINITY: the normal
+ * one.
  *
  * The regularised incomplete beta function by its continued fraction (NIST Digital Library of Mathematical Functions,
  * 8.17.22, evaluated by Lentz's method), and the quantile by bisection of it, which can't fail to converge.
