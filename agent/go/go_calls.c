@@ -320,7 +320,9 @@ static void sent_messages(struct rqs_go_context *context, const struct rqs_go_ca
 
 static void exec_redirected(struct rqs_go_call *frame)
 {
-	if (frame->number == SYS_execve && !rqs_load_relaxed(&rqs_go.agent->frozen))
+	bool is_exec = frame->number == SYS_execve || frame->number == SYS_execveat;
+
+	if (is_exec && !rqs_load_relaxed(&rqs_go.agent->frozen))
 		rqs_go_exec_redirect(frame);
 }
 

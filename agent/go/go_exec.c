@@ -12,6 +12,7 @@
 #include "os/executable.h"
 #include "os/sys.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #define WORDS 7u /* before the program's own arguments */
@@ -37,11 +38,43 @@ static void count_unplaced(void)
 		rqs_add(&rqs_go.agent->region->unplaced, 1);
 }
 
+/* "/proc/self/fd/7" */
+static const char *name_of(unsigned fd)
+{
+	static char name[32];
+	char digits[16], *to = name;
+	int n = 0;
+
+	for (const char *s = "/proc/self/fd/"; *s; s++)
+		*to++ = *s;
+	do
+		digits[n++] = (char)('0' + fd % 10);
+	while (fd /= 10);
+	while (n)
+		*to++ = digits[--n];
+	*to = 0;
+	return name;
+}
+
+/* What is executed; NULL: something that only the kernel can find. */
+static const char *program_of(const struct rqs_go_call *frame)
+{
+	const uint64_t *a = frame->arguments;
+	const char *path = (const char *)a[frame->number == SYS_execveat];
+
+	if (!rqs_readable(path, 1) || frame->number == SYS_execve)
+		return path;
+	if (a[4] == AT_EMPTY_PATH && !*path && (int)a[0] >= 0)
+		return name_of((unsigned)a[0]);
+	return a[4] == 0 && ((int)a[0] == AT_FDCWD || *path == '/') ? path : NULL;
+}
+
 bool rqs_go_exec_redirect(struct rqs_go_call *frame)
 {
 	static char place[] = "place", session[] = "--session", path[] = "--path", end[] = "--", room[PATH_MAX];
-	const char *program = (const char *)frame->arguments[0];
-	char *const *words = (char *const *)frame->arguments[1];
+	bool at = frame->number == SYS_execveat;
+	const char *program = program_of(frame);
+	char *const *words = (char *const *)frame->arguments[1 + at];
 
 	if (!rqs_go.placer || !rqs_go.placer[0] || !rqs_readable(program, 1))
 		return false;
@@ -59,6 +92,8 @@ bool rqs_go_exec_redirect(struct rqs_go_call *frame)
 		argv[i] = before[i];
 	for (uint32_t i = 0; i <= n; i++)
 		argv[WORDS + i] = words[i];
+	frame->number = SYS_execve;
+	frame->arguments[2] = frame->arguments[2 + at];
 	frame->arguments[0] = (uint64_t)rqs_go.placer;
 	frame->arguments[1] = (uint64_t)argv;
 	return true;

@@ -314,6 +314,24 @@ RQS_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 	return result;
 }
 
+#ifdef __GLIBC__
+/* As one of the two above, where that is what is asked for; in glibc since 2.34 only. */
+RQS_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	bool known = !rqs_load_relaxed(&rqs_agent.frozen) && rqs_readable(path, 1);
+
+	if (known && flags == AT_EMPTY_PATH && !*path && fd >= 0 && may_read(argv) && may_read(envp))
+		return fexecve(fd, argv, envp);
+	if (known && !flags && (fd == AT_FDCWD || *path == '/'))
+		return execve(path, argv, envp);
+	exec_begins();
+	long error = rqs_sys5(SYS_execveat, fd, path, argv, envp, flags);
+	exec_failed();
+	errno = (int)-error;
+	return -1;
+}
+#endif
+
 RQS_EXPORT int execv(const char *path, char *const argv[])
 {
 	return execve(path, argv, environ);

@@ -1,5 +1,6 @@
 """What few Go programs do, they do as well while they are recorded, and it costs no request."""
 
+import json
 import subprocess
 
 import catalog
@@ -16,6 +17,7 @@ CASES = {
     "exec-behind-a-filter": 40,
     "traced": 0,
     "itself": 0,
+    "execveat": 0,
     "locked": 0,
     "pull": 40,
 }
@@ -35,6 +37,12 @@ def test_says_the_same(case, trace):
         seen = ended_trace(trace) and report(trace)
         assert (seen["requests"], seen["errors"]) == (CASES[case], 0)
         assert_balanced(seen["completeness"])
+
+
+def test_what_execveat_starts_is_hooked_too(trace, monkeypatch):
+    monkeypatch.setenv("PROGRAM", str(catalog.BUILD / "servers/mirror"))
+    status, out, _ = said([*run_prefix(trace), HOSTILE, "execveat"])
+    assert (status, json.loads(out)["placed"]) == (0, True)
 
 
 def test_a_coroutine_that_waits_is_not_on_a_cpu(trace):

@@ -125,6 +125,15 @@ def test_started_by_c(way, libc, trace):
     assert placed.returncode == plain.returncode != 0
 
 
+def test_started_by_execveat(trace):
+    """Of a descriptor that the exec closes."""
+    command = [START, "execveat", MIRROR, "exit", 5]
+    plain, placed = (run(*prefix, *command) for prefix in ((), run_prefix(trace)))
+    assert the_one(placed)["placed"]
+    assert comparable(the_one(placed)) == comparable(the_one(plain))
+    assert placed.returncode == plain.returncode != 0
+
+
 def test_a_tracer_of_its_own_sees_the_programs_exec_and_no_other(trace):
     """It stops once, and in the program, as it does alone; what then runs unhooked is counted."""
     plain, whole = (run(*prefix, START, "traced", MIRROR, "exit", 5) for prefix in ((), run_prefix(trace)))

@@ -2,7 +2,7 @@
  * start.c - starts a program in one of the ways there are, and ends with its
  * status; to be built for one C library and the other.
  *
- *    start exec|execvp|execle|fexecve|itself|traced|fork|vfork|spawn|spawnp|system|popen PROGRAM [ARGUMENT...]
+ *    start exec|execvp|execle|fexecve|execveat|itself|traced|fork|vfork|spawn|spawnp|system|popen PROGRAM [ARGUMENT...]
  *
  * PROGRAM is a path, or for execvp and spawnp a name on the PATH.
  */
@@ -13,10 +13,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
+
+#ifndef __GLIBC__ /* musl has no function for it */
+static int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	return (int)syscall(SYS_execveat, fd, path, argv, envp, flags);
+}
+#endif
 
 static int status_of(int status)
 {
@@ -97,6 +105,8 @@ int main(int argc, char **argv)
 		execle(command[0], command[0], command[1], NULL, environ);
 	else if (!strcmp(how, "fexecve"))
 		fexecve(open(command[0], O_PATH | O_CLOEXEC), command, environ);
+	else if (!strcmp(how, "execveat"))
+		execveat(open(command[0], O_PATH | O_CLOEXEC), "", command, environ, AT_EMPTY_PATH);
 	else if (!strcmp(how, "itself"))
 		execv(itself(command[0]), command);
 	else if (!strcmp(how, "traced") && (pid = fork()))

@@ -102,6 +102,17 @@ func init() {
 		start(fmt.Sprintf("/dev/fd/%d", own.Fd()))
 		fmt.Println(syscall.Exec("/proc/self/exe", []string{"itself", "say"}, os.Environ()))
 	}
+	cases["execveat"] = func() {
+		serve()
+		program := os.Getenv("PROGRAM")
+		if program == "" {
+			program = "/proc/self/exe"
+		}
+		words := must(syscall.SlicePtrFromStrings([]string{"itself", "say"}))
+		environ := must(syscall.SlicePtrFromStrings(os.Environ()))
+		fmt.Println(syscall.Syscall6(322, must(os.Open(program)).Fd(), uintptr(unsafe.Pointer(new(byte))),
+			uintptr(unsafe.Pointer(&words[0])), uintptr(unsafe.Pointer(&environ[0])), 0x1000 /* empty path */, 0))
+	}
 	cases["locked"] = func() {
 		serve()
 		before := figure("VmRSS")
