@@ -27,21 +27,29 @@ static int create(const char *path, bool force)
 	return open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 }
 
-int rqs_writer_open(struct rqs_writer *writer, const char *path, bool force)
+int rqs_writer_start(struct rqs_writer *writer, int fd)
 {
 	memset(writer, 0, sizeof(*writer));
+	writer->fd = fd;
 	writer->zstd = ZSTD_createCCtx();
 	if (!writer->zstd)
 		return -ENOMEM;
 	ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_compressionLevel, LEVEL);
+	return 0;
+}
+
+int rqs_writer_open(struct rqs_writer *writer, const char *path, bool force)
+{
+	int error = rqs_writer_start(writer, -1);
+
+	if (error)
+		return error;
 	writer->fd = create(path, force);
 	if (writer->fd < 0) {
-		int error = -errno;
-
+		error = -errno;
 		ZSTD_freeCCtx(writer->zstd);
-		return error;
 	}
-	return 0;
+	return error;
 }
 
 void rqs_writer_close(struct rqs_writer *writer)

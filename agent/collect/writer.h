@@ -30,6 +30,9 @@ struct rqs_writer {
  */
 int rqs_writer_open(struct rqs_writer *writer, const char *path, bool force);
 
+/* The same for an empty file, a pipe or the like that is open already, and is the writer's from now on. 0 or -ENOMEM. */
+int rqs_writer_start(struct rqs_writer *writer, int fd);
+
 void rqs_writer_close(struct rqs_writer *writer);
 
 /* Appends one frame. 0 or -errno; on failure the file ends with the frame before. */

@@ -21,6 +21,7 @@ struct rqs_command {
 	X(compare)          \
 	X(info)             \
 	X(export)           \
+	X(merge)            \
 	X(collect)          \
 	X(show_plan)        \
 	X(patches)          \

@@ -19,7 +19,8 @@
 #include <stdint.h>
 
 #define RQS_USAGE_POINTS_MAX 200000
-#define RQS_USAGE_SWEEP_NS 50000000ull /* samples closer than this, of different processes, are one sweep */
+/* Samples closer than this, of different processes, are one sweep: of merged hosts, too, whose samplers aren't in step. */
+#define RQS_USAGE_SWEEP_NS 95000000ull /* a bit less than the sampler's period */
 
 /* X(symbol, first column, second column): counters that are read together. */
 #define RQS_COUNTERS(X)                                                                                                \

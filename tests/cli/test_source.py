@@ -20,11 +20,12 @@ MAY_INCLUDE = {
     "agent/runtime": {"runtime", "hook", "os", "reqscope"},
     "agent/collect": {"collect", "reqscope"},
     "analyzer/base": {"base"},
-    "analyzer/cmd": {"cmd", "collect", "inject", "os", "read", "model", "stats", "report", "render", "export", "base", "reqscope"},
+    "analyzer/cmd": {"cmd", "collect", "inject", "os", "read", "model", "stats", "report", "render", "export", "merge", "base", "reqscope"},
     "analyzer/read": {"read", "base", "reqscope"},
     "analyzer/model": {"model", "read", "stats", "base", "reqscope"},
     "analyzer/stats": {"stats", "base", "reqscope"},
     "analyzer/export": {"export", "model", "stats", "read", "render", "base", "reqscope"},
+    "analyzer/merge": {"merge", "collect", "model", "read", "base", "reqscope"},
     "analyzer/report": {"report", "model", "stats", "render", "read", "base", "reqscope"},
     "analyzer/render": {"render", "base", "reqscope"},
 }
