@@ -189,6 +189,41 @@ void *rqs_objects_any(const char *name, size_t *size)
 	return find(name, true, size);
 }
 
+/* ---- data ---- */
+
+struct part {
+	uint64_t address, start, end;
+};
+
+static int find_data(struct dl_phdr_info *info, size_t size, void *argument)
+{
+	struct part *part = argument;
+
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const Elf64_Phdr *header = &info->dlpi_phdr[i];
+		uint64_t start = info->dlpi_addr + header->p_vaddr;
+
+		if (header->p_type == PT_LOAD && header->p_flags & PF_W && part->address - start < header->p_memsz) {
+			part->start = (start + 7) & ~7ull;
+			part->end = start + header->p_memsz;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+bool rqs_objects_data_around(const void *address, const char **start, const char **end)
+{
+	struct part part = { .address = (uint64_t)address };
+
+	if (!dl_iterate_phdr(find_data, &part))
+		return false;
+	*start = (const char *)part.start;
+	*end = (const char *)part.end;
+	return true;
+}
+
 /* ---- ourselves ---- */
 
 static int note_own_file(struct dl_phdr_info *info, size_t size, void *argument)

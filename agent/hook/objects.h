@@ -13,6 +13,7 @@
 #ifndef REQSCOPE_OBJECTS_H
 #define REQSCOPE_OBJECTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The first of that name after our own library, as by dlsym(RTLD_NEXT); NULL: none. */
@@ -20,6 +21,9 @@ void *rqs_objects_next(const char *name);
 
 /* The first in any object, also in those that were opened for their openers alone; NULL: none. Size may be NULL. */
 void *rqs_objects_any(const char *name, size_t *size);
+
+/* The writable part of an object that this address is in, from the first whole word on. False: in none. */
+bool rqs_objects_data_around(const void *address, const char **start, const char **end);
 
 /* Our own library's file, as the linker was told; "" or NULL: not known. Valid for ever. */
 const char *rqs_objects_own_file(void);

@@ -17,6 +17,7 @@
 
 #include "core/agent.h"
 #include "core/request.h"
+#include "python/py_api.h"
 
 /* A request's costs, by its slot in the region. */
 struct rqs_py_request {
@@ -25,6 +26,7 @@ struct rqs_py_request {
 	int fd;
 	bool handed_over;  /* to another thread or task, in a way that can't be followed */
 	uint64_t sequence; /* counts all requests of the process */
+	uint64_t allocators; /* Python's when it began (py_allocators.c) */
 	/* Written by whoever holds the GIL, */
 	uint64_t alloc_count;
 	uint64_t alloc_bytes;
@@ -123,7 +125,16 @@ void rqs_py_gil_find(void);
 void rqs_py_notice_stale(const struct rqs_py_thread *thread, struct rqs_py_request *request);
 /* False: it began before that was noticed; some of what it did may have been charged otherwise. */
 bool rqs_py_is_sure(const struct rqs_py_request *request);
-void rqs_py_memory_install(void);
+/* False: what is wrapped now couldn't be watched; nothing is wrapped. */
+bool rqs_py_memory_install(void);
+/* The calling thread runs another interpreter than the one that we are in. With its GIL. */
+bool rqs_py_is_elsewhere(void);
+/* Some thread did: each may have a GIL of its own, and what relied on there being one ends. */
+void rqs_py_memory_shared(void);
+/* Where Python keeps those two, which are set; false: not found. */
+bool rqs_py_allocators_find(const struct rqs_py_allocator *mem, const struct rqs_py_allocator *obj);
+/* Names the allocators that Python uses at the moment: as long as the number stays, they are the same. */
+uint64_t rqs_py_allocators_now(void);
 /* Offsets in PyThreadState and PyContext, found by trying; -1 unknown. */
 extern int rqs_py_context_offset, rqs_py_version_offset, rqs_py_variables_offset;
 /* Names the request, open now, in the current context, or sees to it that it is done soon. */

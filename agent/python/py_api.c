@@ -36,10 +36,10 @@ bool rqs_py_find(void)
 #define AND_FIND(result, name, parameters) &&FIND(name)
 	bool found = true RQS_PY_FUNCTIONS(AND_FIND);
 #undef AND_FIND
-	/* Only builds without a GIL have its lock's (Include/internal/pycore_lock.h). */
 	const char *(*version)(void) = NULL;
 
 	*(void **)(void *)&version = rqs_objects_any("Py_GetVersion", NULL);
-	rqs_py.is_free_threaded = version && strstr(version(), "free-threading");
-	return found && version && is_known_version(version()) && find_thread_state();
+	*(void **)(void *)&rqs_py.interpreter = rqs_objects_any("PyInterpreterState_Get", NULL);
+	/* What is counted here, and read of contexts, is so under the GIL. */
+	return found && version && is_known_version(version()) && !strstr(version(), "free-threading") && find_thread_state();
 }

@@ -44,11 +44,11 @@ struct rqs_py_api {
 	RQS_PY_FUNCTIONS(RQS_PY_FIELD)
 #undef RQS_PY_FIELD
 	void *(*thread_state)(void); /* the current one, NULL: this thread doesn't hold the GIL. By either of its names */
-	bool is_free_threaded;
+	void *(*interpreter)(void);  /* the current thread state's; NULL before 3.9, where all interpreters share the GIL */
 };
 extern struct rqs_py_api rqs_py;
 
-/* Looks them all up; false where one is missing: no CPython, or none that we know. */
+/* Looks them all up; false where one is missing: no CPython, or none that we know, or one without a GIL. */
 bool rqs_py_find(void);
 
 #endif

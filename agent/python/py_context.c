@@ -168,6 +168,14 @@ static struct found by_thread(uint64_t value)
 	return (struct found){ .request = is_current ? slot->request : NULL, .id = (uint32_t)slot->id };
 }
 
+/* Where the variable was made; objects of one interpreter are none of another's. */
+static void *interpreter;
+
+bool rqs_py_is_elsewhere(void)
+{
+	return rqs_py.interpreter && rqs_py.interpreter() != interpreter;
+}
+
 static struct found by_variable(const struct rqs_py_thread *thread)
 {
 	struct found none = { .request = NULL };
@@ -197,8 +205,16 @@ void rqs_py_resolve(struct rqs_py_thread *thread, void *state)
 	thread->inside = true;
 	thread->state = state;
 	thread->context = rqs_py_context_offset < 0 ? NULL : *(void **)((char *)state + rqs_py_context_offset);
-	struct found found = by_variable(thread);
+	bool elsewhere = rqs_py_is_elsewhere();
+	struct found found = { .request = NULL };
+	if (!elsewhere)
+		found = by_variable(thread);
 	thread->inside = inside;
+	if (rqs_unlikely(elsewhere)) {
+		rqs_py_memory_shared();
+		rqs_py_switch(thread, NULL, 0);
+		return;
+	}
 	/* A thread that serves one request at a time works for the one that it has read. */
 	if (!thread->is_loop && (!found.request || found.request->live != found.id) && is_open(thread->served) &&
 	    thread->served->live == thread->served_id)
@@ -244,6 +260,8 @@ static void set(uint64_t number)
 	struct rqs_py_thread *thread = &rqs_py_self;
 	bool inside = thread->inside;
 
+	if (rqs_py_is_elsewhere())
+		return;
 	thread->inside = true;
 	if (thread->is_loop && names_another(number))
 		thread->shared_context = context_now();
@@ -399,7 +417,7 @@ static void find_in_state(void *context)
 static void find_in_context(const void *context)
 {
 	uint64_t before[CONTEXT_WORDS], after[CONTEXT_WORDS];
-	int head = rqs_py.is_free_threaded ? 4 : 2; /* words of an object's header: counts and type, which change as well */
+	int head = 2; /* words of an object's header: counts and type, which change as well */
 
 	memcpy(before, context, sizeof(before));
 	set(0);
@@ -416,6 +434,7 @@ bool rqs_py_context_install(void)
 {
 	if (!map_tables())
 		return false;
+	interpreter = rqs_py.interpreter ? rqs_py.interpreter() : NULL;
 	variable = rqs_py.PyContextVar_New("reqscope", NULL);
 	void *context = variable ? rqs_py.PyContext_New() : NULL;
 	if (!context) {

@@ -77,13 +77,8 @@ static inline void count(size_t bytes)
 	if (!owner)
 		return;
 	if (rqs_likely(owner->live == thread->owner_id)) {
-		if (rqs_unlikely(rqs_py.is_free_threaded)) {
-			rqs_add(&owner->alloc_count, 1);
-			rqs_add(&owner->alloc_bytes, bytes);
-		} else {
-			owner->alloc_count++;
-			owner->alloc_bytes += bytes;
-		}
+		owner->alloc_count++;
+		owner->alloc_bytes += bytes;
 	} else {
 		count_late(bytes);
 	}
@@ -307,9 +302,24 @@ WRAP(obj)
 		rqs_py.PyMem_SetAllocator(number, &ours);       \
 	} while (0)
 
-void rqs_py_memory_install(void)
+bool rqs_py_memory_install(void)
 {
+	struct rqs_py_allocator mem, obj;
+
 	INSTALL(mem, RQS_PY_DOMAIN_MEM);
 	INSTALL(obj, RQS_PY_DOMAIN_OBJ);
-	sizes_known = !rqs_py.is_free_threaded && !asks_malloc(PYMALLOC_MAX) && asks_malloc(PYMALLOC_MAX + 1);
+	rqs_py.PyMem_GetAllocator(RQS_PY_DOMAIN_MEM, &mem);
+	rqs_py.PyMem_GetAllocator(RQS_PY_DOMAIN_OBJ, &obj);
+	if (!rqs_py_allocators_find(&mem, &obj)) {
+		rqs_py.PyMem_SetAllocator(RQS_PY_DOMAIN_MEM, &next_mem);
+		rqs_py.PyMem_SetAllocator(RQS_PY_DOMAIN_OBJ, &next_obj);
+		return false;
+	}
+	sizes_known = !asks_malloc(PYMALLOC_MAX) && asks_malloc(PYMALLOC_MAX + 1);
+	return true;
+}
+
+void rqs_py_memory_shared(void)
+{
+	rqs_store_relaxed(&sizes_known, false);
 }

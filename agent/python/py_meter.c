@@ -41,6 +41,7 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 	rqs_py_next();
 	rqs_store_relaxed(&request->live, 0);
 	request->fd = call->fd;
+	request->allocators = rqs_py_allocators_now();
 	request->alloc_count = request->alloc_bytes = 0;
 	request->raw_count = request->raw_bytes = request->recv_bytes = 0;
 	request->cpu_ticks = request->cpu_ns = request->gil_ticks = 0;
@@ -65,6 +66,16 @@ static void answered(const struct rqs_call *call, uint32_t slot)
 	rqs_py_notice_stale(&rqs_py_self, rqs_py_request_at(slot));
 }
 
+/*
+ * Whoever has replaced the allocators may have taken ours out, as tracemalloc
+ * does when it stops and has begun before us; or may have put its own before
+ * ours. Both show: by a change, and by no call of ours in a whole request.
+ */
+static bool saw_allocations(const struct rqs_py_request *request)
+{
+	return rqs_load_relaxed(&request->alloc_count) && request->allocators == rqs_py_allocators_now();
+}
+
 static void fill(const struct rqs_call *call, const struct rqs_py_request *request, struct rqs_record *record)
 {
 	double ticks_per_ns = (double)call->agent->region->ticks_per_second / 1e9;
@@ -77,7 +88,7 @@ static void fill(const struct rqs_call *call, const struct rqs_py_request *reque
 	record->cpu_ticks = request->cpu_ticks + (uint64_t)((double)request->cpu_ns * ticks_per_ns);
 	record->gil_ticks = rqs_load_relaxed(&request->gil_ticks);
 	record->flags |= RQS_RECORD_HAS_RECV | RQS_RECORD_HAS_GIL;
-	if (rqs_py_is_sure(request))
+	if (rqs_py_is_sure(request) && saw_allocations(request))
 		record->flags |= RQS_RECORD_HAS_ALLOC;
 	/* Behind a filter a thread's clock isn't asked. */
 	if (rqs_py_is_sure(request) && !rqs_load_relaxed(&rqs_agent.frozen))
@@ -162,9 +173,7 @@ static bool install(void)
 	know(thread);
 	thread->inside = true;
 	int gil = rqs_py.PyGILState_Ensure();
-	installed = rqs_py_context_install();
-	if (installed)
-		rqs_py_memory_install();
+	installed = rqs_py_context_install() && rqs_py_memory_install();
 	rqs_py.PyGILState_Release(gil);
 	thread->inside = false;
 	return installed;

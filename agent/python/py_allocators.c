@@ -1,0 +1,51 @@
+/*
+ * py_allocators.c - which allocators Python uses, read where it keeps them.
+ *
+ * Not by PyMem_GetAllocator: who asks at a request's begin and end doesn't
+ * have the GIL, and newer versions take a lock, which a fork of another thread
+ * would leave locked for ever. They lie in the same object as _PyRuntime, in
+ * it or beside it, and are found by what has just been set.
+ */
+#include "hook/objects.h"
+#include "python/py.h"
+#include "python/py_api.h"
+
+#include <string.h>
+
+static const struct rqs_py_allocator *mem_at, *obj_at;
+
+/* NULL: not there, or there are several. */
+static const struct rqs_py_allocator *find(const char *start, const char *end, const struct rqs_py_allocator *wanted)
+{
+	const struct rqs_py_allocator *found = NULL;
+
+	for (const char *p = start; p + sizeof(*wanted) <= end; p += sizeof(void *)) {
+		if (memcmp(p, wanted, sizeof(*wanted)))
+			continue;
+		if (found)
+			return NULL;
+		found = (const void *)p;
+	}
+	return found;
+}
+
+bool rqs_py_allocators_find(const struct rqs_py_allocator *mem, const struct rqs_py_allocator *obj)
+{
+	const char *start, *end;
+
+	if (!rqs_objects_data_around(rqs_objects_any("_PyRuntime", NULL), &start, &end))
+		return false;
+	mem_at = find(start, end, mem);
+	obj_at = find(start, end, obj);
+	return mem_at && obj_at;
+}
+
+static uint64_t name(const struct rqs_py_allocator *allocator)
+{
+	return (uint64_t)rqs_load_relaxed(&allocator->malloc) * 31 + (uint64_t)rqs_load_relaxed(&allocator->context);
+}
+
+uint64_t rqs_py_allocators_now(void)
+{
+	return name(mem_at) * 1000003 + name(obj_at);
+}
