@@ -1,9 +1,11 @@
 /* compare.c - `reqscope compare`: two or more sides and their differences. */
 #include "cmd/options.h"
+#include "render/escape.h"
 #include "render/output.h"
 #include "report/compare_doc.h"
 #include "report/compare_json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +26,7 @@ static const char usage[] =
     "  --gate EXPR       fail when a side doesn't keep to this; can be given several times:\n"
     "                      p99<=+5%  throughput>=-3%  errors<=+0.1pp  rss_peak<=100MB\n"
     "                      'GET /users/{}:p50<=+2ms'\n"
-    "  --threshold P     what a change of less than P is no regression for (5%)\n"
+    "  --threshold P     a change for the worse by P or less is no regression, as where a gate says so (0%)\n"
     "  --strict          a regression must be beyond its bound with all of its interval\n"
     "  --inconclusive=pass|fail\n"
     "                    whether gates pass that can't be decided (fail)\n"
@@ -47,8 +49,6 @@ static const char usage[] =
     "unreadable or damaged; 3 a gate is inconclusive or unresolved; 4 a gate's sides are not\n"
     "comparable. Of several the first in this order: 2, 1, 4, 3.\n";
 
-#define DEFAULT_THRESHOLD 0.05
-
 enum own_option {
 	OPTION_GATE = RQS_OWN_OPTION,
 	OPTION_THRESHOLD,
@@ -70,9 +70,15 @@ static const struct option own_options[] = {
 
 static int take_gate(struct rqs_findings *f, const char *text)
 {
-	char *problem = rqs_gates_add(&f->gates, text);
-	int status = problem ? rqs_usage_error(&rqs_command_compare, "%s", problem) : RQS_EXIT_OK;
+	size_t at;
+	char *problem = rqs_gates_add(&f->gates, text, &at);
 
+	if (!problem)
+		return RQS_EXIT_OK;
+	char *clean = rqs_clean(text);
+	int status = rqs_usage_error(&rqs_command_compare, "gate '%s': %s", clean, problem);
+	fprintf(stderr, "  %s\n  %*s^\n", clean, (int)at, "");
+	free(clean);
 	free(problem);
 	return status;
 }
@@ -151,7 +157,7 @@ static int compare(struct rqs_comparison *c, struct rqs_findings *f, struct rqs_
 
 static int run_compare(int argc, char **argv)
 {
-	struct rqs_findings findings = {.options = {.threshold = DEFAULT_THRESHOLD}};
+	struct rqs_findings findings = {0};
 	const struct rqs_own_options own = {own_options, take_option, &findings};
 	struct rqs_view_options options;
 	struct rqs_comparison c = {0};

@@ -55,61 +55,81 @@ static const char *unit_names(enum rqs_figure_unit unit)
 	return "% or none";
 }
 
+/* A gate's text, and where it is being read: in the end where it is wrong. */
+struct reading {
+	const char *text;
+	const char *at;
+};
+
+static const char *skip_spaces(const char *text)
+{
+	while (isspace((unsigned char)*text))
+		text++;
+	return text;
+}
+
+/* Without the spaces around it. */
 static char *trimmed(const char *text, size_t length)
 {
-	while (length && isspace((unsigned char)*text)) {
-		text++;
-		length--;
-	}
-	while (length && isspace((unsigned char)text[length - 1]))
-		length--;
-	return rqs_strndup(text, length);
+	const char *start = skip_spaces(text);
+	const char *end = text + length;
+
+	while (end > start && isspace((unsigned char)end[-1]))
+		end--;
+	return rqs_strndup(start, end > start ? (size_t)(end - start) : 0);
 }
 
 /* The bound's number and unit. A percentage with a sign is a ratio. */
-static char *take_bound(struct rqs_gate *gate, const char *text)
+static char *take_bound(struct rqs_gate *gate, struct reading *r)
 {
-	bool sign = *text == '+' || *text == '-';
+	bool sign = *r->at == '+' || *r->at == '-';
 	enum rqs_figure_unit wanted = rqs_figures[gate->figure].unit;
-	char *unit;
-	double value = strtod(text, &unit);
+	char *end;
+	double value = strtod(r->at, &end);
 
-	if (unit == text || !isfinite(value))
-		return rqs_format("'%s' is no number", text);
-	while (isspace((unsigned char)*unit))
-		unit++;
-	if (sign && !strcmp(unit, "%")) {
-		gate->kind = RQS_GATE_RATIO;
+	if (end == r->at || !isfinite(value))
+		return rqs_format("'%s' is no number", r->at);
+	char *unit = trimmed(end, strlen(end));
+	bool percent = !strcmp(unit, "%");
+	char *problem = NULL;
+
+	gate->kind = sign && percent ? RQS_GATE_RATIO : sign ? RQS_GATE_DIFFERENCE : RQS_GATE_LIMIT;
+	gate->bound = NAN;
+	if (gate->kind == RQS_GATE_RATIO)
 		gate->bound = value / 100;
-		return gate->bound > -1 ? NULL : rqs_format("'%s' leaves nothing", text);
-	}
-	gate->kind = sign ? RQS_GATE_DIFFERENCE : RQS_GATE_LIMIT;
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-		if (units[i].unit == wanted && !strcmp(units[i].name, unit)) {
+	for (size_t i = 0; isnan(gate->bound) && i < sizeof(units) / sizeof(units[0]); i++)
+		if (units[i].unit == wanted && !strcmp(units[i].name, unit))
 			gate->bound = value * units[i].factor;
-			return NULL;
-		}
-	return rqs_format("the unit of %s is %s, not '%s'", rqs_figures[gate->figure].name, unit_names(wanted), unit);
+	if (isnan(gate->bound)) {
+		r->at = skip_spaces(end);
+		problem = rqs_format("the unit of %s is %s, not '%s'", rqs_figures[gate->figure].name,
+				     unit_names(wanted), unit);
+	} else if (gate->kind == RQS_GATE_RATIO && gate->bound <= -1) {
+		problem = rqs_format("'%s' leaves nothing", r->at);
+	}
+	free(unit);
+	return problem;
 }
 
-/* "ROUTE:FIGURE" or "FIGURE"; a route may have colons in it. */
-static char *take_subject(struct rqs_gate *gate, const char *text, size_t length)
+/* "ROUTE:FIGURE" or "FIGURE", up to the comparison; a route may have colons in it. */
+static char *take_subject(struct rqs_gate *gate, struct reading *r, size_t length)
 {
-	const char *colon = memrchr(text, ':', length);
-	char *figure = colon ? trimmed(colon + 1, (size_t)(text + length - colon - 1)) : trimmed(text, length);
+	const char *colon = memrchr(r->text, ':', length);
+	const char *start = colon ? colon + 1 : r->text;
+	char *figure = trimmed(start, (size_t)(r->text + length - start)), *problem = NULL;
 	bool found = rqs_figure_find(figure, strlen(figure), &gate->figure);
-	char *problem = NULL;
 
 	if (!found && !strcmp(figure, "errors")) {
 		gate->figure = RQS_FIGURE_ERROR_RATE;
 		found = true;
 	}
+	r->at = skip_spaces(start);
+	if (colon)
+		gate->route = trimmed(r->text, (size_t)(colon - r->text));
 	if (!found)
 		problem =
 		    rqs_format("no figure '%s'; p99, throughput, errors, alloc_bytes and rss_peak are some", figure);
-	if (colon)
-		gate->route = trimmed(text, (size_t)(colon - text));
-	if (found && gate->route && rqs_figures[gate->figure].scope != RQS_SCOPE_ROUTE)
+	else if (gate->route && rqs_figures[gate->figure].scope != RQS_SCOPE_ROUTE)
 		problem = rqs_format("%s is of the whole process, not of a route", figure);
 	free(figure);
 	return problem;
@@ -119,9 +139,8 @@ static char *take_subject(struct rqs_gate *gate, const char *text, size_t length
 static char *check_direction(const struct rqs_gate *gate)
 {
 	const struct rqs_figure_info *f = &rqs_figures[gate->figure];
-	bool relative = gate->kind != RQS_GATE_LIMIT;
 
-	if (f->better == RQS_BETTER_NEITHER && relative)
+	if (f->better == RQS_BETTER_NEITHER && gate->kind != RQS_GATE_LIMIT)
 		return rqs_format("%s is neither better high nor low; give a limit without a sign", f->name);
 	if (f->better == RQS_BETTER_LOWER && !gate->at_most)
 		return rqs_format("%s is better when it is lower: use <=", f->name);
@@ -130,38 +149,41 @@ static char *check_direction(const struct rqs_gate *gate)
 	return NULL;
 }
 
-static char *parse(struct rqs_gate *gate, const char *text)
+static char *parse(struct rqs_gate *gate, struct reading *r)
 {
-	const char *at = strstr(text, "<=");
+	const char *comparison = strstr(r->text, "<=");
 	char *problem;
 
-	gate->text = text;
-	gate->at_most = at != NULL;
-	if (!at)
-		at = strstr(text, ">=");
-	if (!at)
+	gate->text = r->text;
+	gate->at_most = comparison != NULL;
+	if (!comparison)
+		comparison = strstr(r->text, ">=");
+	if (!comparison) {
+		r->at = r->text + strcspn(r->text, "<>=");
 		return rqs_format("it has no <= or >=");
-	problem = take_subject(gate, text, (size_t)(at - text));
-	if (!problem) {
-		char *bound = trimmed(at + 2, strlen(at + 2));
-
-		problem = take_bound(gate, bound);
-		free(bound);
 	}
-	return problem ? problem : check_direction(gate);
+	problem = take_subject(gate, r, (size_t)(comparison - r->text));
+	if (!problem) {
+		r->at = skip_spaces(comparison + 2);
+		problem = take_bound(gate, r);
+	}
+	if (!problem) {
+		r->at = comparison;
+		problem = check_direction(gate);
+	}
+	return problem;
 }
 
-char *rqs_gates_add(struct rqs_gates *g, const char *text)
+char *rqs_gates_add(struct rqs_gates *g, const char *text, size_t *at)
 {
+	struct reading r = {text, text};
 	struct rqs_gate gate = {0};
-	char *problem = parse(&gate, text);
+	char *problem = parse(&gate, &r);
 
+	*at = (size_t)(r.at - text);
 	if (problem) {
-		char *whole = rqs_format("gate '%s': %s", text, problem);
-
-		free(problem);
 		free(gate.route);
-		return whole;
+		return problem;
 	}
 	g->gate = rqs_grow(g->gate, g->count + 1, sizeof(*g->gate));
 	g->gate[g->count++] = gate;

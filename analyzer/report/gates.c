@@ -5,12 +5,14 @@
 #include "base/alloc.h"
 #include "render/units.h"
 #include "stats/adjust.h"
+#include "stats/permutation.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define NO_ROUTE (-2)
+#define LEVEL 0.05
 
 static int find_route(const struct rqs_comparison *c, const char *route)
 {
@@ -62,9 +64,12 @@ static void judge_limit(struct rqs_gate_result *r, const struct rqs_row_side *si
 	r->verdict = high <= bound ? RQS_VERDICT_OK : low > bound ? RQS_VERDICT_REGRESSED : RQS_VERDICT_INCONCLUSIVE;
 }
 
-static void judge_difference(struct rqs_gate_result *r, const struct rqs_compare_options *options)
+/* `gates` are corrected for together. */
+static void judge_difference(struct rqs_gate_result *r, const struct rqs_row *row, unsigned gates,
+			     const struct rqs_compare_options *options)
 {
 	const struct rqs_difference *d = &r->difference;
+	const unsigned runs[] = {row->side[0].runs, row->side[r->side].runs};
 
 	/* A ratio to 0 says nothing; a percentage of it is 0. */
 	double allowed =
@@ -76,13 +81,16 @@ static void judge_difference(struct rqs_gate_result *r, const struct rqs_compare
 		r->why = "one run a side says nothing of how this varies; give several runs a side";
 	} else if (r->verdict == RQS_VERDICT_UNRESOLVED) {
 		r->why = "too few requests beyond this quantile; record longer";
+	} else if (r->verdict == RQS_VERDICT_INCONCLUSIVE && d->basis == RQS_BASIS_BETWEEN_RUNS &&
+		   rqs_permutation_least_p(runs[0], runs[1]) * gates > LEVEL) {
+		r->why = "so few runs can't decide so many gates, however much differs; give more runs a side";
 	} else if (d->basis == RQS_BASIS_WITHIN_RUNS && !options->allow_single_run) {
 		r->verdict = RQS_VERDICT_INCONCLUSIVE;
 		r->why = "one run a side; give several, or --allow-single-run";
 	}
 }
 
-static void judge(struct rqs_gate_result *r, const struct rqs_comparison *c, const struct rqs_row *row,
+static void judge(struct rqs_gate_result *r, const struct rqs_comparison *c, const struct rqs_row *row, unsigned gates,
 		  const struct rqs_compare_options *options)
 {
 	bool relative = r->gate->kind != RQS_GATE_LIMIT;
@@ -95,7 +103,7 @@ static void judge(struct rqs_gate_result *r, const struct rqs_comparison *c, con
 		r->verdict = RQS_VERDICT_NOT_COMPARABLE;
 		r->why = "the loads differ; --allow-unmatched-load compares them all the same";
 	} else if (relative) {
-		judge_difference(r, options);
+		judge_difference(r, row, gates, options);
 	} else {
 		judge_limit(r, &row->side[r->side]);
 	}
@@ -115,17 +123,21 @@ static void start_result(struct rqs_gate_result *r, const struct rqs_comparison 
 	r->difference.adjusted = r->difference.p;
 }
 
-/* Holm's correction over the gates, so that many of them don't make false alarms likelier. */
-static void adjust(struct rqs_gates *g)
+/* Holm's correction over the gates, so that many of them don't make false alarms likelier. How many were tested. */
+static unsigned adjust(struct rqs_gates *g)
 {
 	double *p = rqs_zalloc(g->results, sizeof(*p));
+	unsigned tests = 0;
 
-	for (unsigned i = 0; i < g->results; i++)
+	for (unsigned i = 0; i < g->results; i++) {
 		p[i] = g->result[i].difference.p;
+		tests += !isnan(p[i]);
+	}
 	rqs_adjust_holm(p, g->results);
 	for (unsigned i = 0; i < g->results; i++)
 		g->result[i].difference.adjusted = p[i];
 	free(p);
+	return tests;
 }
 
 void rqs_gates_evaluate(struct rqs_gates *g, const struct rqs_comparison *c, const struct rqs_rows *rows,
@@ -140,11 +152,11 @@ void rqs_gates_evaluate(struct rqs_gates *g, const struct rqs_comparison *c, con
 			r->side = side;
 			start_result(r, c, rqs_rows_find(rows, r->gate->figure, find_route(c, r->gate->route)));
 		}
-	adjust(g);
+	unsigned tests = adjust(g);
 	for (unsigned i = 0; i < g->results; i++) {
 		const struct rqs_gate *gate = g->result[i].gate;
 
-		judge(&g->result[i], c, rqs_rows_find(rows, gate->figure, find_route(c, gate->route)), options);
+		judge(&g->result[i], c, rqs_rows_find(rows, gate->figure, find_route(c, gate->route)), tests, options);
 	}
 }
 

@@ -45,8 +45,8 @@ struct rqs_gates {
 	struct rqs_gate_result *result; /* a gate after the other, of each the sides in order */
 };
 
-/* Adds one. NULL, or what is wrong with it, to be freed. */
-char *rqs_gates_add(struct rqs_gates *g, const char *text);
+/* Adds one. NULL, or what is wrong with it, to be freed, and at which of its bytes. */
+char *rqs_gates_add(struct rqs_gates *g, const char *text, size_t *at);
 /* NULL, or which gate's route isn't in any trace, to be freed. */
 char *rqs_gates_check(const struct rqs_gates *g, const struct rqs_comparison *c);
 void rqs_gates_evaluate(struct rqs_gates *g, const struct rqs_comparison *c, const struct rqs_rows *rows,

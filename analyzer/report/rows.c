@@ -17,6 +17,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define WANTED 0.05     /* the change that runs are wanted for where no threshold says which */
 #define TAIL_FROM 90000 /* 1/100,000: quantiles from here on need segments with values beyond them */
 
 /* ---- segments ---- */
@@ -192,8 +193,8 @@ static void compare_runs(struct rqs_difference *d, double *base, unsigned n, dou
 	d->detectable = rqs_detectable(w.se, w.df);
 	if (d->ratio) {
 		d->detectable = expm1(d->detectable);
-		d->runs_needed =
-		    rqs_runs_needed(log1p(threshold), rqs_numbers_variance(base, n), rqs_numbers_variance(new, m));
+		d->runs_needed = rqs_runs_needed(log1p(threshold > 0 ? threshold : WANTED),
+						 rqs_numbers_variance(base, n), rqs_numbers_variance(new, m));
 	}
 }
 

@@ -54,7 +54,7 @@ def test_ten_per_cent_are_found(folder):
     for route in (None, "/a"):
         seen = verdicts(value, route)
         assert (seen["latency_p50"], seen["latency_mean"]) == ("regressed", "regressed")
-        assert seen["throughput"] == "ok"
+        assert seen["throughput"] in ("ok", "inconclusive")
     (p50,) = [r for r in value["rows"] if r["metric"] == "latency_p50" and r["route"] is None]
     found = p50["against_base"][1]
     low, high = found["interval"]
@@ -139,21 +139,42 @@ def test_a_tail_that_is_too_thin_is_unresolved(folder):
     assert value["gates"][0]["verdict"] == "unresolved" and verdicts(value)["latency_p999"] == "unresolved"
 
 
-@pytest.mark.parametrize("gate, says", [
-    ("p99", "no <= or >="),
-    ("p98<=+5%", "no figure 'p98'"),
-    ("p99<=fast", "'fast' is no number"),
-    ("p99<=+5MB", "the unit of latency_p99 is"),
-    ("p99>=+5%", "use <="),
-    ("throughput<=+5%", "use >="),
-    ("throughput>=-100%", "leaves nothing"),
-    ("response_bytes<=+5%", "neither better high nor low"),
-    ("GET /a:rss_peak<=+5%", "not of a route"),
-    ("GET /b:p99<=+5%", "no trace has a route 'GET /b'"),
+@pytest.mark.parametrize("gate, says, at", [
+    ("p99", "no <= or >=", 3),
+    ("p99<5%", "no <= or >=", 3),
+    ("p98<=+5%", "no figure 'p98'", 0),
+    ("GET /a: p98<=+5%", "no figure 'p98'", 8),
+    ("p99<=fast", "'fast' is no number", 5),
+    ("p99 <= +5MB", "the unit of latency_p99 is", 9),
+    ("p99>=+5%", "use <=", 3),
+    ("throughput<=+5%", "use >=", 10),
+    ("throughput>=-100%", "leaves nothing", 12),
+    ("response_bytes<=+5%", "neither better high nor low", 14),
+    ("GET /a:rss_peak<=+5%", "not of a route", 7),
 ])  # fmt: skip
-def test_mistakes(folder, gate, says):
+def test_mistakes(folder, gate, says, at):
     out, err = run("compare", "--gate", gate, *sides(folder, "base", "same"), status=MISTAKE)
-    assert says in one_line(err) and not out
+    message, shown, caret = err.splitlines()
+    assert says in message and shown == "  " + gate and caret == "  " + at * " " + "^" and not out
+
+
+def test_a_route_that_no_trace_has(folder):
+    out, err = run("compare", "--gate", "GET /b:p99<=+5%", *sides(folder, "base", "same"), status=MISTAKE)
+    assert "no trace has a route 'GET /b'" in one_line(err) and not out
+
+
+def test_one_per_cent_is_too_little_to_see(folder):
+    (p50,) = [r for r in compare(*sides(folder, "base", "same"))["rows"]
+              if r["metric"] == "latency_p50" and r["route"] is None]  # fmt: skip
+    found = p50["against_base"][1]
+    assert found["verdict"] == "inconclusive" and found["smallest_detectable"] > 0.01 and found["runs_needed"] > 1
+
+
+def test_more_gates_than_so_few_runs_can_decide(folder):
+    figures = ("p50", "p90", "mean", "queue", "throughput", "errors", "max")
+    words = [w for f in figures for w in ("--gate", f + (">=-0.01%" if f == "throughput" else "<=+0.01%"))]
+    gates = compare(*words, *sides(folder, "base", "slow"), status=UNDECIDED)["gates"]
+    assert any("so many gates" in (gate["why"] or "") for gate in gates)
 
 
 def test_parts_sum_to_the_difference(folder):
