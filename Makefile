@@ -240,6 +240,13 @@ simulations: ## the statistics on simulated servers, SIMULATIONS times as many a
 	$(Q)$(MAKE) --no-print-directory $(stats_programs)
 	$(Q)RQS_SIMULATIONS=$(SIMULATIONS) $(BUILD)/venv/bin/python -m pytest -q -rP tests/cli/test_stats_simulation.py
 
+SAME_SECONDS ?= 12
+same-server: ## recorded servers compared with themselves: how often a difference is seen that isn't there
+	$(Q)tests/deps.sh check
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)RQS_SAME_SECONDS=$(SAME_SECONDS) $(BUILD)/venv/bin/python -m pytest -q -rP -c tests/long/pytest.ini \
+		tests/long/test_same_server.py
+
 SOAK_SECONDS ?= 600
 soak: ## Go servers at full load for SOAK_SECONDS
 	$(Q)tests/deps.sh check
@@ -304,6 +311,6 @@ help: ## this list
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo transparency-long python-versions simulations soak bench baselines tested faults fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo transparency-long python-versions simulations same-server soak bench baselines tested faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD)/obj $(BUILD)/obj-musl $(BUILD)/sanobj -name '*.d' 2>/dev/null)
