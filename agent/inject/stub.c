@@ -155,13 +155,15 @@ static bool put_mark(struct writer *writer, const struct rqs_site *site, struct 
 		put_sp(writer, mark));
 }
 
-/* movq $0,vdsoSP(%thread). Flags stay. */
+/* movq $0,vdsoSP(%thread), with the register kept where all are. Flags stay. */
 static bool put_unmark(struct writer *writer, struct mark mark)
 {
 	static const uint8_t zero[4];
 
-	return !marks(writer) || (put_operation(writer, MOV_NUMBER, 0, mark.thread, &writer->plan->vdso_sp_offset) &&
-				  put(writer, zero, sizeof(zero)));
+	return !marks(writer) ||
+	       ((!mark.pushed || put_stack(writer, PUSH, mark.thread)) && put_thread(writer, mark) &&
+		put_operation(writer, MOV_NUMBER, 0, mark.thread, &writer->plan->vdso_sp_offset) &&
+		put(writer, zero, sizeof(zero)) && (!mark.pushed || put_stack(writer, POP, mark.thread)));
 }
 
 /* ---- the hook's call ---- */
@@ -192,9 +194,8 @@ static void list_kept(uint8_t kept[KEPT], struct mark mark)
  * By way of the stack, as each may be in a register that another has to go to.
  * Flags needn't be kept: the instruction that follows sets them all.
  */
-static bool put_copied_call(struct writer *writer, const struct rqs_site *site, uint64_t entry)
+static bool put_copied_call(struct writer *writer, const struct rqs_site *site, struct mark mark, uint64_t entry)
 {
-	struct mark mark = mark_of(site);
 	uint8_t kept[KEPT];
 
 	list_kept(kept, mark);
@@ -204,10 +205,9 @@ static bool put_copied_call(struct writer *writer, const struct rqs_site *site, 
 	ok = ok && put_stack(writer, PUSH, site->goroutine) && put_stack(writer, PUSH, site->status) &&
 	     put_stack(writer, PUSH, RAX) && put_stack(writer, POP, RBX) && put_stack(writer, POP, RCX) &&
 	     put_stack(writer, POP, RAX) && put_call(writer, site->kind, entry);
-	for (size_t i = KEPT; i > 2; i--)
+	for (size_t i = KEPT; i > 0; i--)
 		ok = ok && put_stack(writer, POP, kept[i - 1]);
-	return ok && put_thread(writer, mark) && put_unmark(writer, mark) && put_stack(writer, POP, kept[1]) &&
-	       put_stack(writer, POP, kept[0]);
+	return ok;
 }
 
 /* ---- the displaced instructions ---- */
@@ -261,16 +261,19 @@ static bool put_displaced(struct writer *writer, const struct rqs_site *site, un
 
 /* ---- one stub ---- */
 
-/* Whether what is displaced behind the hook goes on at its end, and leaves the register alone: the mark can last so
- * long. */
-static bool keeps(const struct writer *writer, const struct rqs_site *site, ZydisRegister reg)
+/*
+ * Whether the mark can last until the stub ends: what is displaced behind the
+ * hook goes on there, and the mark's register is free yet.
+ */
+static bool lasts(const struct writer *writer, const struct rqs_site *site)
 {
 	struct rqs_instruction step;
 
 	for (unsigned at = site->before; at < site->length; at += step.info.length)
 		if (!rqs_instruction_decode(&step, site->code + at, site->length - at,
 					    site->address + writer->bias + at) ||
-		    rqs_instruction_is_jump(&step) || rqs_instruction_uses(&step, reg))
+		    rqs_instruction_is_jump(&step) ||
+		    (!site->copied && rqs_instruction_uses(&step, ZYDIS_REGISTER_R11)))
 			return false;
 	return true;
 }
@@ -279,13 +282,13 @@ static bool keeps(const struct writer *writer, const struct rqs_site *site, Zydi
 static bool put_hook(struct writer *writer, const struct rqs_site *site, uint64_t entry)
 {
 	struct mark mark = mark_of(site);
-	bool lasts = !site->copied && keeps(writer, site, ZYDIS_REGISTER_R11);
+	bool last = lasts(writer, site);
+	bool ok = site->copied ? put_copied_call(writer, site, mark, entry)
+			       : put_mark(writer, site, mark) && put_call(writer, site->kind, entry);
 
-	if (site->copied ? !put_copied_call(writer, site, entry)
-			 : !put_mark(writer, site, mark) || !put_call(writer, site->kind, entry) ||
-			       !put_thread(writer, mark) || (!lasts && !put_unmark(writer, mark)))
+	if (!ok || (!last && !put_unmark(writer, mark)))
 		return fail(writer, "the hook is out of reach", site->name);
-	return put_displaced(writer, site, site->before, site->length) && (!lasts || put_unmark(writer, mark));
+	return put_displaced(writer, site, site->before, site->length) && (!last || put_unmark(writer, mark));
 }
 
 static bool put_stub(struct writer *writer, const struct rqs_site *site, uint64_t entry)

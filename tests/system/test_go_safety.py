@@ -89,10 +89,20 @@ def profile_under_load(server, seconds: float):
     return read_pprof.read(answers[0])
 
 
+def profile_of(server, samples: int = 400):
+    """As many samples as say something, however busy the machine is."""
+    whole = profile_under_load(server, 3)
+    for _ in range(5):
+        if whole.total < samples:
+            whole.stacks += profile_under_load(server, 3).stacks
+    return whole
+
+
 # Where hooks are. Time in them is their function's.
 HOOKED = ("internal/runtime/syscall/linux.Syscall6", "internal/runtime/syscall.Syscall6",
           "runtime/internal/syscall.Syscall6", "syscall.Syscall", "syscall.Syscall6", "syscall.RawSyscall",
-          "syscall.RawSyscall6", "runtime.mallocgc", "runtime.casgstatus", "runtime.casGToPreemptScan")  # fmt: skip
+          "syscall.RawSyscall6", "runtime.mallocgc", "runtime.casgstatus", "runtime.casGToPreemptScan",
+          "internal/runtime/atomic.(*Uint32).CompareAndSwap")  # fmt: skip  # of the copies of casgstatus that PGO makes
 NOBODY = "runtime._ExternalCode", "runtime._VDSO", read_pprof.NOWHERE
 
 
@@ -105,19 +115,19 @@ def assert_same_callers(alone, seen, function):
     """Who calls it a lot, does so in both."""
     one, other = alone.callers(function), seen.callers(function)
     for callers, others in ((one, other), (other, one)):
-        assert {name for name, share in callers.items() if share > 0.03} <= set(others), (one, other)
+        assert {name for name, share in callers.items() if share > 0.05} <= set(others), (one, other)
 
 
 @pytest.mark.parametrize(
     "name",
-    ("nethttp", "nethttp-1.18", "nethttp-1.19", "nethttp-1.21", "nethttp-1.23", "nethttp-1.25", "gin", "nethttp-pie", "nethttp-cgo",
+    ("nethttp", "nethttp-1.18", "nethttp-1.19", "nethttp-1.21", "nethttp-1.24", "gin", "nethttp-pie", "nethttp-cgo",
      "nethttp-pgo"),
 )  # fmt: skip
 def test_a_profile_looks_the_same(name, trace):
     with Server(name) as server:
-        alone = profile_under_load(server, 3)
+        alone = profile_of(server)
     with recorded(name, trace, "run") as server:
-        seen = profile_under_load(server, 3)
+        seen = profile_of(server)
     assert alone.total > 100 and seen.total > 100, "too few samples to say anything"
 
     # Of the agent's time only a few instructions around each hook have no name.
