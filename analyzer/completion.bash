@@ -15,7 +15,11 @@ _reqscope()
 	esac
 	case $command:$cur in
 	run:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --no-sched --help --" -- "$cur") ;;
-	report:-* | compare:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --help" -- "$cur") ;;
+	report:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --help" -- "$cur") ;;
+	compare:-*)
+		mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --gate --threshold --strict
+			--inconclusive --allow-single-run --allow-unmatched-load --help" -- "$cur")
+		;;
 	info:-*) mapfile -t COMPREPLY < <(compgen -W "--format --help" -- "$cur") ;;
 	run:*) mapfile -t COMPREPLY < <(compgen -c -- "$cur") ;;
 	*) mapfile -t COMPREPLY < <(compgen -f -X '!*.rqs' -- "$cur" && true; compgen -d -- "$cur") ;;
