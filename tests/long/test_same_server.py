@@ -15,7 +15,7 @@ import pytest
 from recording import REQSCOPE, ended_trace, recorded
 
 RUNS, SIDE, COMPARISONS = 20, 5, 200
-SECONDS = float(os.environ.get("RQS_SAME_SECONDS", "12"))
+SECONDS = int(os.environ.get("RQS_SAME_SECONDS", "12"))
 FIGURES = ("latency_p50", "latency_p99", "latency_mean", "throughput")
 LEVEL = 0.05
 CHANCE = 3 * (LEVEL * (1 - LEVEL) / COMPARISONS) ** 0.5
