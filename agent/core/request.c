@@ -237,8 +237,8 @@ static bool commit(const struct rqs_call *call, uint32_t index, enum rqs_ending 
 	record->gil_ticks = 0;
 	record->loop_ticks = 0;
 	record->recv_buffer_bytes = 0;
-	call->agent->meter->end(call, index, record);
 	rqs_copy(record->route, route, length);
+	call->agent->meter->end(call, index, record);
 	worker->chunk_used += (uint32_t)size;
 	rqs_store(&worker->chunk->head, worker->chunk_used);
 	return true;

@@ -50,7 +50,7 @@ static void input_slow(int fd, const struct iovec *v, size_t count, size_t n, ui
 	call.ticks = rqs_now(call.agent);
 	call.fd = fd;
 	if (rqs_py_on)
-		rqs_py_received(fd, v->iov_base);
+		rqs_py_received(v->iov_base);
 	for (size_t i = 0; i < count && n > 0; i++) {
 		size_t part = n < v[i].iov_len ? n : v[i].iov_len;
 
@@ -58,6 +58,8 @@ static void input_slow(int fd, const struct iovec *v, size_t count, size_t n, ui
 			rqs_conn_input(&call, fd, v[i].iov_base, part);
 		n -= part;
 	}
+	if (rqs_py_on)
+		rqs_py_was_told(fd);
 	rqs_leave();
 	if (rqs_unlikely(unknown) && rqs_kind(fd) == RQS_CONN_SERVED)
 		rqs_arrival_ask(fd);
@@ -79,7 +81,7 @@ static inline void input(int fd, const struct iovec *v, size_t count, ssize_t n,
 	if (n <= 0) {
 		/* The vector is good: a bad one has another error. */
 		if (rqs_py_on && (n == 0 || errno == EAGAIN) && count && rqs_kind(fd) == RQS_CONN_SERVED)
-			rqs_py_received_nothing(v->iov_base);
+			rqs_py_received_nothing(fd, v->iov_base, n == 0);
 		return;
 	}
 	if (rqs_unlikely(!rqs_active()) && count)

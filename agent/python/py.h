@@ -25,6 +25,9 @@ struct rqs_py_request {
 	uint32_t id;   /* of the last request in this slot, from 1 */
 	int fd;
 	bool handed_over;  /* to another thread or task, in a way that can't be followed */
+	bool behind;       /* it was read together with one before it */
+	bool in_shared;    /* it was read in a context that all connections share, */
+	bool followed;     /* and is known in others */
 	uint64_t sequence; /* counts all requests of the process */
 	uint64_t allocators; /* Python's when it began (py_allocators.c) */
 	/* Written by whoever holds the GIL, */
@@ -63,15 +66,23 @@ struct rqs_py_thread {
 	bool aftermath;    /* its last request has ended, and it hasn't waited for the next one yet */
 	bool hands_over;   /* the requests that it reads are served by others */
 	uint32_t number;   /* of its thread slot, 0 none yet */
-	int last_fd;       /* read from since the loop woke, -1 none */
-	void *accept_context; /* values that are set there are the connection's, not its own */
-	void *shared_context; /* of a loop that has one for all connections, NULL: none such seen */
+	/* Values that are set there are the connection's, not its own, and right until it is left. */
+	void *accept_context;
+	uint64_t accept_version;
+	/* Of a loop that has one for all connections, NULL: none such seen. The value is right until it is left. */
+	void *shared_context;
+	uint64_t shared_version;
+	uint32_t loops; /* how often an event loop has waited */
+	bool naming;    /* set_soon() is under way */
+	bool reading;   /* rather than writing */
 	uint64_t since;       /* ticks (loops) or ns of CPU time (others) from when on the owner is to be charged; 0 off */
 	uint64_t wait_began, wait_ended; /* ticks; of an event loop */
 	/* The last big allocation: a receive buffer is told by a read into it, and cut to size afterwards. */
 	char *big;
 	size_t big_size;
 	bool big_received;
+	struct rqs_py_request *big_request; /* whose receive buffer it is, and its id; NULL: nobody's */
+	uint32_t big_id;
 };
 extern _Thread_local struct rqs_py_thread rqs_py_self;
 
@@ -87,14 +98,40 @@ extern const struct rqs_meter rqs_meter_python;
  */
 bool rqs_py_install(void);
 
+/* A context that works for a connection as a whole; the reference to it is weak. */
+struct rqs_py_own {
+	void *context;
+	void *reference;
+};
+#define RQS_PY_OWN 4
+
+/* A connection, by its descriptor; zero is its start. Written by the thread that uses it. */
+struct rqs_py_connection {
+	uint32_t serial;
+	uint64_t since; /* requests of this connection have higher sequence numbers */
+	uint64_t first; /* that of its first, 0 none yet */
+	/* Open on it now, or once: it is as long as it has that sequence number. NULL: none. */
+	struct rqs_py_request *request;
+	uint64_t sequence;
+	struct rqs_py_own own[RQS_PY_OWN];
+	/* For rqs_py_task_...(): the contexts in which it is read, and, of its own, answered; NULL none. */
+	void *reads, *serves;
+	uint32_t loops; /* of the thread, when a request was read or ended, or the task was last seen */
+	uint32_t route; /* a hash of the last request's, 0 none */
+	bool woken;     /* the task has been seen since the request began, or has to see that no more will come */
+	bool sends;     /* the last bytes of an answer went out by themselves: that may be what the task waited for */
+};
+
 /* ---- told by the interposers, where rqs_py_on ---- */
 
 void rqs_py_accepted(int fd);
 void rqs_py_closing(int fd);
-/* Before the core is told: bytes came from fd to that memory. */
-void rqs_py_received(int fd, const void *memory);
-/* A read to that memory brought nothing. */
-void rqs_py_received_nothing(const void *memory);
+/* Before the core is told: bytes came to that memory. */
+void rqs_py_received(const void *memory);
+/* After that. */
+void rqs_py_was_told(int fd);
+/* A read from fd to that memory brought nothing, or the end. */
+void rqs_py_received_nothing(int fd, const void *memory, bool ended);
 /* The calling thread waits for what comes next, or has got it: it is done with the request before. */
 static inline void rqs_py_next(void)
 {
@@ -122,9 +159,10 @@ void rqs_py_switch(struct rqs_py_thread *thread, struct rqs_py_request *request,
 bool rqs_py_context_install(void);
 void rqs_py_gil_find(void);
 /* A part of that request's response is sent by this thread: is it known by the right name there? */
-void rqs_py_notice_stale(const struct rqs_py_thread *thread, struct rqs_py_request *request);
-/* False: it began before that was noticed; some of what it did may have been charged otherwise. */
-bool rqs_py_is_sure(const struct rqs_py_request *request);
+void rqs_py_answers(struct rqs_py_thread *thread, struct rqs_py_request *request);
+/* It has ended; the route isn't kept. */
+void rqs_py_ends(const struct rqs_py_thread *thread, const struct rqs_py_request *request, const char *route,
+		 uint32_t length);
 /* False: what is wrapped now couldn't be watched; nothing is wrapped. */
 bool rqs_py_memory_install(void);
 /* The calling thread runs another interpreter than the one that we are in. With its GIL. */
@@ -140,5 +178,22 @@ extern int rqs_py_context_offset, rqs_py_version_offset, rqs_py_variables_offset
 /* Names the request, open now, in the current context, or sees to it that it is done soon. */
 void rqs_py_name_request(struct rqs_py_thread *thread, struct rqs_py_request *request);
 struct rqs_py_request *rqs_py_request_at(uint32_t slot);
+/* Sets the variable in the current context. With the GIL, between two bytecodes, as all below that take contexts. */
+void rqs_py_put(uint64_t number);
+
+bool rqs_py_connections_map(void);
+/* NULL: out of the table. */
+struct rqs_py_connection *rqs_py_connection_of(int fd);
+struct rqs_py_request *rqs_py_open_on(int fd);
+bool rqs_py_owns(const struct rqs_py_connection *connection, const void *context); /* anywhere with the GIL */
+void rqs_py_adopt(struct rqs_py_connection *connection, void *context);
+void rqs_py_disown(struct rqs_py_connection *connection);
+/* Sets the variable in all of its contexts but the current one. */
+void rqs_py_name_own(const struct rqs_py_connection *connection, uint64_t number, const void *current);
+/* Of a task of the connection's own: it is at work; a request begins; one has been answered. */
+void rqs_py_task_goes_on(struct rqs_py_connection *connection, const void *context, uint32_t loops);
+void rqs_py_task_begins(struct rqs_py_connection *connection, struct rqs_py_request *request, uint32_t loops);
+void rqs_py_task_answered(struct rqs_py_connection *connection, const void *context, const char *route, uint32_t length,
+			  uint32_t loops);
 
 #endif

@@ -33,6 +33,8 @@ enum { RQS_PY_DOMAIN_MEM = 1, RQS_PY_DOMAIN_OBJ = 2 };
 	X(void *, PyContext_New, (void))                                 \
 	X(int, PyContext_Enter, (void *))                                \
 	X(int, PyContext_Exit, (void *))                                 \
+	X(void *, PyWeakref_NewRef, (void *, void *))                    \
+	X(void *, PyWeakref_GetObject, (void *))                         \
 	X(void *, PyLong_FromUnsignedLongLong, (unsigned long long))     \
 	X(unsigned long long, PyLong_AsUnsignedLongLong, (void *))       \
 	X(void, Py_DecRef, (void *))                                     \

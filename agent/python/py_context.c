@@ -7,6 +7,7 @@
  *    a connection  descriptor and serial number: set when it is accepted, so
  *                  that what its task does before a request is known, too
  *    a thread      number: set once in a thread that serves one at a time
+ *    nothing       where what is named would be wrong
  *
  * Setting takes the GIL, or the main thread's next moment between two
  * bytecodes (Py_AddPendingCall): that comes before the server, told that there
@@ -25,16 +26,11 @@
 #define REQUESTS (RQS_CHUNKS * 64u)
 #define THREADS 65536u /* thread slots; beyond them threads aren't named */
 
-enum { IS_REQUEST = 0, IS_CONNECTION = 1, IS_THREAD = 2 };
+enum { IS_REQUEST = 0, IS_CONNECTION = 1, IS_THREAD = 2, IS_NOTHING = 3 };
 #define KIND_BITS 2
+#define KIND_MASK ((1u << KIND_BITS) - 1)
 #define DESCRIPTOR_BITS 20
 #define DESCRIPTOR_MASK ((1u << DESCRIPTOR_BITS) - 1)
-
-struct connection {
-	uint32_t serial;
-	uint64_t since;                 /* requests of this connection have higher sequence numbers */
-	struct rqs_py_request *request; /* open on it, NULL none */
-};
 
 struct thread_slot {
 	struct rqs_py_request *request;
@@ -46,26 +42,13 @@ int rqs_py_context_offset = -1, rqs_py_version_offset = -1, rqs_py_variables_off
 
 static void *variable;
 static struct rqs_py_request *requests;
-static struct connection *connections;
 static struct thread_slot *thread_slots;
 static uint32_t threads_named;
 static uint64_t sequence_numbers;
-/*
- * In some servers (Tornado) a connection has one task for all its requests,
- * which keeps the value of the first. Once seen, a request that has ended
- * stands for the one that is open on its connection.
- */
-static bool tasks_outlive_requests;
-static uint64_t unsure_until; /* the last request that began before that was known */
 
 struct rqs_py_request *rqs_py_request_at(uint32_t slot)
 {
 	return &requests[slot];
-}
-
-static struct connection *connection_of(int fd)
-{
-	return fd >= 0 && (uint32_t)fd < RQS_DESCRIPTORS ? &connections[fd] : NULL;
 }
 
 /* ---- charging ---- */
@@ -109,12 +92,8 @@ static bool is_open(const struct rqs_py_request *request)
 	return request && rqs_load_relaxed(&request->live);
 }
 
-static struct rqs_py_request *open_on(int fd)
-{
-	const struct connection *connection = connection_of(fd);
-
-	return connection && is_open(connection->request) ? connection->request : NULL;
-}
+static int adopt_pending(void *fd);
+static int unname_pending(void *nothing);
 
 struct found {
 	struct rqs_py_request *request;
@@ -130,33 +109,57 @@ static struct found whole(struct rqs_py_request *request)
 /* What an ended request's tasks still do. */
 static struct rqs_py_request ended;
 
+static const struct found nobodys = { .request = NULL, .fd = -1 };
+
+/* In a context that isn't a connection's own, what is named there is right from being set until it is left. */
+static bool is_left(const struct rqs_py_thread *thread)
+{
+	if (!thread->context)
+		return false;
+	if (thread->context == thread->shared_context)
+		return thread->version != thread->shared_version;
+	return thread->context == thread->accept_context && thread->version != thread->accept_version;
+}
+
 static struct found by_request(const struct rqs_py_thread *thread, uint64_t value)
 {
 	int fd = (int)(value & DESCRIPTOR_MASK);
 	uint64_t sequence = value >> DESCRIPTOR_BITS;
-	const struct connection *connection = connection_of(fd);
-	struct rqs_py_request *request = open_on(fd);
+	struct rqs_py_connection *connection = rqs_py_connection_of(fd);
+	struct rqs_py_request *request = rqs_py_open_on(fd);
 
-	/* There the value is that of the connection read last, whatever it says. */
-	if (thread->context && thread->context == thread->shared_context && fd != thread->last_fd)
-		return whole(open_on(thread->last_fd));
-	if (request && request->sequence == sequence)
-		return whole(request);
-	if (tasks_outlive_requests && connection && sequence > connection->since)
-		return whole(request);
-	return (struct found){ .request = &ended, .id = 1, .fd = fd };
+	if (connection && sequence > connection->since && rqs_py_owns(connection, thread->context)) {
+		rqs_py_task_goes_on(connection, thread->context, thread->loops);
+		if (request)
+			return whole(request);
+	}
+	if (!request || request->sequence != sequence)
+		return (struct found){ .request = &ended, .id = 1, .fd = fd };
+	if (thread->context != thread->shared_context)
+		request->followed = true;
+	return whole(request);
 }
 
-static struct found by_connection(const struct rqs_py_thread *thread, uint64_t value)
+/*
+ * What has a connection's name was there before its first request, and works
+ * for that. It is adopted meanwhile: who still has it later has missed that,
+ * or copied it from one that had not been adopted yet.
+ */
+static struct found by_connection(struct rqs_py_thread *thread, uint64_t value)
 {
 	int fd = (int)(value & DESCRIPTOR_MASK);
-	const struct connection *connection = connection_of(fd);
+	const struct rqs_py_connection *connection = rqs_py_connection_of(fd);
+	struct rqs_py_request *request = rqs_py_open_on(fd);
 
 	/* Where connections are accepted the value is left behind by the last of them. */
 	if (!connection || connection->serial != (uint32_t)(value >> DESCRIPTOR_BITS) ||
 	    (thread->accept_context && thread->accept_context == thread->context))
-		return (struct found){ .request = NULL };
-	return whole(open_on(fd));
+		return nobodys;
+	if (!request || request->sequence != connection->first)
+		return (struct found){ .request = NULL, .fd = fd };
+	if (thread->is_main && !thread->naming)
+		thread->naming = !rqs_py.Py_AddPendingCall(adopt_pending, (void *)(uintptr_t)fd);
+	return whole(request);
 }
 
 static struct found by_thread(uint64_t value)
@@ -165,7 +168,8 @@ static struct found by_thread(uint64_t value)
 	bool is_current = is_open(slot->request) && slot->request->live == slot->id;
 
 	/* Between two requests the thread is the server's own. */
-	return (struct found){ .request = is_current ? slot->request : NULL, .id = (uint32_t)slot->id };
+	struct rqs_py_request *request = is_current ? slot->request : NULL;
+	return (struct found){ .request = request, .id = (uint32_t)slot->id, .fd = -1 };
 }
 
 /* Where the variable was made; objects of one interpreter are none of another's. */
@@ -176,17 +180,31 @@ bool rqs_py_is_elsewhere(void)
 	return rqs_py.interpreter && rqs_py.interpreter() != interpreter;
 }
 
-static struct found by_variable(const struct rqs_py_thread *thread)
+/* The variable's number in the current context; IS_NOTHING: it isn't set. */
+static uint64_t number_now(void)
 {
-	struct found none = { .request = NULL };
+	uint64_t number = IS_NOTHING;
 	void *object = NULL;
 
-	if (rqs_py.PyContextVar_Get(variable, NULL, &object) || !object)
-		return none;
-	uint64_t number = rqs_py.PyLong_AsUnsignedLongLong(object);
+	if (!rqs_py.PyContextVar_Get(variable, NULL, &object) && object) {
+		number = rqs_py.PyLong_AsUnsignedLongLong(object);
+		rqs_py.Py_DecRef(object);
+	}
+	return number;
+}
+
+static struct found by_variable(struct rqs_py_thread *thread)
+{
+	uint64_t number = number_now();
 	uint64_t value = number >> KIND_BITS;
-	rqs_py.Py_DecRef(object);
-	switch (number & ((1u << KIND_BITS) - 1)) {
+
+	if (number != IS_NOTHING && is_left(thread)) {
+		/* What it starts isn't to be taken for another's. */
+		if (thread->is_main && !thread->naming)
+			thread->naming = !rqs_py.Py_AddPendingCall(unname_pending, NULL);
+		return nobodys;
+	}
+	switch (number & KIND_MASK) {
 	case IS_REQUEST:
 		return by_request(thread, value);
 	case IS_CONNECTION:
@@ -194,7 +212,7 @@ static struct found by_variable(const struct rqs_py_thread *thread)
 	case IS_THREAD:
 		return by_thread(value);
 	default:
-		return none;
+		return nobodys;
 	}
 }
 
@@ -206,13 +224,14 @@ void rqs_py_resolve(struct rqs_py_thread *thread, void *state)
 	thread->state = state;
 	thread->context = rqs_py_context_offset < 0 ? NULL : *(void **)((char *)state + rqs_py_context_offset);
 	bool elsewhere = rqs_py_is_elsewhere();
-	struct found found = { .request = NULL };
+	struct found found = nobodys;
 	if (!elsewhere)
 		found = by_variable(thread);
 	thread->inside = inside;
 	if (rqs_unlikely(elsewhere)) {
 		rqs_py_memory_shared();
 		rqs_py_switch(thread, NULL, 0);
+		thread->owner_fd = -1;
 		return;
 	}
 	/* A thread that serves one request at a time works for the one that it has read. */
@@ -234,47 +253,95 @@ static void *context_now(void)
 	return state && rqs_py_context_offset >= 0 ? *(void **)((char *)state + rqs_py_context_offset) : NULL;
 }
 
-/*
- * Some loops have one context for all their connections (uvloop). It is known
- * by the request of another live connection being named where one is named now.
- */
-static bool names_another(uint64_t number)
+void rqs_py_put(uint64_t number)
 {
-	uint64_t before = 0;
-	void *object = NULL;
-
-	if (rqs_py.PyContextVar_Get(variable, NULL, &object) || !object)
-		return false;
-	before = rqs_py.PyLong_AsUnsignedLongLong(object);
-	rqs_py.Py_DecRef(object);
-	if ((before & 3) != IS_REQUEST || (number & 3) != IS_REQUEST)
-		return false;
-	uint64_t fd = before >> KIND_BITS & DESCRIPTOR_MASK;
-	const struct connection *connection = connection_of((int)fd);
-	return fd != (number >> KIND_BITS & DESCRIPTOR_MASK) && connection && connection->serial &&
-	       before >> KIND_BITS >> DESCRIPTOR_BITS > connection->since;
-}
-
-static void set(uint64_t number)
-{
-	struct rqs_py_thread *thread = &rqs_py_self;
-	bool inside = thread->inside;
-
-	if (rqs_py_is_elsewhere())
-		return;
-	thread->inside = true;
-	if (thread->is_loop && names_another(number))
-		thread->shared_context = context_now();
 	void *value = rqs_py.PyLong_FromUnsignedLongLong(number);
 	void *token = value ? rqs_py.PyContextVar_Set(variable, value) : NULL;
+
 	if (token)
 		rqs_py.Py_DecRef(token);
 	else
 		rqs_py.PyErr_Clear();
 	if (value)
 		rqs_py.Py_DecRef(value);
-	if ((number & 3) == IS_CONNECTION)
-		thread->accept_context = context_now();
+}
+
+static uint64_t version_now(void)
+{
+	return *(uint64_t *)(void *)((char *)rqs_py.thread_state() + rqs_py_version_offset);
+}
+
+/*
+ * Some loops have one context for all their connections (uvloop). It is known
+ * by the request of another live connection being named where one is named now.
+ */
+static bool names_another(int fd)
+{
+	uint64_t before = number_now();
+	int other = (int)(before >> KIND_BITS & DESCRIPTOR_MASK);
+	const struct rqs_py_connection *connection = rqs_py_connection_of(other);
+
+	return (before & KIND_MASK) == IS_REQUEST && other != fd && connection && connection->serial &&
+	       before >> KIND_BITS >> DESCRIPTOR_BITS > connection->since;
+}
+
+/* Where the request is read is the connection's own, unless it is everybody's. */
+static void set_request(struct rqs_py_thread *thread, int fd, uint64_t number)
+{
+	struct rqs_py_connection *connection = rqs_py_connection_of(fd);
+	struct rqs_py_request *request = rqs_py_open_on(fd);
+	void *context = context_now();
+
+	if (!request || request->sequence != number >> KIND_BITS >> DESCRIPTOR_BITS)
+		return; /* it has ended already */
+	if (context == thread->accept_context || names_another(fd))
+		thread->shared_context = context;
+	request->in_shared = context && context == thread->shared_context;
+	if (request->in_shared) {
+		thread->shared_version = version_now();
+		rqs_py_put(number);
+		return;
+	}
+	/* One that was read behind another began when that was answered, wherever that was. */
+	if (!request->behind) {
+		rqs_py_put(number);
+		context = context_now(); /* it may be new: greenlets begin without */
+		rqs_py_adopt(connection, context);
+		connection->reads = context;
+	} else if (rqs_py_owns(connection, context)) {
+		rqs_py_put(number);
+	}
+	rqs_py_name_own(connection, number, context);
+}
+
+static void set_connection(struct rqs_py_thread *thread, int fd, uint64_t number)
+{
+	rqs_py_disown(rqs_py_connection_of(fd));
+	if (context_now() && context_now() == thread->shared_context) {
+		rqs_py_put(IS_NOTHING);
+		return;
+	}
+	rqs_py_put(number);
+	thread->accept_context = context_now();
+	thread->accept_version = version_now();
+}
+
+static void set(uint64_t number)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+	bool inside = thread->inside;
+	int fd = (int)(number >> KIND_BITS & DESCRIPTOR_MASK);
+
+	thread->naming = false;
+	if (rqs_py_is_elsewhere())
+		return;
+	thread->inside = true;
+	if ((number & KIND_MASK) == IS_REQUEST)
+		set_request(thread, fd, number);
+	else if ((number & KIND_MASK) == IS_CONNECTION)
+		set_connection(thread, fd, number);
+	else
+		rqs_py_put(number);
 	thread->state = NULL;
 	thread->inside = inside;
 }
@@ -282,6 +349,64 @@ static void set(uint64_t number)
 static int set_pending(void *number)
 {
 	set((uint64_t)number);
+	return 0;
+}
+
+static uint64_t number_of(const struct rqs_py_request *request)
+{
+	return (request->sequence << DESCRIPTOR_BITS | ((uint32_t)request->fd & DESCRIPTOR_MASK)) << KIND_BITS |
+	       IS_REQUEST;
+}
+
+/* The current context has the connection's name, or an ended request's of it, and serves its requests. */
+static void adopt(struct rqs_py_thread *thread, int fd)
+{
+	struct rqs_py_connection *connection = rqs_py_connection_of(fd);
+	const struct rqs_py_request *request = rqs_py_open_on(fd);
+	uint64_t number = number_now();
+	void *context = context_now();
+
+	if ((number & KIND_MASK) > IS_CONNECTION || (int)(number >> KIND_BITS & DESCRIPTOR_MASK) != fd || !context ||
+	    context == thread->shared_context || context == thread->accept_context)
+		return;
+	if ((number & KIND_MASK) == IS_CONNECTION && (!request || request->sequence != connection->first))
+		return;
+	rqs_py_adopt(connection, context);
+	if (request && rqs_py_owns(connection, context))
+		rqs_py_put(number_of(request));
+}
+
+static int adopt_pending(void *fd)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+	bool inside = thread->inside;
+
+	thread->naming = false;
+	if (rqs_py_is_elsewhere())
+		return 0;
+	thread->inside = true;
+	adopt(thread, (int)(uintptr_t)fd);
+	thread->state = NULL;
+	thread->inside = inside;
+	return 0;
+}
+
+static int unname_pending(void *nothing)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+	bool inside = thread->inside;
+
+	(void)nothing;
+	thread->naming = false;
+	if (rqs_py_is_elsewhere())
+		return 0;
+	thread->inside = true;
+	thread->context = context_now();
+	thread->version = version_now();
+	if (is_left(thread))
+		rqs_py_put(IS_NOTHING);
+	thread->state = NULL;
+	thread->inside = inside;
 	return 0;
 }
 
@@ -297,10 +422,10 @@ static void set_now(uint64_t number)
 	rqs_py_self.inside = inside;
 }
 
-static void set_soon(const struct rqs_py_thread *thread, uint64_t number)
+static void set_soon(struct rqs_py_thread *thread, uint64_t number)
 {
 	if (thread->is_main)
-		rqs_py.Py_AddPendingCall(set_pending, (void *)number);
+		thread->naming = !rqs_py.Py_AddPendingCall(set_pending, (void *)number);
 	else if (rqs_py.PyGILState_GetThisThreadState())
 		set_now(number);
 }
@@ -320,33 +445,43 @@ static void name_thread(struct rqs_py_thread *thread)
 
 void rqs_py_name_request(struct rqs_py_thread *thread, struct rqs_py_request *request)
 {
-	struct connection *connection = connection_of(request->fd);
+	struct rqs_py_connection *connection = rqs_py_connection_of(request->fd);
 
 	request->sequence = rqs_add(&sequence_numbers, 1) + 1;
 	if (connection) {
 		connection->request = request;
+		connection->sequence = request->sequence;
+		if (!connection->first)
+			connection->first = request->sequence;
 		if (!connection->serial)
 			connection->serial = 1; /* it came otherwise than by accept */
+		rqs_py_task_begins(connection, request, thread->loops);
 	}
 	thread->state = NULL;
 	if (!thread->is_loop)
 		name_thread(thread);
 	else
-		set_soon(thread, (request->sequence << DESCRIPTOR_BITS | ((uint32_t)request->fd & DESCRIPTOR_MASK))
-						 << KIND_BITS |
-					 IS_REQUEST);
+		set_soon(thread, number_of(request));
+}
+
+static void renew(struct rqs_py_connection *connection)
+{
+	connection->serial++;
+	connection->since = rqs_load_relaxed(&sequence_numbers);
+	connection->first = 0;
+	connection->request = NULL;
+	connection->serves = NULL;
+	connection->route = 0;
 }
 
 void rqs_py_accepted(int fd)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
-	struct connection *connection = connection_of(fd);
+	struct rqs_py_connection *connection = rqs_py_connection_of(fd);
 
 	if (!connection)
 		return;
-	connection->serial++;
-	connection->since = rqs_load_relaxed(&sequence_numbers);
-	connection->request = NULL;
+	renew(connection);
 	thread->state = NULL;
 	if (thread->is_loop)
 		set_soon(thread, ((uint64_t)connection->serial << DESCRIPTOR_BITS | (uint32_t)fd) << KIND_BITS | IS_CONNECTION);
@@ -354,32 +489,50 @@ void rqs_py_accepted(int fd)
 
 void rqs_py_closing(int fd)
 {
-	struct connection *connection = connection_of(fd);
+	struct rqs_py_connection *connection = rqs_py_connection_of(fd);
 
-	if (connection && connection->serial) {
-		connection->serial++;
-		connection->since = rqs_load_relaxed(&sequence_numbers);
-		connection->request = NULL;
-	}
+	if (connection && connection->serial)
+		renew(connection);
+}
+
+/* Of the calling thread, with the lock or without. */
+static void *own_context(void)
+{
+	void *state = rqs_py.PyGILState_GetThisThreadState();
+
+	return state ? *(void **)((char *)state + rqs_py_context_offset) : NULL;
 }
 
 /*
- * The response is being sent in the name of a request that has ended. What was
- * charged to that is missing here: no number rather than a wrong one.
+ * In the name of a request that has ended, what was charged to that is missing
+ * here: no number rather than a wrong one. It is the connection's own task,
+ * that has been there since an earlier request.
  */
-void rqs_py_notice_stale(const struct rqs_py_thread *thread, struct rqs_py_request *request)
+void rqs_py_answers(struct rqs_py_thread *thread, struct rqs_py_request *request)
 {
-	if (thread->is_loop && thread->owner == &ended)
-		request->handed_over = true;
-	if (thread->owner != &ended || thread->owner_fd != request->fd)
+	struct rqs_py_connection *connection = rqs_py_connection_of(request->fd);
+	bool is_named = thread->owner == &ended || (!thread->owner && thread->owner_fd == request->fd);
+
+	thread->reading = false;
+	/* From a context that hasn't been looked into yet nothing is known. */
+	if (!thread->is_loop || !connection || own_context() != thread->context)
 		return;
-	rqs_store_relaxed(&unsure_until, rqs_load_relaxed(&sequence_numbers));
-	tasks_outlive_requests = true;
+	if (thread->owner == request && rqs_py_owns(connection, thread->context))
+		connection->serves = thread->context;
+	if (!is_named)
+		return;
+	request->handed_over = true;
+	if (thread->owner_fd == request->fd && !request->behind && thread->is_main && !thread->naming)
+		thread->naming = !rqs_py.Py_AddPendingCall(adopt_pending, (void *)(uintptr_t)request->fd);
 }
 
-bool rqs_py_is_sure(const struct rqs_py_request *request)
+void rqs_py_ends(const struct rqs_py_thread *thread, const struct rqs_py_request *request, const char *route,
+		 uint32_t length)
 {
-	return request->sequence > rqs_load_relaxed(&unsure_until);
+	struct rqs_py_connection *connection = rqs_py_connection_of(request->fd);
+
+	if (thread->is_loop && connection && connection->request == request)
+		rqs_py_task_answered(connection, own_context(), route, length, thread->loops);
 }
 
 /* ---- installing ---- */
@@ -387,9 +540,8 @@ bool rqs_py_is_sure(const struct rqs_py_request *request)
 static bool map_tables(void)
 {
 	requests = rqs_reserve_sparse(REQUESTS * sizeof(*requests));
-	connections = rqs_reserve_sparse(RQS_DESCRIPTORS * sizeof(*connections));
 	thread_slots = rqs_reserve_sparse(THREADS * sizeof(*thread_slots));
-	return requests && connections && thread_slots;
+	return requests && thread_slots && rqs_py_connections_map();
 }
 
 #define STATE_WORDS 44 /* of PyThreadState: where the context has been in all versions so far, and some more */
@@ -420,7 +572,7 @@ static void find_in_context(const void *context)
 	int head = 2; /* words of an object's header: counts and type, which change as well */
 
 	memcpy(before, context, sizeof(before));
-	set(0);
+	rqs_py_put(IS_NOTHING);
 	memcpy(after, context, sizeof(after));
 	for (int i = head; i < CONTEXT_WORDS; i++) {
 		if (before[i] != after[i] && after[i] > 4096) {

@@ -113,6 +113,7 @@ static inline void note_big(void *p, size_t size)
 		rqs_py_self.big = p;
 		rqs_py_self.big_size = size;
 		rqs_py_self.big_received = false;
+		rqs_py_self.big_request = NULL;
 	}
 }
 
@@ -144,17 +145,35 @@ static bool take_buffer(struct rqs_py_thread *thread, const void *memory)
 	return true;
 }
 
-void rqs_py_received(int fd, const void *memory)
+void rqs_py_received(const void *memory)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
 
-	thread->last_fd = fd;
+	thread->reading = true;
 	thread->state = NULL;
 	thread->big_received = take_buffer(thread, memory) || thread->big_received;
 }
 
-void rqs_py_received_nothing(const void *memory)
+/* The whole buffer, unless it is cut. */
+void rqs_py_was_told(int fd)
 {
+	struct rqs_py_thread *thread = &rqs_py_self;
+
+	if (!thread->big_received || thread->big_request)
+		return;
+	thread->big_request = rqs_py_open_on(fd);
+	if (!thread->big_request)
+		return;
+	thread->big_id = thread->big_request->live;
+	rqs_add(&thread->big_request->recv_bytes, thread->big_size);
+}
+
+void rqs_py_received_nothing(int fd, const void *memory, bool ended)
+{
+	struct rqs_py_connection *connection = rqs_py_connection_of(fd);
+
+	if (ended && connection)
+		connection->woken = true;
 	if (take_buffer(&rqs_py_self, memory))
 		rqs_py_self.big = NULL; /* it is thrown away */
 }
@@ -168,8 +187,8 @@ static bool is_cut(const void *p, size_t size)
 		return false;
 	thread->big = NULL;
 	thread->big_received = false;
-	if (thread->owner && rqs_load_relaxed(&thread->owner->live) == thread->owner_id)
-		rqs_add(&thread->owner->recv_bytes, size);
+	if (thread->big_request && rqs_load_relaxed(&thread->big_request->live) == thread->big_id)
+		rqs_add(&thread->big_request->recv_bytes, size - thread->big_size);
 	return true;
 }
 

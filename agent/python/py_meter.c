@@ -14,7 +14,6 @@ static void know(struct rqs_py_thread *thread)
 		return;
 	thread->known = true;
 	thread->is_main = rqs_sys0(SYS_gettid) == rqs_sys0(SYS_getpid);
-	thread->last_fd = -1;
 }
 
 /* Of the wait in the kernel: the loop was busy before it looked, and was busy with others after it had been told. */
@@ -40,6 +39,7 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 	know(thread);
 	rqs_py_next();
 	rqs_store_relaxed(&request->live, 0);
+	request->sequence = 0;
 	request->fd = call->fd;
 	request->allocators = rqs_py_allocators_now();
 	request->alloc_count = request->alloc_bytes = 0;
@@ -50,6 +50,8 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 	if (++request->id == 0)
 		request->id = 1;
 	request->handed_over = thread->hands_over;
+	request->behind = !thread->reading;
+	request->in_shared = request->followed = false;
 	rqs_store(&request->live, request->id);
 	if (thread->hands_over)
 		return; /* whatever is known of it is only a part */
@@ -63,7 +65,7 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 static void answered(const struct rqs_call *call, uint32_t slot)
 {
 	(void)call;
-	rqs_py_notice_stale(&rqs_py_self, rqs_py_request_at(slot));
+	rqs_py_answers(&rqs_py_self, rqs_py_request_at(slot));
 }
 
 /*
@@ -82,16 +84,17 @@ static void fill(const struct rqs_call *call, const struct rqs_py_request *reque
 
 	record->alloc_count = rqs_load_relaxed(&request->alloc_count) + rqs_load_relaxed(&request->raw_count);
 	record->alloc_bytes = rqs_load_relaxed(&request->alloc_bytes) + rqs_load_relaxed(&request->raw_bytes);
-	if (request->handed_over)
+	/* Read where all connections are, and nowhere else seen: its task has another's name, or none. */
+	if (request->handed_over || (request->in_shared && !request->followed))
 		return;
 	record->recv_buffer_bytes = rqs_load_relaxed(&request->recv_bytes);
 	record->cpu_ticks = request->cpu_ticks + (uint64_t)((double)request->cpu_ns * ticks_per_ns);
 	record->gil_ticks = rqs_load_relaxed(&request->gil_ticks);
 	record->flags |= RQS_RECORD_HAS_RECV | RQS_RECORD_HAS_GIL;
-	if (rqs_py_is_sure(request) && saw_allocations(request))
+	if (saw_allocations(request))
 		record->flags |= RQS_RECORD_HAS_ALLOC;
 	/* Behind a filter a thread's clock isn't asked. */
-	if (rqs_py_is_sure(request) && !rqs_load_relaxed(&rqs_agent.frozen))
+	if (!rqs_load_relaxed(&rqs_agent.frozen))
 		record->flags |= RQS_RECORD_HAS_CPU;
 	if (request->loop_ticks != UINT64_MAX) {
 		record->loop_ticks = request->loop_ticks;
@@ -109,6 +112,8 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 		return;
 	if (thread->owner == request)
 		rqs_py_switch(thread, NULL, 0);
+	if (record)
+		rqs_py_ends(thread, request, record->route, record->route_length);
 	rqs_store(&request->live, 0);
 	thread->aftermath = !thread->is_loop && thread->served == request;
 	/* Whoever works in its name from now on comes late: the context has to be looked into again. */
@@ -154,12 +159,12 @@ void rqs_py_wait_begins(void)
 	rqs_py_switch(thread, NULL, 0);
 	thread->since = 0;
 	thread->state = NULL;
-	thread->last_fd = -1;
 	thread->wait_began = rqs_now(&rqs_agent);
 }
 
 void rqs_py_wait_ends(void)
 {
+	rqs_py_self.loops++;
 	rqs_py_self.wait_ended = rqs_now(&rqs_agent);
 }
 
