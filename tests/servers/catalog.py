@@ -92,8 +92,8 @@ def django_dev() -> Recipe:
     return Recipe(command, VENV_PYTHON)
 
 
-def in_venv(script: str) -> Recipe:
-    return Recipe(lambda at: [VENV_PYTHON, PYTHON / script, at.port], VENV_PYTHON)
+def in_venv(script: str, **env) -> Recipe:
+    return Recipe(lambda at: [VENV_PYTHON, PYTHON / script, at.port], VENV_PYTHON, env=tuple(env.items()))
 
 
 def express(script: str, workers: int) -> Recipe:
@@ -152,6 +152,7 @@ SERVERS = {
     "fastapi-gunicorn-asgi": gunicorn("fastapi_app:app", "--worker-class", "asgi"),
     "fastapi-hypercorn": hypercorn(),
     "aiohttp": in_venv("aiohttp_app.py"),
+    "aiohttp-uvloop": in_venv("aiohttp_app.py", LOOP="uvloop"),
     "tornado": in_venv("tornado_app.py"),
     "flask-sync": gunicorn("flask_app:app"),
     "flask-gthread": gunicorn("flask_app:app", "--threads", "4", "--keep-alive", "30"),

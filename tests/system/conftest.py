@@ -1,13 +1,7 @@
 """What all system tests share."""
 
-import os
-
 import pytest
 from recording import LIBRARY, MODES, REQSCOPE
-
-
-# Until the agent measures CPython's memory and times.
-collect_ignore = [] if "RQS_PYTHON_METERS" in os.environ else ["test_python_memory.py", "test_python_times.py"]
 
 
 def pytest_configure(config):

@@ -3,13 +3,12 @@
 import works
 
 # Requests interleave on one thread, in tasks.
-LOOPS = ("asyncio", "fastapi-asyncio", "fastapi-uvloop", "fastapi-gunicorn", "fastapi-gunicorn-asgi", "fastapi-hypercorn",
-         "aiohttp", "tornado", "django-asgi")  # fmt: skip
+LOOPS = ("asyncio", "fastapi-asyncio", "fastapi-uvloop", "fastapi-hypercorn", "aiohttp", "tornado", "django-asgi")
 # A thread, a process or (gevent) a greenlet serves one at a time.
-THREADS = ("threaded", "flask-sync", "flask-gthread", "flask-gevent", "flask-cheroot", "flask-dev", "django-sync",
-           "django-gthread", "django-dev")  # fmt: skip
-# One thread reads, another serves, and what passes between them is a queue.
-QUEUES = ("flask-waitress",)
+THREADS = ("threaded", "flask-sync", "flask-gthread", "flask-gevent", "flask-cheroot", "flask-dev", "django-sync")
+# What passes between who reads and who serves can't be seen: one thread reads, another serves, and between them is
+# a queue; or each connection has a task, which uvloop starts in a context that all connections share.
+HIDDEN = ("flask-waitress", "fastapi-gunicorn-asgi", "aiohttp-uvloop")
 
 # Whose a work's bytes are: the request's that asked for it, its after it was answered, or what can't be known.
 OWN, AFTER, UNKNOWN = "own", "after", "unknown"
@@ -21,7 +20,7 @@ HALVES = {"/empty": 0, "/small": works.SMALL, "/big": works.BIG}
 def parts(server: str) -> dict[str, str]:
     """path -> whose the PART bytes are that its work takes."""
     found = {"/stream": OWN, "/error": OWN}
-    if server in LOOPS:
+    if server in LOOPS or server in ("fastapi-gunicorn-asgi", "aiohttp-uvloop"):
         found |= {"/gather": OWN, "/nested": OWN, "/to_thread": OWN, "/late": AFTER, "/executor": UNKNOWN, "/queued": UNKNOWN}
     else:
         found |= {"/thread": UNKNOWN}
@@ -30,8 +29,9 @@ def parts(server: str) -> dict[str, str]:
     if server.startswith(("flask", "django")) and server != "flask-gevent":  # where asgiref finds a loop on its thread
         found |= {"/async": OWN}
     # The last, so that FIRST follows: a connection's next request may arrive while its task still does this.
-    found |= {"/background": AFTER}
-    if server in QUEUES:
+    # Flask's development server looks for more from the client before it closes the response.
+    found |= {"/background": UNKNOWN if server == "flask-dev" else AFTER}
+    if server in HIDDEN:
         found = dict.fromkeys(found, UNKNOWN)
     return found
 

