@@ -255,10 +255,18 @@ soak: ## Go servers at full load for SOAK_SECONDS
 
 bench: ## measure what recording costs, in alternated pairs
 	$(Q)tests/deps.sh check
-	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all baselines $(BUILD)/bench/gen_trace $(BUILD)/bench/toggle
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all baselines $(addprefix $(BUILD)/bench/,gen_trace toggle request_path)
+	$(Q)$(BUILD)/bench/request_path
 	$(Q)$(BUILD)/venv/bin/python tests/bench/bench.py
 
 $(BUILD)/bench/gen_trace $(BUILD)/bench/toggle: $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(library_obj)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# The agent's own part of a request, in a program of its own.
+$(BUILD)/bench/request_path: $(BUILD)/obj/tests/bench/request_path.o $(sort $(library_obj) $(core_obj) \
+		$(call obj,$(os_src) $(filter-out %/payload.c %/entries.c,$(go_src))))
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
