@@ -141,6 +141,7 @@ void rqs_worker_start(struct rqs_agent *agent, struct rqs_worker *worker)
 	rqs_zero(worker, sizeof(*worker));
 	worker->event_loop = event_loop;
 	worker->current = RQS_NO_SLOT;
+	worker->spare = RQS_NO_SLOT;
 	worker->tid = agent->frozen || agent->threadless ? 0 : agent->env->tid(); /* 0: the collector can't tell when it ends */
 	worker->thread = claim_thread(agent, worker->tid);
 	worker->counters = worker->thread < RQS_THREADS ? &agent->threads[worker->thread] : &agent->fallback;

@@ -37,6 +37,7 @@ struct rqs_worker {
 	uint32_t chunk_used;
 	bool busy;       /* inside the core: a signal handler's call passes by */
 	bool event_loop; /* has waited on several descriptors at once: it may serve many requests at a time */
+	uint32_t spare; /* a request slot that it keeps for its next one, or RQS_NO_SLOT */
 	uint32_t current; /* the request opened last, or RQS_NO_SLOT, and its ordinal */
 	uint64_t current_ordinal;
 	uint64_t starved_at; /* region's `reclaimed` when no chunk was free, + 1 */

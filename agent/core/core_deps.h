@@ -73,6 +73,12 @@ static inline void rqs_pause(void)
 	_mm_pause();
 }
 
+/* A hint: p is about to be written. */
+static inline void rqs_prefetch_write(const void *p)
+{
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
+}
+
 static inline uint64_t rqs_tsc(void)
 {
 	uint32_t low, high;

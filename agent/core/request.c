@@ -3,6 +3,9 @@
 
 #include "reqscope/trace_format.h"
 
+/* Most records are no longer. */
+#define RECORD_EXPECTED 192u
+
 static const char unread_route[] = "(incomplete)";
 
 struct rqs_slot *rqs_slot_at(const struct rqs_agent *agent, uint32_t slot)
@@ -53,9 +56,14 @@ static uint32_t search_slots(struct rqs_agent *agent)
 static uint32_t claim_slot(const struct rqs_call *call)
 {
 	struct rqs_agent *agent = call->agent;
-	uint32_t slot = search_slots(agent);
+	uint32_t slot = call->worker->spare;
 	uint32_t index;
 
+	if (slot != RQS_NO_SLOT) {
+		call->worker->spare = RQS_NO_SLOT;
+		return slot;
+	}
+	slot = search_slots(agent);
 	if (slot != RQS_NO_SLOT)
 		return slot;
 	if (!rqs_chunk_claim(agent, call->worker, RQS_CHUNK_SLOTS, &index))
@@ -67,14 +75,31 @@ static uint32_t claim_slot(const struct rqs_call *call)
 	return slot;
 }
 
+/* Where workers stay for good, each keeps one slot at hand: its memory isn't other processors', nor is the bitmap. */
 static void release_slot(const struct rqs_call *call, uint32_t slot)
 {
+	if (call->agent->threadless && call->worker->spare == RQS_NO_SLOT) {
+		call->worker->spare = slot;
+		return;
+	}
 	struct rqs_chunk_header *chunk = rqs_chunk_of(call->agent, slot / 64);
 
 	__atomic_fetch_and(&chunk->bitmap, ~(1ull << slot % 64), __ATOMIC_RELEASE);
 }
 
 /* ---- opening ---- */
+
+/* The collector was the last to touch the memory of the next record: it is fetched while the request is served. */
+static void expect_record(const struct rqs_worker *worker)
+{
+	const struct rqs_chunk_header *chunk = worker->chunk;
+
+	if (!chunk || sizeof(*chunk) + worker->chunk_used + RECORD_EXPECTED > RQS_CHUNK_SIZE)
+		return;
+	const char *record = (const char *)(chunk + 1) + worker->chunk_used;
+	for (unsigned at = 0; at < RECORD_EXPECTED; at += 64)
+		rqs_prefetch_write(record + at);
+}
 
 static void append(const struct rqs_call *call, struct rqs_conn *conn, uint32_t slot)
 {
@@ -116,6 +141,7 @@ void rqs_request_open(const struct rqs_call *call, struct rqs_conn *conn)
 	request->status = 0;
 	request->method = RQS_METHOD_OTHER;
 	request->route_length = 0;
+	expect_record(call->worker);
 	append(call, conn, index);
 	conn->reading = index;
 	rqs_store(&slot->opened, slot->opened + 1);

@@ -70,14 +70,15 @@ struct rqs_go_meter {
 	uint64_t away;
 	uint64_t away_runnable;
 	struct rqs_goroutine *goroutine; /* that serves it, NULL: not in the table */
-	uint64_t g;
+	uint64_t g; /* that goroutine, 0: none, the request hasn't begun */
+	uint64_t born; /* not 0: goroutines were started on its behalf in this generation; stored before they run */
 	bool shared; /* that goroutine served others meanwhile */
 	/* That goroutine's, when it began. */
 	uint64_t alloc_count;
 	uint64_t alloc_bytes;
 	uint64_t running;
 	uint64_t runnable;
-	uint64_t reserved[3];
+	uint64_t reserved[2];
 };
 _Static_assert(sizeof(struct rqs_go_meter) == 128, "a cache line pair each");
 

@@ -240,7 +240,8 @@ rqs_go_status:
 	cmpq $COROUTINE_NO, G_COROUTINE(%r9)
 	je 34f
 	movq $COROUTINE_OF_CHILD, G_COROUTINE(%r9)
-34:	mov %rdx, G_OWNER_GENERATION(%r9)
+34:	movq $1, METER_BORN(%r13)
+	mov %rdx, G_OWNER_GENERATION(%r9)
 	mov %r13, G_OWNER(%r9)
 	ret
 40:	call find_or_insert

@@ -55,13 +55,20 @@ struct children {
 	uint64_t count, bytes, ticks;
 };
 
-/* Nothing more is added for the generation that ends. */
-static struct children next_generation(struct rqs_go_meter *meter)
+/* Nothing more is added for the generation that ends. own: by the goroutine that serves it, whose children are its. */
+static struct children next_generation(struct rqs_go_meter *meter, bool own)
 {
 	uint32_t generation = meter->generation + 1;
-	struct children sums;
+	struct children sums = { 0 };
 	uint64_t low, ignored;
 
+	/* Where none was born, nobody knows of the generation: there is nothing to take, and nobody to tell. */
+	if (own && !rqs_load_relaxed(&meter->born)) {
+		rqs_store_relaxed(&meter->generation, generation);
+		rqs_store_relaxed(&meter->cpu_generation, generation);
+		return sums;
+	}
+	rqs_store_relaxed(&meter->born, 0);
 	exchange_pair(&meter->generation, generation, 0, &low, &sums.bytes);
 	sums.count = low >> 32;
 	exchange_pair(&meter->cpu_generation, generation, 0, &ignored, &sums.ticks);
@@ -100,8 +107,11 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 	struct rqs_go_meter *meter = meter_of(slot);
 	struct rqs_goroutine *goroutine = find(call->task);
 
-	leave(meter);
-	next_generation(meter);
+	/* Begun before, by another; else nobody knows of the generation yet. */
+	if (meter->g) {
+		leave(meter);
+		next_generation(meter, false);
+	}
 	meter->g = call->task;
 	meter->goroutine = goroutine;
 	meter->shared = false;
@@ -149,9 +159,11 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 	const struct rqs_goroutine *goroutine = meter->goroutine;
 	uint32_t measures = call->agent->measures;
 	bool own = goroutine && !meter->shared && is_its_own(call, meter);
-	struct children children = next_generation(meter);
+	bool same = call->task == meter->g;
+	struct children children = next_generation(meter, same);
 
 	leave(meter);
+	meter->g = 0;
 	if (record && !goroutine && rqs_go.table)
 		rqs_count(call->agent, RQS_EVENT_TABLE_FULL);
 	if (!record || !own)
@@ -161,7 +173,7 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 		record->alloc_bytes = goroutine->alloc_bytes - meter->alloc_bytes + children.bytes;
 		record->flags |= RQS_RECORD_HAS_ALLOC;
 	}
-	if ((measures & RQS_MEASURES_SCHED) && call->task == meter->g) {
+	if ((measures & RQS_MEASURES_SCHED) && same) {
 		uint64_t cpu = running(goroutine, call->ticks) - meter->running;
 
 		record->cpu_ticks = cpu > meter->away ? cpu - meter->away : 0;

@@ -39,6 +39,7 @@ SAME(rqs_go_meter, generation, METER_CHILDREN);
 SAME(rqs_go_meter, cpu_generation, METER_CPU);
 SAME(rqs_go_meter, away, METER_AWAY);
 SAME(rqs_go_meter, away_runnable, METER_AWAY_RUNNABLE);
+SAME(rqs_go_meter, born, METER_BORN);
 SAME(rqs_go_context, taken, CONTEXT_TAKEN);
 SAME(rqs_go_context, sp, CONTEXT_SP);
 SAME(rqs_conn, kind, CONN_KIND);

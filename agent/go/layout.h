@@ -48,6 +48,7 @@
 #define METER_CPU 16
 #define METER_AWAY 32
 #define METER_AWAY_RUNNABLE 40
+#define METER_BORN 64
 
 /* struct rqs_go_context: a stack, used downwards from its end; the struct lies at its beginning. */
 #define CONTEXT_TAKEN 0
