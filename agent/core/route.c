@@ -81,29 +81,30 @@ static bool is_base64_like(const char *s, size_t n)
 	return digits && ((upper && lower) || (digits >= 3 && !separators));
 }
 
-static bool is_printable(const char *s, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if ((uint8_t)s[i] <= 0x20 || (uint8_t)s[i] >= 0x7f)
-			return false;
-	return true;
-}
-
 static bool is_variable(const char *s, size_t n)
 {
-	return n > RQS_SEGMENT_MAX || is_number(s, n) || is_long_hex(s, n) || is_uuid(s, n) || is_base64_like(s, n) ||
-	       !is_printable(s, n);
+	bool digits = false, words = false;
+
+	if (n > RQS_SEGMENT_MAX)
+		return true;
+	for (size_t i = 0; i < n; i++) {
+		if ((uint8_t)s[i] <= 0x20 || (uint8_t)s[i] >= 0x7f)
+			return true;
+		digits |= is_digit(s[i]);
+		words |= !is_hex(s[i]) && s[i] != '-';
+	}
+	/* Most are words, which none of these are. */
+	if (words && !digits)
+		return false;
+	return is_number(s, n) || is_long_hex(s, n) || is_uuid(s, n) || is_base64_like(s, n);
 }
 
-/* Appends the finished segment, and the slash that ended it. */
-static void end_segment(struct rqs_route *route, bool slash)
+/* Appends the finished segment s[0..n), and the slash that ended it. */
+static void append_segment(struct rqs_route *route, const char *s, size_t n, bool slash)
 {
 	static const char placeholder[2] = { '{', '}' };
 	static const char ellipsis[3] = { '.', '.', '.' };
-	const char *s = route->segment;
-	size_t n = route->segment_length;
 
-	route->segment_length = 0;
 	if (route->full)
 		return;
 	if (n && is_variable(s, n)) {
@@ -180,6 +181,15 @@ static uint8_t scheme_byte(struct rqs_route *route, uint8_t c)
 	return SCHEME;
 }
 
+/* The same for one whose bytes were kept. */
+static void end_segment(struct rqs_route *route, bool slash)
+{
+	size_t n = route->segment_length;
+
+	route->segment_length = 0;
+	append_segment(route, route->segment, n, slash);
+}
+
 static void path_byte(struct rqs_route *route, uint8_t c)
 {
 	if (c == '/')
@@ -188,6 +198,33 @@ static void path_byte(struct rqs_route *route, uint8_t c)
 		route->segment[route->segment_length++] = (char)c;
 	else
 		route->segment_length = RQS_SEGMENT_MAX + 1;
+}
+
+/* Does a segment of a path end before this byte? */
+static bool ends_segment(uint8_t c)
+{
+	const uint64_t ends = 1ull << '\r' | 1ull << '\n' | 1ull << ' ' | 1ull << '/' | 1ull << '?' | 1ull << '#';
+
+	return c < 64 && (ends >> c & 1);
+}
+
+/* A segment begins at p: takes what p[0..n) holds whole of the path. Less trouble than byte by byte. */
+static size_t whole_segments(struct rqs_route *route, const uint8_t *p, size_t n)
+{
+	size_t at = 0;
+
+	for (;;) {
+		size_t end = at;
+
+		while (end < n && !ends_segment(p[end]))
+			end++;
+		if (end == n)
+			return at;
+		append_segment(route, (const char *)p + at, end - at, p[end] == '/');
+		if (p[end] != '/')
+			return end;
+		at = end + 1;
+	}
 }
 
 size_t rqs_route_feed(struct rqs_route *route, const uint8_t *p, size_t n)
@@ -228,6 +265,8 @@ size_t rqs_route_feed(struct rqs_route *route, const uint8_t *p, size_t n)
 		default:
 			break;
 		}
+		if (c == '/' && route->state == PATH)
+			i += whole_segments(route, p + i + 1, n - i - 1);
 	}
 	return i;
 }

@@ -110,54 +110,111 @@ static bool coding_value(struct rqs_http1_message *m, const char *s, size_t n)
 	return true;
 }
 
+/* The names of interest, as far as one comparison goes, and the bit that tells their small letters from the large. */
+#define NAME_BLOCK 16
+static const char length_name[NAME_BLOCK] = "content-length:";
+static const char length_small[NAME_BLOCK] = "       \0      ";
+static const char coding_name[NAME_BLOCK] = { 't', 'r', 'a', 'n', 's', 'f', 'e', 'r', '-', 'e', 'n', 'c', 'o', 'd', 'i', 'n' };
+static const char coding_small[NAME_BLOCK] = "        \0       ";
+
+static __m128i load(const void *p)
+{
+	return _mm_loadu_si128((const __m128i *)p);
+}
+
+/* Do the first `length` of the 16 bytes at s say that name? */
+static bool is_name(const char *s, const char *name, const char *small, unsigned length)
+{
+	unsigned same = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_or_si128(load(s), load(small)), load(name)));
+
+	return !(~same & ((1u << length) - 1));
+}
+
+/* The length of the name of interest that the line begins with, and which it is. The line's end follows it in memory. */
+static size_t field_name(const char *s, size_t n, uint8_t *field)
+{
+	const unsigned length = sizeof("content-length:") - 1, coding = sizeof("transfer-encoding:") - 1;
+
+	*field = FIELD_OTHER;
+	if (n >= length && is_name(s, length_name, length_small, length)) {
+		*field = FIELD_LENGTH;
+		return length;
+	}
+	if (n >= coding && is_name(s, coding_name, coding_small, NAME_BLOCK) && (s[16] | 0x20) == 'g' && s[17] == ':') {
+		*field = FIELD_CODING;
+		return coding;
+	}
+	return 0;
+}
+
 /* One whole header line, its end removed. False: the message's borders can't be known. */
 static bool header_line(struct rqs_http1_message *m, const char *s, size_t n)
 {
 	size_t name = 0;
 
 	/* A line that begins with white space goes on with the one before (obsolete folding, RFC 9112, 5.2). */
-	if (!is_space((uint8_t)s[0])) {
-		static const char length[] = "content-length:", coding[] = "transfer-encoding:";
-
-		m->field = FIELD_OTHER;
-		if (BEGINS(s, n, length)) {
-			m->field = FIELD_LENGTH;
-			name = sizeof(length) - 1;
-		} else if (BEGINS(s, n, coding)) {
-			m->field = FIELD_CODING;
-			name = sizeof(coding) - 1;
-		}
-	}
+	if (!is_space((uint8_t)s[0]))
+		name = field_name(s, n, &m->field);
 	if (m->field == FIELD_LENGTH)
 		return length_value(m, s + name, n - name);
 	return m->field == FIELD_OTHER || coding_value(m, s + name, n - name);
 }
 
-/* May a line that begins so say anything of the message's end, or be the last? */
-static bool may_matter(uint8_t c)
+/*
+ * May the line at p[0..n) say anything of the message's end, or be the last?
+ * Two letters of a name tell most others apart.
+ */
+static inline bool may_matter(const uint8_t *p, size_t n)
 {
-	return (c | 0x20) == 'c' || (c | 0x20) == 't' || c <= ' ';
+	enum { LENGTH_AT = 8, CODING_AT = 9 };
+	uint8_t c = p[0] | 0x20;
+
+	if (p[0] <= ' ')
+		return true;
+	if (c == (uint8_t)length_name[0])
+		return n <= LENGTH_AT || (p[LENGTH_AT] | 0x20) == length_name[LENGTH_AT];
+	if (c == (uint8_t)coding_name[0])
+		return n <= CODING_AT || (p[CODING_AT] | 0x20) == coding_name[CODING_AT];
+	return false;
+}
+
+#define BLOCK 64
+
+static uint64_t line_ends_16(const uint8_t *p)
+{
+	return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(load(p), _mm_set1_epi8('\n')));
+}
+
+/* Bit i: p[i] is a line feed, of n bytes or BLOCK. Bytes before p are looked at where n isn't a multiple of 16. */
+static inline uint64_t line_ends(const uint8_t *p, size_t n)
+{
+	uint64_t ends = 0;
+
+	if (rqs_likely(n >= BLOCK))
+		return line_ends_16(p) | line_ends_16(p + 16) << 16 | line_ends_16(p + 32) << 32 | line_ends_16(p + 48) << 48;
+	for (size_t at = 0; at < n; at += 16) {
+		size_t before = n - at < 16 ? at + 16 - n : 0;
+
+		ends |= line_ends_16(p + at - before) >> before << at;
+	}
+	return ends;
 }
 
 /*
  * Most of a head is lines of no interest. Returns how many bytes of whole such
- * lines p[0..n) begins with: all line ends of 16 bytes are found at once.
+ * lines p[0..n) begins with: all line ends of a block are found at once.
  */
 static size_t skip_dull_lines(struct rqs_http1_message *m, const uint8_t *p, size_t n)
 {
-	const __m128i line_feed = _mm_set1_epi8('\n');
 	size_t line = 0;
 
-	if (may_matter(p[0]))
+	if (n < 16 || may_matter(p, n))
 		return 0;
-	for (size_t at = 0; n - at > 16; at += 16) {
-		__m128i block = _mm_loadu_si128((const __m128i *)(const void *)(p + at));
-		unsigned ends = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(block, line_feed));
-
-		for (; ends; ends &= ends - 1) {
-			line = at + (unsigned)__builtin_ctz(ends) + 1;
+	for (size_t at = 0; at < n; at += BLOCK) {
+		for (uint64_t ends = line_ends(p + at, n - at); ends; ends &= ends - 1) {
+			line = at + (unsigned)__builtin_ctzll(ends) + 1;
 			m->field = FIELD_OTHER;
-			if (may_matter(p[line]))
+			if (line == n || may_matter(p + line, n - line))
 				return line;
 		}
 	}
@@ -340,11 +397,27 @@ static uint8_t method_id(const char *s, size_t n)
 	return RQS_METHOD_OTHER;
 }
 
+static void begin_target(struct rqs_http1_in *in, uint8_t method)
+{
+	in->method = method;
+	rqs_route_begin(&in->route, method == RQS_METHOD_CONNECT);
+	in->m.state = TARGET;
+}
+
+static bool is_word(const uint8_t *p, const char word[4])
+{
+	return p[0] == (uint8_t)word[0] && p[1] == (uint8_t)word[1] && p[2] == (uint8_t)word[2] && p[3] == (uint8_t)word[3];
+}
+
 static size_t take_method(struct rqs_http1_in *in, const uint8_t *p, size_t n)
 {
 	struct rqs_http1_message *m = &in->m;
 	size_t i;
 
+	if (n >= 4 && !in->method_length && is_word(p, "GET ")) {
+		begin_target(in, RQS_METHOD_GET);
+		return 4;
+	}
 	for (i = 0; i < n && p[i] != ' '; i++) {
 		if (!is_token_byte(p[i]) || in->method_length == RQS_METHOD_MAX) {
 			m->state = BAD;
@@ -358,9 +431,7 @@ static size_t take_method(struct rqs_http1_in *in, const uint8_t *p, size_t n)
 		m->state = BAD;
 		return i;
 	}
-	in->method = method_id(m->line, in->method_length);
-	rqs_route_begin(&in->route, in->method == RQS_METHOD_CONNECT);
-	m->state = TARGET;
+	begin_target(in, method_id(m->line, in->method_length));
 	return i + 1;
 }
 
@@ -380,12 +451,22 @@ static size_t take_target(struct rqs_http1_in *in, const uint8_t *p, size_t n)
 	return taken + 1;
 }
 
+static void begin_headers(struct rqs_http1_message *m)
+{
+	message_begin(m);
+	m->state = HEADERS;
+}
+
 static size_t take_version(struct rqs_http1_in *in, const uint8_t *p, size_t n)
 {
 	static const char name[] = "HTTP/1.";
 	const unsigned minor_at = sizeof(name) - 1;
 	size_t i;
 
+	if (n >= 10 && !in->version_length && is_word(p, "HTTP") && is_word(p + 4, "/1.1") && p[8] == '\r' && p[9] == '\n') {
+		begin_headers(&in->m);
+		return 10;
+	}
 	for (i = 0; i < n; i++) {
 		uint8_t c = p[i];
 
@@ -395,10 +476,8 @@ static size_t take_version(struct rqs_http1_in *in, const uint8_t *p, size_t n)
 		} else if (in->version_length == minor_at) {
 			if (c < '0' || c > '9')
 				break;
-			in->m.minor = c - '0';
 		} else if (c == '\n') {
-			message_begin(&in->m);
-			in->m.state = HEADERS;
+			begin_headers(&in->m);
 			return i + 1;
 		} else if (c != '\r' && !is_space(c)) {
 			break;
@@ -427,8 +506,15 @@ static size_t take_headers(struct rqs_http1_message *m, const uint8_t *p, size_t
 
 	*ended = false;
 	while (at < n) {
-		if (!m->line_length && !m->skip_line)
+		if (!m->line_length && !m->skip_line) {
 			at += skip_dull_lines(m, p + at, n - at);
+			if (n - at >= 2 && p[at] == '\r' && p[at + 1] == '\n') {
+				*ended = true;
+				return at + 2;
+			}
+			if (at == n)
+				return at;
+		}
 		enum line line = take_line(m, p + at, n - at, &taken);
 
 		at += taken;
@@ -508,25 +594,21 @@ static size_t take_status_line(struct rqs_http1_out *out, const uint8_t *p, size
 		uint8_t c = p[i];
 		unsigned at = out->line_at;
 
-		if (at >= reason_at) {
-			if (c == '\n') {
-				message_begin(&out->m);
-				out->m.state = HEADERS;
-				return i + 1;
-			}
-			continue;
-		}
+		if (at >= reason_at)
+			break;
 		if (at < minor_at ? c != (uint8_t)name[at] : at == space_at ? c != ' ' : c < '0' || c > '9') {
 			out->m.state = BAD;
 			return i;
 		}
-		if (at == minor_at)
-			out->m.minor = c - '0';
-		else if (at >= status_at)
+		if (at >= status_at)
 			out->status = (uint16_t)(out->status * 10 + (c - '0'));
 		out->line_at++;
 	}
-	return i;
+	i = (size_t)(rqs_find(p + i, n - i, '\n') - p);
+	if (i == n)
+		return n;
+	begin_headers(&out->m);
+	return i + 1;
 }
 
 /* The head is complete: what follows it? */

@@ -29,7 +29,6 @@ enum rqs_http1_event {
 /* The header section and the body of one message, the same for both directions. */
 struct rqs_http1_message {
 	uint8_t state;
-	uint8_t minor;        /* HTTP/1.minor */
 	bool has_length;
 	bool chunked;         /* the last transfer coding is chunked */
 	bool transfer_coded;  /* there is a transfer coding */

@@ -143,6 +143,11 @@ static const struct request_case request_cases[] = {
 	{ "GET /a HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n", 1, 0, 1, RQS_METHOD_GET, "/a" },
 	{ "POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 1, 0, 1, RQS_METHOD_POST, "/c" },
 	{ "POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloGET", 1, 0, 1, RQS_METHOD_POST, "/c" },
+	{ "PUT /t HTTP/1.1\r\nTE: x\r\nTrailer: T\r\nTRANSFER-ENCODING: CHUNKED\r\nC: d\r\n\r\n0\r\n\r\n", 1, 1, 0, RQS_METHOD_PUT, "/t" },
+	{ "GET /n HTTP/1.1\r\nContent\rLength: 5\r\nContent-Type: a\r\nContent-Lengthy: 7\r\nContent\nC:\r\n\r\n", 1, 1, 0, RQS_METHOD_GET, "/n" },
+	{ "GET /n HTTP/1.1\r\nTransfer-Encodin: chunked\r\nTransfer-Encodin\x07: chunked\r\n\r\n", 1, 1, 0, RQS_METHOD_GET, "/n" },
+	{ "GET /s HTTP/1.1\r\nCookie: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\r\n"
+	  "content-length: 3\r\nConnection: close\r\n\r\nabcGET /z HTTP/1.1\r\n\r\n", 2, 2, 0, RQS_METHOD_GET, "/z" },
 	{ "\x16\x03\x01\x02", 1, 0, 1, 0, "" },
 	{ "*3\r\n$3\r\nSET\r\n", 1, 0, 1, 0, "" },
 	{ "GET /a\r\n", 1, 0, 1, RQS_METHOD_GET, "" },
