@@ -89,7 +89,22 @@ struct rqs_call {
 	uint64_t ticks;    /* reads: after it returned; writes: when its bytes were accepted */
 	uint64_t queue_ns; /* reads: kernel arrival -> ticks */
 	bool has_queue;
+	/* Reads, in ns of the clock that arrivals are stamped by; 0: not known. */
+	uint64_t arrived_ns;
+	uint64_t returned_ns;
 };
+
+/* A longer wait is a step of the clock. */
+#define RQS_WAIT_MAX_NS (3600ull * 1000000000u)
+
+/* From arrival to read; false: that can't be true. */
+static inline bool rqs_wait_between(uint64_t arrived_ns, uint64_t returned_ns, uint64_t *ns)
+{
+	bool possible = returned_ns >= arrived_ns && returned_ns - arrived_ns < RQS_WAIT_MAX_NS;
+
+	*ns = possible ? returned_ns - arrived_ns : 0;
+	return possible;
+}
 
 /*
  * Takes the mapped region into use, or its first `size` bytes: finds the arrays, claims a process slot.

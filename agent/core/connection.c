@@ -55,6 +55,7 @@ static void reset(struct rqs_conn *conn, enum rqs_conn_kind kind)
 	conn->input_ended = false;
 	conn->stamped = false;
 	conn->unstamped = false;
+	conn->awaits_stamp = false;
 	conn->aliases = 0;
 	conn->first = RQS_NO_SLOT;
 	conn->last = RQS_NO_SLOT;

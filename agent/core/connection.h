@@ -35,6 +35,7 @@ struct rqs_conn {
 	bool input_ended; /* what arrives is no longer looked at; interest is lost with the last open request */
 	bool stamped;     /* its reads bring the kernel's arrival time: the hooks asked for it (hook/arrival.h) */
 	bool unstamped;   /* and took it back; what a listener accepts may still have it */
+	bool awaits_stamp; /* the request that arrives began with a read without one: the next brings it */
 	uint32_t target;  /* ALIAS: descriptor of the entry that holds the state */
 	uint32_t aliases; /* how many entries point here */
 	/* Open requests in their order: slots chained by `next`, then those that found no slot. */
@@ -48,8 +49,10 @@ struct rqs_conn {
 			struct rqs_http1_in in;
 			struct rqs_http1_out out;
 		} http1;
+		uint64_t room[63]; /* entries begin where lines of the cache do */
 	};
 };
+_Static_assert(sizeof(struct rqs_conn) % 64 == 0, "whole lines");
 _Static_assert(sizeof(struct rqs_conn) <= 768, "at most 1 KiB a connection, table and request together");
 
 /* The connection is of no more interest until it is closed; requests still open on it are given up. Under its lock. */

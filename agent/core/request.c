@@ -134,6 +134,7 @@ void rqs_request_open(const struct rqs_call *call, struct rqs_conn *conn)
 	request->first_out = 0;
 	request->queue_ns = call->queue_ns;
 	request->has_queue = call->has_queue;
+	request->read_ns = call->returned_ns;
 	request->request_bytes = 0;
 	request->response_bytes = 0;
 	request->forks = rqs_load_relaxed(&agent->forks);
@@ -144,17 +145,33 @@ void rqs_request_open(const struct rqs_call *call, struct rqs_conn *conn)
 	expect_record(call->worker);
 	append(call, conn, index);
 	conn->reading = index;
+	conn->awaits_stamp = call->returned_ns && !call->arrived_ns;
 	rqs_store(&slot->opened, slot->opened + 1);
 	if (conn->first == index)
 		agent->meter->begin(call, index);
 }
 
-void rqs_request_read_on(const struct rqs_call *call, const struct rqs_conn *conn)
+/* What arrived when the rest did, and before its beginning was read, tells when the whole arrived. */
+static void late_stamp(const struct rqs_call *call, struct rqs_conn *conn, struct rqs_request *request)
+{
+	if (!call->arrived_ns)
+		return;
+	conn->awaits_stamp = false;
+	request->has_queue = rqs_wait_between(call->arrived_ns, request->read_ns, &request->queue_ns);
+}
+
+void rqs_request_read_on(const struct rqs_call *call, struct rqs_conn *conn)
 {
 	const struct rqs_agent *agent = call->agent;
 
-	if (agent->meter->read_on && rqs_request_is_slot(conn->reading) && conn->reading == conn->first &&
-	    !rqs_request_at(agent, conn->reading)->route_length)
+	if (!rqs_request_is_slot(conn->reading))
+		return;
+	struct rqs_request *request = rqs_request_at(agent, conn->reading);
+	if (request->route_length)
+		return;
+	if (rqs_unlikely(conn->awaits_stamp))
+		late_stamp(call, conn, request);
+	if (agent->meter->read_on && conn->reading == conn->first)
 		agent->meter->read_on(call, conn->reading);
 }
 
@@ -163,6 +180,7 @@ void rqs_request_named(const struct rqs_call *call, struct rqs_conn *conn, uint8
 {
 	if (conn->reading == RQS_BLIND_SLOT && conn->blind <= 64 && method == RQS_METHOD_HEAD)
 		conn->blind_heads |= 1ull << (conn->blind - 1);
+	conn->awaits_stamp = false;
 	if (!rqs_request_is_slot(conn->reading))
 		return;
 	struct rqs_request *request = rqs_request_at(call->agent, conn->reading);

@@ -13,6 +13,7 @@ struct rqs_request {
 	uint64_t read;      /* ticks */
 	uint64_t first_out; /* ticks, 0: no response byte yet */
 	uint64_t queue_ns;
+	uint64_t read_ns; /* of the clock that arrivals are stamped by; 0: not known */
 	uint64_t request_bytes;
 	uint64_t response_bytes;
 	uint64_t alloc_count; /* kept by the thread meter: the thread's counters at the start, */
@@ -45,8 +46,8 @@ static inline bool rqs_request_is_slot(uint32_t slot)
 /* Opens a request at the end of the connection's queue; its slot becomes conn->reading. */
 void rqs_request_open(const struct rqs_call *call, struct rqs_conn *conn);
 
-/* More has arrived, maybe of the start line of conn->reading. */
-void rqs_request_read_on(const struct rqs_call *call, const struct rqs_conn *conn);
+/* More has arrived, maybe of the start line of conn->reading; maybe with the stamp that its beginning came without. */
+void rqs_request_read_on(const struct rqs_call *call, struct rqs_conn *conn);
 
 /* What the start line told of conn->reading. */
 void rqs_request_named(const struct rqs_call *call, struct rqs_conn *conn, uint8_t method, const char *route,

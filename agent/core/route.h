@@ -25,8 +25,8 @@ struct rqs_route {
 	uint8_t length;
 	uint8_t full;
 	uint8_t scheme_slashes;
-	char segment[RQS_SEGMENT_MAX];
 	char text[RQS_ROUTE_MAX];
+	char segment[RQS_SEGMENT_MAX]; /* its bytes, where it was cut */
 };
 
 /* Starts a template; authority: the target is CONNECT's host:port. */

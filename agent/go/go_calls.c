@@ -53,6 +53,8 @@ static bool enter(struct rqs_go_context *context, const struct rqs_go_call *fram
 	call->task = frame->g;
 	call->queue_ns = 0;
 	call->has_queue = false;
+	call->arrived_ns = 0;
+	call->returned_ns = 0;
 	return true;
 }
 
@@ -183,7 +185,10 @@ static void input(struct rqs_go_context *context, const struct rqs_go_call *fram
 
 	if (!rqs_conn_matters(kind_of(fd)) || !enter(context, frame, &call))
 		return;
-	rqs_stamps_queue(&call, stamp);
+	if (stamp)
+		rqs_stamps_queue(&call, stamp);
+	else
+		rqs_stamps_left_out(&call, fd);
 	call.ticks = rqs_now(call.agent);
 	for (size_t i = 0; i < bytes.count && bytes.n > 0; i++) {
 		size_t part = bytes.n < bytes.v[i].iov_len ? bytes.n : bytes.v[i].iov_len;

@@ -331,7 +331,9 @@ read_begins:
 	lea -1(%rdi), %r10
 	cmp $0x7ffffffe, %r10
 	jae 9b
-	lea -MESSAGE_BELOW(%rsp), %r13
+	test %r10, %r10
+	jz 3f
+2:	lea -MESSAGE_BELOW(%rsp), %r13
 	movq $0, (%r13)			/* name */
 	movq $0, 8(%r13)		/* its length */
 	lea MESSAGE_IOV(%r13), %r10
@@ -348,6 +350,10 @@ read_begins:
 	mov %r13, %rcx
 	xor %edi, %edi
 	ret
+/* One byte is read ahead while a handler runs, mostly in vain: a plain read is cheaper, and what follows brings the stamp. */
+3:	cmpb $0, CONN_AWAITS_STAMP(%r11)
+	jne 2b
+	jmp 9b
 
 /* \to = a context that is ours from now on; jumps to \none. Clobbers r11, \tries. */
 .macro TAKE_CONTEXT to, tries, none

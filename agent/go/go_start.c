@@ -44,6 +44,7 @@ SAME(rqs_go_context, taken, CONTEXT_TAKEN);
 SAME(rqs_go_context, sp, CONTEXT_SP);
 SAME(rqs_conn, kind, CONN_KIND);
 SAME(rqs_conn, stamped, CONN_STAMPED);
+SAME(rqs_conn, awaits_stamp, CONN_AWAITS_STAMP);
 _Static_assert(sizeof(struct rqs_conn) == CONN_SIZE, "layout.h");
 _Static_assert(sizeof(struct rqs_goroutine) == G_SIZE, "layout.h");
 _Static_assert(RQS_CONN_SERVED == KIND_SERVED && RQS_CONN_OTHER == 4, "layout.h");

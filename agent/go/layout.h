@@ -57,9 +57,10 @@
 #define CONTEXT_COUNT 256
 
 /* struct rqs_conn */
-#define CONN_SIZE 552
+#define CONN_SIZE 576
 #define CONN_KIND 16
 #define CONN_STAMPED 19
+#define CONN_AWAITS_STAMP 21
 #define KIND_SERVED 1
 /* Kinds worth telling of, by bit: unknown, served, alias. */
 #define KINDS_THAT_MATTER 0xb

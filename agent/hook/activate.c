@@ -151,5 +151,7 @@ bool rqs_enter(struct rqs_call *call)
 	call->task = 0;
 	call->queue_ns = 0;
 	call->has_queue = false;
+	call->arrived_ns = 0;
+	call->returned_ns = 0;
 	return true;
 }

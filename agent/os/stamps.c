@@ -7,9 +7,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-/* A longer wait is a step of the clock. */
-#define QUEUE_MAX_NS (3600ull * 1000000000u)
-
 /* Not in every C library's headers. */
 #ifndef SO_TIMESTAMP_NEW
 #define SO_TIMESTAMP_NEW 63
@@ -199,11 +196,15 @@ void rqs_stamps_queue(struct rqs_call *call, uint64_t stamp_ns)
 {
 	if (!stamp_ns)
 		return;
-	uint64_t now = call->agent->env->realtime();
-	if (now >= stamp_ns && now - stamp_ns < QUEUE_MAX_NS) {
-		call->queue_ns = now - stamp_ns;
-		call->has_queue = true;
-	}
+	call->arrived_ns = stamp_ns;
+	call->returned_ns = call->agent->env->realtime();
+	call->has_queue = rqs_wait_between(call->arrived_ns, call->returned_ns, &call->queue_ns);
+}
+
+void rqs_stamps_left_out(struct rqs_call *call, int fd)
+{
+	if (rqs_stamps_has(call->agent, fd))
+		call->returned_ns = call->agent->env->realtime();
 }
 
 /* ---- what the host asks itself ---- */

@@ -63,6 +63,9 @@ uint64_t rqs_stamps_take(struct rqs_agent *agent, int fd, struct msghdr *message
 /* Fills call's queue from a stamp; leaves it unmeasured when that can't be true. */
 void rqs_stamps_queue(struct rqs_call *call, uint64_t stamp_ns);
 
+/* After a read that wasn't asked for its stamp: that of the next one, should it be older, is good for both. */
+void rqs_stamps_left_out(struct rqs_call *call, int fd);
+
 /* Is this an option by which the host would meet the stamps, or by which reads get control data of the host's own? */
 bool rqs_stamps_is_option(int level, int option);
 

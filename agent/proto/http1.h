@@ -41,19 +41,20 @@ struct rqs_http1_message {
 	char line[RQS_LINE_MAX];
 };
 
+/* What each message needs stands first in all of these: few lines of the processor's cache are a connection's. */
 struct rqs_http1_in {
-	struct rqs_http1_message m;
 	uint8_t method; /* enum rqs_method or RQS_METHOD_OTHER, once START_LINE was told */
 	uint8_t method_length;
 	uint8_t version_length;
 	struct rqs_route route;
+	struct rqs_http1_message m;
 };
 
 struct rqs_http1_out {
-	struct rqs_http1_message m;
 	uint8_t line_at;
-	uint16_t status;
 	uint8_t method; /* of the request being answered; the caller sets it on BEGIN */
+	uint16_t status;
+	struct rqs_http1_message m;
 };
 
 void rqs_http1_in_reset(struct rqs_http1_in *in);

@@ -76,6 +76,21 @@ def test_a_wait_in_the_accept_queue_is_queue(name, trace):
     assert request.queue >= waited * 0.999
 
 
+@pytest.mark.parametrize("name", ("nethttp", "gin"))
+def test_a_request_of_which_a_byte_was_read_ahead(name, trace):
+    """net/http waits for one byte of the next request while a handler runs: its arrival comes with the rest."""
+    with recorded(name, trace, "run") as server, Connection(server.port) as client:
+        for _ in range(5):
+            start = raw_client.now()
+            client.send(raw_client.get("/sleep?ms=50"))
+            time.sleep(0.02)
+            client.send(raw_client.get("/json"))
+            client.receive(start)
+            client.receive(start)
+    ended_trace(trace)
+    assert report(trace)["latency_from"] == {"kernel": 10, "read": 0}
+
+
 def test_all_latencies_count_from_the_kernel(trace, mode):
     with recorded("nginx", trace, mode) as server, Connection(server.port) as client:
         for _ in range(50):

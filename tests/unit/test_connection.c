@@ -441,6 +441,97 @@ static void a_lock_that_is_not_had(void **state)
 	assert_int_equal(totals().finished, 1);
 }
 
+/* A read that returned then, of bytes that arrived then; 0: not known. */
+static void in_at(int fd, const char *text, uint64_t arrived, uint64_t returned)
+{
+	struct rqs_call call = call_by(&worker);
+
+	call.arrived_ns = arrived;
+	call.returned_ns = returned;
+	call.has_queue = arrived && rqs_wait_between(arrived, returned, &call.queue_ns);
+	rqs_conn_input(&call, fd, text, strlen(text));
+}
+
+static bool has_queue(uint64_t *ns)
+{
+	struct rqs_record record = totals().last;
+
+	*ns = record.queue_ns;
+	return record.flags & RQS_RECORD_HAS_QUEUE;
+}
+
+static void a_stamp_may_come_with_the_rest(void **state)
+{
+	const uint64_t sent = 1700000000000000000u;
+	uint64_t queue;
+
+	(void)state;
+	accepted(5);
+	/* One byte is read without a stamp; the rest, which arrived with it, brings it. */
+	in_at(5, "G", 0, sent + 3000);
+	assert_true(agent.connections[5].awaits_stamp);
+	in_at(5, "ET /a HTTP/1.1\r\n\r\n", sent, sent + 90000);
+	assert_false(agent.connections[5].awaits_stamp);
+	out(5, RESPONSE);
+	assert_true(has_queue(&queue));
+	assert_int_equal(queue, 3000);
+
+	/* The rest arrived when the first byte had been read: nothing is known of that. */
+	in_at(5, "G", 0, sent);
+	in_at(5, "ET /a HTTP/1.1\r\n\r\n", sent + 1, sent + 90000);
+	out(5, RESPONSE);
+	assert_false(has_queue(&queue));
+
+	/* Byte by byte, the second is asked for its stamp, and those behind it tell nothing any more. */
+	in_at(5, "G", 0, sent + 20);
+	in_at(5, "E", sent, sent + 40);
+	in_at(5, "T", 0, sent + 60);
+	in_at(5, " /a HTTP/1.1\r\n\r\n", sent + 70, sent + 80);
+	out(5, RESPONSE);
+	assert_true(has_queue(&queue));
+	assert_int_equal(queue, 20);
+
+	/* A body's stamp isn't its request's. */
+	in_at(5, "POST /a HTTP/1.1\r\nContent-Length: 2\r\n\r\n", 0, sent + 20);
+	assert_false(agent.connections[5].awaits_stamp);
+	in_at(5, "ab", sent, sent + 40);
+	out(5, RESPONSE);
+	assert_false(has_queue(&queue));
+	assert_int_equal(totals().finished, 4);
+}
+
+static void a_worker_keeps_a_slot(void **state)
+{
+	struct rqs_worker other = { 0 };
+
+	(void)state;
+	agent.threadless = true;
+	for (int fd = 5; fd < 100; fd++)
+		accepted(fd);
+	for (int i = 0; i < 1000; i++) {
+		in(5, REQUEST);
+		in(6, REQUEST);
+		assert_int_equal(totals().open, 2);
+		out(i % 2 ? 5 : 6, RESPONSE);
+		struct rqs_call call = call_by(&other);
+		rqs_conn_output(&call, i % 2 ? 6 : 5, RESPONSE, strlen(RESPONSE));
+	}
+	assert_int_equal(totals().finished, 2000);
+	for (int fd = 5; fd < 100; fd++)
+		in(fd, REQUEST);
+	assert_int_equal(totals().open, 95);
+
+	/* In a child the parent's slots are nobody's. */
+	for (int fd = 5; fd < 100; fd++)
+		out(fd, RESPONSE);
+	alive.epoch = 0;
+	fake_pid = 101;
+	in(5, REQUEST);
+	assert_int_equal(totals().open, 1);
+	out(5, RESPONSE);
+	assert_int_equal(totals().finished, 2000 + 95 + 1);
+}
+
 static void allocations_of_a_thread_of_its_own(void **state)
 {
 	struct rqs_worker other = { 0 };
@@ -497,6 +588,8 @@ int main(void)
 		TEST(unanswered_after_fork_is_given_up),
 		TEST(a_full_region_drops_and_counts),
 		TEST(a_lock_that_is_not_had),
+		TEST(a_stamp_may_come_with_the_rest),
+		TEST(a_worker_keeps_a_slot),
 		TEST(allocations_of_a_thread_of_its_own),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
