@@ -249,6 +249,75 @@ def test_odd_json_is_read_as_far_as_it_goes(file, value):
     assert got["requests"] == 40 and got["truncated"] is False
 
 
+# ---- export and merge read by the same rules ----
+
+FORMATS = ("parquet", "csv", "hgrm", "openmetrics", "otlp")
+
+
+def damaged_traces():
+    """name -> a trace that is cut, flipped or made to hurt, with its first request frames readable."""
+    head, rest = run_frame(), WHOLE[frames_of(WHOLE)[1][0] : frames_of(WHOLE)[-1][0]]
+    dice, found = random.Random(11), {}
+    for i in range(12):
+        data = bytearray(WHOLE)
+        data[dice.randrange(len(run_frame()), len(data))] ^= 1 << dice.randrange(8)
+        found[f"flipped {i}"] = bytes(data)
+    for i in range(8):
+        found[f"cut {i}"] = WHOLE[: dice.randrange(len(run_frame()) + 1, len(WHOLE))]
+    for name, bad in BAD_PAYLOADS.items():
+        found[name] = head + rest + frame(REQUESTS, bad, START) + WHOLE[frames_of(WHOLE)[-1][0] :]
+        if name not in NOT_IN_SAMPLES:
+            found[name + " of samples"] = head + rest + frame(SAMPLES, bad, START)
+    zeros = make.compress(bytes(64 << 20), 19)
+    found["bomb"] = head + rest + frame(REQUESTS, b"", START, stored=zeros, raw_length=64 << 20)
+    found["lying bomb"] = head + rest + frame(REQUESTS, b"", START, stored=zeros, raw_length=1000)
+    found["bomb of JSON"] = head + rest + frame(END, b"[" + b"0," * 2_000_000 + b"0]", START)
+    found["bomb of a process"] = head + frame(make.PROCESS, b"[" * 3_000_000, START) + rest
+    found["odd totals"] = head + rest + json_frame(END, {"completeness": 5, "processes": [1, None, {"process": -1}], "notes": [3]})
+    found["odd process"] = head + json_frame(make.PROCESS, {"process": 1e300, "runtime": 5}) + rest
+    found["far in the future"] = head + requests_frame([Request((1 << 62) - 1)])
+    return found
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    """name -> (file, status of a report on it, the requests it has)."""
+    folder, found = tmp_path_factory.mktemp("damaged"), {}
+    for name, data in damaged_traces().items():
+        path = folder / (name.replace(" ", "-") + ".rqs")
+        path.write_bytes(data)
+        status, told, _ = limited("report", "--format", "json", path)
+        assert status in (0, 2), name
+        found[name] = path, status, json.loads(told)["traces"][0]["requests"]
+    return found
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_export_of_damaged_traces(damaged, tmp_path, format):
+    """What is readable comes out, as many requests as the report has; the status is its status."""
+    out = tmp_path / "out"
+    for i, (name, (path, status, requests)) in enumerate(damaged.items()):
+        if i % len(FORMATS) != FORMATS.index(format) and "bomb" not in name and "odd" not in name:
+            continue  # how a trace is read is the same for all of them
+        done, shown, err = limited("export", "--format", format, "-f", "-o", out, path)
+        assert (done, shown) == (status, "") and err.count("\n") <= 1, (name, done, err)
+        if format == "csv":
+            assert out.read_bytes().count(b"\r\n") - 1 == requests, name
+
+
+def test_merge_of_damaged_traces(damaged, tmp_path):
+    good, out = tmp_path / "good.rqs", tmp_path / "out.rqs"
+    good.write_bytes(trace(REQUESTS_MADE[:7], label="good"))
+    for name, (bad, status, requests) in damaged.items():
+        out.unlink(missing_ok=True)
+        done, shown, err = limited("merge", "-o", out, bad, good)
+        if name == "far in the future":
+            assert done == 2 and err.endswith("out.rqs: a time in the traces is impossible\n") and not out.exists()
+            continue
+        assert (done, shown) == (status, "") and err.count("\n") <= 1, (name, done, err)
+        assert report(out)[0]["requests"] == requests + 7, name  # and it is a correct trace itself
+
+
 def limited(*args, megabytes=256):
     """As run, with the memory of the process limited; its peak is measured, too."""
 
@@ -283,9 +352,16 @@ def test_a_million_rows_of_everything_stay_small(file):
         cols.append(raw_column(number, 3, high + dice.randbytes(rows)))
     big = frame(REQUESTS, columns(rows, cols, routes), START)
     data = run_frame() + big + json_frame(END, totals([], reason="exited"), START)
-    status, out, err = limited("report", "--format", "json", file(data))
+    path = file(data)
+    status, out, err = limited("report", "--format", "json", path)
     assert status == 0, err
     assert json.loads(out)["traces"][0]["requests"] == rows
+    for format in ("parquet", "otlp"):  # the others keep no more than these
+        assert limited("export", "--format", format, "-o", "/dev/null", path)[::2] == (0, ""), format
+    merged = path.with_name("merged.rqs")
+    assert limited("merge", "-o", merged, path)[::2] == (0, "")
+    status, again, err = limited("report", "--format", "json", merged)
+    assert status == 0 and json.loads(again)["traces"][0]["latency"] == json.loads(out)["traces"][0]["latency"], err
 
 
 def test_false_heads_cost_no_hours(file):
