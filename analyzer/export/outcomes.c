@@ -33,11 +33,17 @@ static const uint64_t bounds[] = {
 #undef NANOSECONDS
 };
 
-uint64_t rqs_seconds_scaled(uint64_t ns)
+/*
+ * With as many bits as fit behind the point, so that what is cut off decides
+ * nothing: a bound is no multiple of a ns, unless it is a power of two.
+ */
+unsigned rqs_seconds_bucket(uint64_t ns)
 {
-	unsigned __int128 scaled = ((unsigned __int128)ns << RQS_SECOND_BITS) / 1000000000u;
+	int bits = __builtin_clzll(ns) + 28; /* 10^9 > 2^29, so the quotient is below 2^63 */
+	uint64_t scaled = (uint64_t)(((unsigned __int128)ns << bits) / 1000000000u);
+	int k = (int)rqs_bucket_of(scaled) + (RQS_SECOND_BITS - bits) * RQS_BUCKETS_PER_OCTAVE;
 
-	return scaled > UINT64_MAX ? UINT64_MAX : (uint64_t)scaled;
+	return k < RQS_BUCKET_LIMIT ? (unsigned)k : RQS_BUCKET_LIMIT - 1;
 }
 
 static struct rqs_outcome *add(struct rqs_outcomes *o, unsigned row, unsigned status, bool aborted)
@@ -86,7 +92,10 @@ static void time_one(struct rqs_outcome *one, uint64_t ns)
 	one->sum += ns;
 	one->min = ns < one->min ? ns : one->min;
 	one->max = ns > one->max ? ns : one->max;
-	rqs_histogram_add(one->histogram, rqs_seconds_scaled(ns), 1);
+	if (ns)
+		rqs_histogram_add_to(one->histogram, rqs_seconds_bucket(ns), 1);
+	else
+		one->histogram->zeros++;
 }
 
 static void count_one(struct rqs_outcomes *o, const struct rqs_request_rows *rows, uint32_t i)

@@ -53,7 +53,7 @@ const struct rqs_outcome *rqs_outcomes_get(const struct rqs_outcomes *o, unsigne
 /* The first arrival and the last end of a trace's chosen requests, ns since the epoch; false when it has none. */
 bool rqs_outcomes_span(const struct rqs_outcomes *o, unsigned trace, uint64_t *first, uint64_t *last);
 
-/* Units of 2^-40 s, rounded down; what is too long is the longest. */
-uint64_t rqs_seconds_scaled(uint64_t ns);
+/* The bucket of ns > 0 in units of 2^-40 s; what is too long goes to the last one. */
+unsigned rqs_seconds_bucket(uint64_t ns);
 
 #endif

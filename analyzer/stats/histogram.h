@@ -29,18 +29,22 @@ void rqs_histogram_merge(struct rqs_histogram *into, const struct rqs_histogram 
 double rqs_histogram_rank(const struct rqs_histogram *h, uint64_t rank);
 void rqs_histogram_free(struct rqs_histogram *h); /* and the struct itself */
 
-static inline void rqs_histogram_add(struct rqs_histogram *h, uint64_t v, uint64_t times)
+/* To bucket k, which is not zero's. */
+static inline void rqs_histogram_add_to(struct rqs_histogram *h, unsigned k, uint64_t times)
 {
-	if (!v) {
-		h->zeros += times;
-		return;
-	}
-	unsigned k = rqs_bucket_of(v);
 	unsigned page = k / RQS_BUCKETS_PER_OCTAVE;
 
 	if (__builtin_expect(!h->page[page], 0))
 		rqs_histogram_make_page(h, page);
 	h->page[page][k % RQS_BUCKETS_PER_OCTAVE] += times;
+}
+
+static inline void rqs_histogram_add(struct rqs_histogram *h, uint64_t v, uint64_t times)
+{
+	if (v)
+		rqs_histogram_add_to(h, rqs_bucket_of(v), times);
+	else
+		h->zeros += times;
 }
 
 /* What bucket k holds. */
