@@ -4,12 +4,14 @@ _reqscope()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W "run report compare info --help --version" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "run report compare info export merge --help --version" -- "$cur")
 		return
 	fi
 	case $prev in
 	--format)
-		mapfile -t COMPREPLY < <(compgen -W "text json md html" -- "$cur")
+		local formats="text json md html"
+		[ "$command" != export ] || formats="parquet csv hgrm openmetrics otlp"
+		mapfile -t COMPREPLY < <(compgen -W "$formats" -- "$cur")
 		return
 		;;
 	esac
@@ -20,6 +22,8 @@ _reqscope()
 		mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --gate --threshold --strict
 			--inconclusive --allow-single-run --allow-unmatched-load --help" -- "$cur")
 		;;
+	export:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --route --skip --from --to --help" -- "$cur") ;;
+	merge:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --help" -- "$cur") ;;
 	info:-*) mapfile -t COMPREPLY < <(compgen -W "--format --help" -- "$cur") ;;
 	run:*) mapfile -t COMPREPLY < <(compgen -c -- "$cur") ;;
 	*) mapfile -t COMPREPLY < <(compgen -f -X '!*.rqs' -- "$cur" && true; compgen -d -- "$cur") ;;
