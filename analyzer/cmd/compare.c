@@ -144,15 +144,11 @@ static int compare(struct rqs_comparison *c, struct rqs_findings *f, struct rqs_
 		free(problem);
 		return RQS_EXIT_USAGE;
 	}
-	f->c = c;
-	f->rows = rqs_rows_make(c, &f->options);
-	rqs_gates_evaluate(&f->gates, c, &f->rows, &f->options);
+	rqs_findings_make(f, c);
 	/* A damaged trace outranks what its gates say. */
 	if (!status)
 		status = rqs_gates_status(&f->gates, &f->options);
-	status = rqs_show(rqs_compare_doc(f), rqs_compare_json(f), options, status);
-	rqs_rows_free(&f->rows);
-	return status;
+	return rqs_show(rqs_compare_doc(f), rqs_compare_json(f), options, status);
 }
 
 static int run_compare(int argc, char **argv)
@@ -164,7 +160,7 @@ static int run_compare(int argc, char **argv)
 	int status;
 
 	if (!rqs_view_options_parse(&options, &rqs_command_compare, &own, argc, argv)) {
-		rqs_gates_free(&findings.gates);
+		rqs_findings_free(&findings);
 		return options.status;
 	}
 	char *problem = rqs_output_check(options.output, options.force);
@@ -178,7 +174,7 @@ static int run_compare(int argc, char **argv)
 	}
 	free(problem);
 	rqs_comparison_free(&c);
-	rqs_gates_free(&findings.gates);
+	rqs_findings_free(&findings);
 	return status;
 }
 

@@ -9,8 +9,12 @@
 struct rqs_findings {
 	const struct rqs_comparison *c;
 	struct rqs_compare_options options;
+	struct rqs_gates gates;
 	struct rqs_rows rows;
-	struct rqs_gates gates; /* evaluated */
 };
+
+/* Options and gates are set; c, whose sides are united, must outlive the findings. */
+void rqs_findings_make(struct rqs_findings *f, const struct rqs_comparison *c);
+void rqs_findings_free(struct rqs_findings *f); /* the contents, gates too */
 
 #endif

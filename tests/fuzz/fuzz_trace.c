@@ -78,7 +78,9 @@ static void use(char *path, FILE *out)
 	static struct rqs_inspection inspection;
 	const struct rqs_load_options options = {0};
 	struct rqs_comparison c;
+	struct rqs_findings findings = {.options = {.allow_single_run = true}};
 	char *sides[] = {path, path};
+	size_t at;
 
 	rqs_inspect(&inspection, path);
 	if (!inspection.fatal)
@@ -89,7 +91,12 @@ static void use(char *path, FILE *out)
 	if (!c.traces.trace[0].fatal) {
 		render(rqs_report_doc(&c.traces), rqs_report_json(&c.traces), out);
 		rqs_sides_unite(&c);
-		render(rqs_compare_doc(&c), rqs_compare_json(&c), out);
+		free(rqs_gates_add(&findings.gates, "p99<=+5%", &at));
+		free(rqs_gates_add(&findings.gates, "errors<=+1pp", &at));
+		free(rqs_gates_add(&findings.gates, "mean<=1ms", &at));
+		rqs_findings_make(&findings, &c);
+		render(rqs_compare_doc(&findings), rqs_compare_json(&findings), out);
+		rqs_findings_free(&findings);
 	}
 	rqs_comparison_free(&c);
 }

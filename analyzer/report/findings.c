@@ -1,0 +1,15 @@
+/* findings.c - first the rows, then the gates, which judge some of them. */
+#include "report/findings.h"
+
+void rqs_findings_make(struct rqs_findings *f, const struct rqs_comparison *c)
+{
+	f->c = c;
+	f->rows = rqs_rows_make(c, &f->options);
+	rqs_gates_evaluate(&f->gates, c, &f->rows, &f->options);
+}
+
+void rqs_findings_free(struct rqs_findings *f)
+{
+	rqs_rows_free(&f->rows);
+	rqs_gates_free(&f->gates);
+}
