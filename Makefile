@@ -150,16 +150,17 @@ $(BUILD)/libreqscope-musl.so: $(musl_obj) agent/hook/exports.map
 	$(call say,LINK,$@)
 	$(Q)$(agent_link)
 
-# Baselines: hooks that are never switched on; all but the malloc family.
-nop_obj := $(BUILD)/obj/agent/hook/nop/nop.o
-$(nop_obj): KIND = $(HOOK)
-$(BUILD)/bench/libreqscope-nop.so: $(core_obj) $(nop_obj) agent/hook/exports.map \
+# Baselines: hooks that are never switched on; all but the malloc family and what measures Python's requests; all but times.
+nop_obj = $(patsubst %,$(BUILD)/obj/agent/hook/nop/%.o,$(1))
+$(call nop_obj,nop no_python no_times): KIND = $(HOOK)
+$(BUILD)/bench/libreqscope-nop.so: $(core_obj) $(call nop_obj,nop) agent/hook/exports.map \
 		$(filter-out %/activate.o %/membership.o %/go_program.o,$(filter-out $(BUILD)/obj/agent/runtime/%,$(hook_obj)))
-	@mkdir -p $(@D)
-	$(call say,LINK,$@)
-	$(Q)$(agent_link)
+$(BUILD)/bench/libreqscope-sockets.so: $(core_obj) $(call nop_obj,no_python) agent/hook/exports.map \
+		$(filter-out %/memory.o $(BUILD)/obj/agent/python/%,$(hook_obj))
+$(BUILD)/bench/libreqscope-memory.so: $(core_obj) $(call nop_obj,no_times) $(filter-out %/py_times.o,$(hook_obj)) agent/hook/exports.map
 
-$(BUILD)/bench/libreqscope-sockets.so: $(core_obj) $(filter-out %/memory.o,$(hook_obj)) agent/hook/exports.map
+baseline_libraries := $(patsubst %,$(BUILD)/bench/libreqscope-%.so,nop sockets memory)
+$(baseline_libraries):
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(agent_link)
@@ -169,7 +170,7 @@ $(BUILD)/bench/reqscope: $(BUILD)/reqscope
 	@mkdir -p $(@D)
 	$(Q)ln -sf ../reqscope $@
 
-baselines: $(addprefix $(BUILD)/bench/,libreqscope-nop.so libreqscope-sockets.so reqscope)
+baselines: $(baseline_libraries) $(BUILD)/bench/reqscope
 
 # ---- tests ----
 

@@ -116,8 +116,7 @@ static inline void count(size_t bytes)
 	if (inside)
 		return;
 	if (rqs_py_on) {
-		if (rqs_active())
-			rqs_py_raw_allocated(bytes);
+		rqs_py_raw_allocated(bytes);
 		return;
 	}
 	if (rqs_likely(rqs_worker_ready(&rqs_agent, worker)))

@@ -30,12 +30,10 @@ struct rqs_py_request {
 	bool followed;     /* and is known in others */
 	uint64_t sequence; /* counts all requests of the process */
 	uint64_t allocators; /* Python's when it began (py_allocators.c) */
-	/* Written by whoever holds the GIL, */
-	uint64_t alloc_count;
-	uint64_t alloc_bytes;
-	/* and with atomic adds by anybody: malloc called by C code, which may not. */
-	uint64_t raw_count;
-	uint64_t raw_bytes;
+	/* With atomic adds by anybody. */
+	uint64_t alloc_count; /* of Python's allocators */
+	uint64_t raw_count;   /* of malloc, called by C code */
+	uint64_t alloc_bytes; /* of both */
 	uint64_t recv_bytes;
 	uint64_t cpu_ticks;
 	uint64_t cpu_ns;
@@ -45,7 +43,7 @@ struct rqs_py_request {
 
 /* A thread; zero is its start. */
 struct rqs_py_thread {
-	/* What the owner was resolved from. state NULL: look again. */
+	/* What the owner was resolved from. state RQS_PY_LOOK_AGAIN: from nothing that holds. */
 	void *state;
 	uint64_t version;
 	void *variables;
@@ -58,6 +56,11 @@ struct rqs_py_thread {
 	struct rqs_py_request *served;
 	uint32_t served_id;
 	struct rqs_thread *counters; /* of the thread, in the region; NULL: not found yet, in this process */
+	/* Allocated, and neither charged to the owner nor counted there yet. */
+	uint64_t count, raw, bytes;
+	/* Where Python keeps the thread's state; NULL: it has to be asked. */
+	void *const *slot;
+	size_t quick;      /* smaller or equal sizes, but 0, can be counted the quick way now */
 	bool inside;       /* a call of ours, or one whose allocation is counted already */
 	bool saw_malloc;   /* called meanwhile */
 	bool is_loop;      /* it has waited for several descriptors at once */
@@ -85,6 +88,13 @@ struct rqs_py_thread {
 	uint32_t big_id;
 };
 extern _Thread_local struct rqs_py_thread rqs_py_self;
+
+/* The owner of what happens next may be another. No thread state is there, nor where none is (NULL). */
+#define RQS_PY_LOOK_AGAIN ((void *)1)
+static inline void rqs_py_look_again(struct rqs_py_thread *thread)
+{
+	thread->state = RQS_PY_LOOK_AGAIN;
+}
 
 /* Set once: the allocators are wrapped, and the context variable is there. */
 extern bool rqs_py_on;
@@ -137,7 +147,7 @@ static inline void rqs_py_next(void)
 {
 	if (rqs_py_self.aftermath) {
 		rqs_py_self.aftermath = false;
-		rqs_py_self.state = NULL;
+		rqs_py_look_again(&rqs_py_self);
 	}
 }
 
@@ -152,19 +162,35 @@ void rqs_py_raw_allocated(size_t bytes);
 
 /* ---- between its own files ---- */
 
+/* What is allocated from here to rqs_py_leave, which is given what `inside` was before, isn't counted. */
+static inline void rqs_py_enter(struct rqs_py_thread *thread)
+{
+	thread->inside = true;
+	thread->quick = 0;
+}
+void rqs_py_leave(struct rqs_py_thread *thread, bool before);
+
+/* Finds out how rqs_py.thread_state does it. */
+void rqs_py_slot_find(void);
+/* Where the calling thread's state is found, without a call; NULL: unknown. With the GIL. */
+void *const *rqs_py_slot(void);
+/* Charges the owner what the calling thread has allocated so far. */
+void rqs_py_settle(struct rqs_py_thread *thread);
+
 /* The request that the calling thread works for: makes sure that owner is right. With the GIL. */
 void rqs_py_resolve(struct rqs_py_thread *thread, void *state);
 /* Charges the owner so far and makes another (or NULL) the owner. */
 void rqs_py_switch(struct rqs_py_thread *thread, struct rqs_py_request *request, uint32_t id);
 bool rqs_py_context_install(void);
-void rqs_py_gil_find(void);
+/* False: waits for the GIL, and its release, aren't told from others. */
+bool rqs_py_gil_find(void);
 /* A part of that request's response is sent by this thread: is it known by the right name there? */
 void rqs_py_answers(struct rqs_py_thread *thread, struct rqs_py_request *request);
 /* It has ended; the route isn't kept. */
 void rqs_py_ends(const struct rqs_py_thread *thread, const struct rqs_py_request *request, const char *route,
 		 uint32_t length);
 /* False: what is wrapped now couldn't be watched; nothing is wrapped. */
-bool rqs_py_memory_install(void);
+bool rqs_py_memory_install(bool gil_is_seen);
 /* The calling thread runs another interpreter than the one that we are in. With its GIL. */
 bool rqs_py_is_elsewhere(void);
 /* Some thread did: each may have a GIL of its own, and what relied on there being one ends. */
@@ -173,6 +199,12 @@ void rqs_py_memory_shared(void);
 bool rqs_py_allocators_find(const struct rqs_py_allocator *mem, const struct rqs_py_allocator *obj);
 /* Names the allocators that Python uses at the moment: as long as the number stays, they are the same. */
 uint64_t rqs_py_allocators_now(void);
+/* What a thread's time is charged by: ticks of an event loop, else ns of its own CPU time. */
+uint64_t rqs_py_clock(const struct rqs_py_thread *thread);
+/* Ticks that the request just read has waited for the event loop. */
+uint64_t rqs_py_loop_delay(const struct rqs_py_thread *thread, const struct rqs_call *call);
+/* The calling thread has waited for the GIL. */
+void rqs_py_waited(uint64_t ticks);
 /* Offsets in PyThreadState and PyContext, found by trying; -1 unknown. */
 extern int rqs_py_context_offset, rqs_py_version_offset, rqs_py_variables_offset;
 /* Names the request, open now, in the current context, or sees to it that it is done soon. */

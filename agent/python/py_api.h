@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 /* PyMemAllocatorEx (docs.python.org/3/c-api/memory.html). */
 struct rqs_py_allocator {
@@ -36,7 +37,7 @@ enum { RQS_PY_DOMAIN_MEM = 1, RQS_PY_DOMAIN_OBJ = 2 };
 	X(void *, PyWeakref_NewRef, (void *, void *))                    \
 	X(void *, PyWeakref_GetObject, (void *))                         \
 	X(void *, PyLong_FromUnsignedLongLong, (unsigned long long))     \
-	X(unsigned long long, PyLong_AsUnsignedLongLong, (void *))       \
+	X(ssize_t, PyLong_AsSsize_t, (void *))                           \
 	X(void, Py_DecRef, (void *))                                     \
 	X(void, PyErr_Clear, (void))                                     \
 	X(int, Py_AddPendingCall, (int (*)(void *), void *))

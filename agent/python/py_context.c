@@ -21,7 +21,6 @@
 #include "os/sys.h"
 
 #include <string.h>
-#include <time.h>
 
 #define REQUESTS (RQS_CHUNKS * 64u)
 #define THREADS 65536u /* thread slots; beyond them threads aren't named */
@@ -53,29 +52,16 @@ struct rqs_py_request *rqs_py_request_at(uint32_t slot)
 
 /* ---- charging ---- */
 
-/* Of an event loop time is what passes between its waits; others have the processor for parts of it only. */
-static uint64_t cpu_now(const struct rqs_py_thread *thread)
-{
-	struct timespec now;
-
-	if (thread->is_loop)
-		return rqs_now(&rqs_agent);
-	/* A system call, which a filter may forbid; the time so far is all there is then. */
-	if (rqs_load_relaxed(&rqs_agent.frozen))
-		return thread->since;
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 void rqs_py_switch(struct rqs_py_thread *thread, struct rqs_py_request *request, uint32_t id)
 {
 	struct rqs_py_request *before = thread->owner;
 
 	if (request == before && id == thread->owner_id)
 		return;
+	rqs_py_settle(thread);
 	bool charge = before && rqs_load_relaxed(&before->live) == thread->owner_id && thread->since;
 	if (charge || request) {
-		uint64_t now = cpu_now(thread);
+		uint64_t now = rqs_py_clock(thread);
 
 		if (charge)
 			rqs_add(thread->is_loop ? &before->cpu_ticks : &before->cpu_ns, now - thread->since);
@@ -187,7 +173,7 @@ static uint64_t number_now(void)
 	void *object = NULL;
 
 	if (!rqs_py.PyContextVar_Get(variable, NULL, &object) && object) {
-		number = rqs_py.PyLong_AsUnsignedLongLong(object);
+		number = (uint64_t)rqs_py.PyLong_AsSsize_t(object);
 		rqs_py.Py_DecRef(object);
 	}
 	return number;
@@ -220,16 +206,17 @@ void rqs_py_resolve(struct rqs_py_thread *thread, void *state)
 {
 	bool inside = thread->inside;
 
-	thread->inside = true;
+	rqs_py_enter(thread);
 	thread->state = state;
 	thread->context = rqs_py_context_offset < 0 ? NULL : *(void **)((char *)state + rqs_py_context_offset);
 	bool elsewhere = rqs_py_is_elsewhere();
 	struct found found = nobodys;
 	if (!elsewhere)
 		found = by_variable(thread);
-	thread->inside = inside;
-	if (rqs_unlikely(elsewhere)) {
+	if (rqs_unlikely(elsewhere))
 		rqs_py_memory_shared();
+	rqs_py_leave(thread, inside);
+	if (rqs_unlikely(elsewhere)) {
 		rqs_py_switch(thread, NULL, 0);
 		thread->owner_fd = -1;
 		return;
@@ -335,15 +322,15 @@ static void set(uint64_t number)
 	thread->naming = false;
 	if (rqs_py_is_elsewhere())
 		return;
-	thread->inside = true;
+	rqs_py_enter(thread);
 	if ((number & KIND_MASK) == IS_REQUEST)
 		set_request(thread, fd, number);
 	else if ((number & KIND_MASK) == IS_CONNECTION)
 		set_connection(thread, fd, number);
 	else
 		rqs_py_put(number);
-	thread->state = NULL;
-	thread->inside = inside;
+	rqs_py_look_again(thread);
+	rqs_py_leave(thread, inside);
 }
 
 static int set_pending(void *number)
@@ -384,10 +371,10 @@ static int adopt_pending(void *fd)
 	thread->naming = false;
 	if (rqs_py_is_elsewhere())
 		return 0;
-	thread->inside = true;
+	rqs_py_enter(thread);
 	adopt(thread, (int)(uintptr_t)fd);
-	thread->state = NULL;
-	thread->inside = inside;
+	rqs_py_look_again(thread);
+	rqs_py_leave(thread, inside);
 	return 0;
 }
 
@@ -400,13 +387,13 @@ static int unname_pending(void *nothing)
 	thread->naming = false;
 	if (rqs_py_is_elsewhere())
 		return 0;
-	thread->inside = true;
+	rqs_py_enter(thread);
 	thread->context = context_now();
 	thread->version = version_now();
 	if (is_left(thread))
 		rqs_py_put(IS_NOTHING);
-	thread->state = NULL;
-	thread->inside = inside;
+	rqs_py_look_again(thread);
+	rqs_py_leave(thread, inside);
 	return 0;
 }
 
@@ -415,11 +402,11 @@ static void set_now(uint64_t number)
 {
 	bool inside = rqs_py_self.inside;
 
-	rqs_py_self.inside = true;
+	rqs_py_enter(&rqs_py_self);
 	int gil = rqs_py.PyGILState_Ensure();
 	set(number);
 	rqs_py.PyGILState_Release(gil);
-	rqs_py_self.inside = inside;
+	rqs_py_leave(&rqs_py_self, inside);
 }
 
 static void set_soon(struct rqs_py_thread *thread, uint64_t number)
@@ -457,7 +444,7 @@ void rqs_py_name_request(struct rqs_py_thread *thread, struct rqs_py_request *re
 			connection->serial = 1; /* it came otherwise than by accept */
 		rqs_py_task_begins(connection, request, thread->loops);
 	}
-	thread->state = NULL;
+	rqs_py_look_again(thread);
 	if (!thread->is_loop)
 		name_thread(thread);
 	else
@@ -482,7 +469,7 @@ void rqs_py_accepted(int fd)
 	if (!connection)
 		return;
 	renew(connection);
-	thread->state = NULL;
+	rqs_py_look_again(thread);
 	if (thread->is_loop)
 		set_soon(thread, ((uint64_t)connection->serial << DESCRIPTOR_BITS | (uint32_t)fd) << KIND_BITS | IS_CONNECTION);
 }

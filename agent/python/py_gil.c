@@ -1,7 +1,7 @@
 /*
- * py_gil.c - waits for CPython's global lock. Its condition variable lies in
- * the runtime's own state (_PyRuntime): a wait on one of there is a wait for
- * the lock (ceval_gil.c), and other waits pass by.
+ * py_gil.c - waits for CPython's global lock, and its release. Its condition
+ * variable lies in the runtime's own state (_PyRuntime): a wait on one of
+ * there is a wait for the lock (ceval_gil.c), and other waits pass by.
  */
 #include "hook/hook.h"
 #include "hook/objects.h"
@@ -14,6 +14,7 @@ static struct {
 	const char *start, *end; /* of _PyRuntime */
 	int (*wait)(pthread_cond_t *, pthread_mutex_t *);
 	int (*timedwait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+	int (*signal)(pthread_cond_t *);
 } real;
 
 /* Their default versions: an older one, for programs from before 2003, has another idea of what a condition variable is. */
@@ -21,9 +22,10 @@ static void find_waits(void)
 {
 	*(void **)(void *)&real.wait = rqs_objects_next("pthread_cond_wait");
 	*(void **)(void *)&real.timedwait = rqs_objects_next("pthread_cond_timedwait");
+	*(void **)(void *)&real.signal = rqs_objects_next("pthread_cond_signal");
 }
 
-void rqs_py_gil_find(void)
+bool rqs_py_gil_find(void)
 {
 	size_t size;
 	const char *runtime = rqs_objects_any("_PyRuntime", &size);
@@ -33,6 +35,7 @@ void rqs_py_gil_find(void)
 		real.end = runtime + size;
 		real.start = runtime;
 	}
+	return real.end > real.start;
 }
 
 static bool is_gil(const pthread_cond_t *condition)
@@ -40,19 +43,6 @@ static bool is_gil(const pthread_cond_t *condition)
 	const char *p = (const char *)condition;
 
 	return rqs_py_on && p >= real.start && p < real.end && rqs_active();
-}
-
-static void waited(uint64_t ticks)
-{
-	struct rqs_py_thread *thread = &rqs_py_self;
-	struct rqs_py_request *owner = thread->owner;
-
-	if (!owner || rqs_load_relaxed(&owner->live) != thread->owner_id)
-		return;
-	rqs_add(&owner->gil_ticks, ticks);
-	/* An event loop's time is what passes; this wasn't its own. */
-	if (thread->is_loop && thread->since)
-		thread->since += ticks;
 }
 
 RQS_EXPORT int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
@@ -63,7 +53,7 @@ RQS_EXPORT int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mut
 		return real.wait(condition, mutex);
 	uint64_t before = rqs_now(&rqs_agent);
 	int result = real.wait(condition, mutex);
-	waited(rqs_now(&rqs_agent) - before);
+	rqs_py_waited(rqs_now(&rqs_agent) - before);
 	return result;
 }
 
@@ -75,6 +65,16 @@ RQS_EXPORT int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t
 		return real.timedwait(condition, mutex, until);
 	uint64_t before = rqs_now(&rqs_agent);
 	int result = real.timedwait(condition, mutex, until);
-	waited(rqs_now(&rqs_agent) - before);
+	rqs_py_waited(rqs_now(&rqs_agent) - before);
 	return result;
+}
+
+/* Whoever lets go of the lock signals that: before another thread can have it, what this one allocated is charged. */
+RQS_EXPORT int pthread_cond_signal(pthread_cond_t *condition)
+{
+	if (rqs_unlikely(!real.signal))
+		find_waits();
+	if (is_gil(condition))
+		rqs_py_settle(&rqs_py_self);
+	return real.signal(condition);
 }

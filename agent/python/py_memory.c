@@ -14,8 +14,29 @@
 #include "python/py_api.h"
 
 #define BIG 16384u
+#define VARIABLES_OFFSET 24 /* in all versions so far */
 
 static struct rqs_py_allocator next_mem, next_obj;
+
+/*
+ * Where pymalloc serves all up to this size, as it does unless told otherwise,
+ * and what malloc serves isn't among it: a call for so much is passed on
+ * without looking out for others that it makes. 0: it isn't so.
+ */
+#define PYMALLOC_MAX 512u
+static size_t quick_size;
+static intptr_t context_offset; /* of PyThreadState; the version is the next word */
+/* A thread's share is charged when it lets go of the GIL, or works for another; false: at once. */
+static bool settles_late;
+
+/* ---- counting ---- */
+
+void rqs_py_leave(struct rqs_py_thread *thread, bool before)
+{
+	thread->inside = before;
+	if (!before && thread->slot)
+		thread->quick = quick_size;
+}
 
 /* The thread's first call since the recording began in this process. */
 static bool __attribute__((noinline)) find_counters(struct rqs_py_thread *thread)
@@ -29,23 +50,38 @@ static bool __attribute__((noinline)) find_counters(struct rqs_py_thread *thread
 	return true;
 }
 
-static inline bool count_thread(struct rqs_py_thread *thread, size_t bytes)
+/* Two instructions, of which compilers make more. */
+static inline void count_here(struct rqs_py_thread *thread, size_t bytes)
 {
-	if (rqs_unlikely(!thread->counters) && !find_counters(thread))
-		return false;
-	struct rqs_thread *counters = thread->counters;
-
-	rqs_store_relaxed(&counters->alloc_count, counters->alloc_count + 1);
-	rqs_store_relaxed(&counters->alloc_bytes, counters->alloc_bytes + bytes);
-	return true;
+	__asm__("addq $1, %0\n\taddq %2, %1" : "+m"(thread->count), "+m"(thread->bytes) : "r"(bytes) : "cc");
 }
 
-static void count_late(size_t bytes)
+/* The thread is the only writer of its counters. */
+static void add_to(struct rqs_thread *counters, uint64_t count, uint64_t bytes)
 {
-	struct rqs_process *process = rqs_agent.process;
+	rqs_store_relaxed(&counters->alloc_count, counters->alloc_count + count);
+	rqs_store_relaxed(&counters->alloc_bytes, counters->alloc_bytes + bytes);
+}
 
-	rqs_add(&process->after_count, 1);
-	rqs_add(&process->after_bytes, bytes);
+void rqs_py_settle(struct rqs_py_thread *thread)
+{
+	struct rqs_py_request *owner = thread->owner;
+	uint64_t count = thread->count, raw = thread->raw, bytes = thread->bytes;
+
+	if (!(count | raw | bytes))
+		return;
+	thread->count = thread->raw = thread->bytes = 0;
+	add_to(thread->counters, count + raw, bytes);
+	if (!owner)
+		return;
+	if (rqs_likely(rqs_load_relaxed(&owner->live) == thread->owner_id)) {
+		rqs_add(&owner->alloc_count, count);
+		rqs_add(&owner->raw_count, raw);
+		rqs_add(&owner->alloc_bytes, bytes);
+	} else {
+		rqs_add(&rqs_agent.process->after_count, count + raw);
+		rqs_add(&rqs_agent.process->after_bytes, bytes);
+	}
 }
 
 /* With the GIL: is the context the one that the owner was found in? */
@@ -62,26 +98,41 @@ static inline void look(struct rqs_py_thread *thread)
 	if (rqs_unlikely(state != thread->state || version != thread->version || variables != thread->variables)) {
 		thread->version = version;
 		thread->variables = variables;
+		if (rqs_unlikely(!thread->slot))
+			thread->slot = rqs_py_slot();
 		rqs_py_resolve(thread, state);
 	}
 }
 
-static inline void count(size_t bytes)
+static void __attribute__((noinline)) count(size_t bytes)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
 
-	if (rqs_unlikely(!count_thread(thread, bytes)))
+	if (rqs_unlikely(!thread->counters) && !find_counters(thread))
 		return;
 	look(thread);
-	struct rqs_py_request *owner = thread->owner;
-	if (!owner)
-		return;
-	if (rqs_likely(owner->live == thread->owner_id)) {
-		owner->alloc_count++;
-		owner->alloc_bytes += bytes;
-	} else {
-		count_late(bytes);
-	}
+	count_here(thread, bytes);
+	if (!settles_late)
+		rqs_py_settle(thread);
+}
+
+/* The same where nothing has changed since the last time: which is nearly always. */
+static inline bool count_quickly(size_t bytes)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+
+	if (rqs_unlikely(bytes - 1 >= thread->quick))
+		return false;
+	const char *state = *thread->slot;
+	if (rqs_unlikely(state != thread->state))
+		return false;
+	const uint64_t *words = (const void *)(state + context_offset);
+	const char *context = (const char *)words[0];
+	if (rqs_unlikely(!context || words[1] != thread->version ||
+			 *(void *const *)(const void *)(context + VARIABLES_OFFSET) != thread->variables))
+		return false;
+	count_here(thread, bytes);
+	return true;
 }
 
 void rqs_py_raw_allocated(size_t bytes)
@@ -92,17 +143,13 @@ void rqs_py_raw_allocated(size_t bytes)
 		thread->saw_malloc = true;
 		return;
 	}
-	if (!count_thread(thread, bytes))
+	if (rqs_unlikely(!thread->counters) && !find_counters(thread))
 		return;
-	struct rqs_py_request *owner = thread->owner;
-	if (!owner)
-		return;
-	if (rqs_load_relaxed(&owner->live) == thread->owner_id) {
-		rqs_add(&owner->raw_count, 1);
-		rqs_add(&owner->raw_bytes, bytes);
-	} else {
-		count_late(bytes);
-	}
+	thread->raw++;
+	thread->bytes += bytes;
+	/* A thread of nobody's may be one that never has the GIL, and never lets go of it. */
+	if (!settles_late || !thread->owner)
+		rqs_py_settle(thread);
 }
 
 /* ---- receive buffers ---- */
@@ -121,17 +168,12 @@ static inline void note_big(void *p, size_t size)
 static void uncount(size_t bytes)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
-	struct rqs_thread *counters = thread->counters;
-	struct rqs_py_request *owner = thread->owner;
 
-	if (counters)
-		rqs_store_relaxed(&counters->alloc_bytes, counters->alloc_bytes - bytes);
-	if (!owner)
+	if (!thread->counters)
 		return;
-	if (rqs_load_relaxed(&owner->live) == thread->owner_id)
-		rqs_add(&owner->alloc_bytes, -bytes);
-	else
-		rqs_add(&rqs_agent.process->after_bytes, -bytes);
+	thread->bytes -= bytes;
+	if (!settles_late)
+		rqs_py_settle(thread);
 }
 
 /* Is that memory in the last big allocation? Then it isn't what a handler asked for. */
@@ -150,7 +192,7 @@ void rqs_py_received(const void *memory)
 	struct rqs_py_thread *thread = &rqs_py_self;
 
 	thread->reading = true;
-	thread->state = NULL;
+	rqs_py_look_again(thread);
 	thread->big_received = take_buffer(thread, memory) || thread->big_received;
 }
 
@@ -202,7 +244,6 @@ static bool is_cut(const void *p, size_t size)
  * above pymalloc's limit; elsewhere shrinking gives nothing back.
  */
 #define SIZES 4096u
-#define PYMALLOC_MAX 512u
 
 static struct sized {
 	const void *p;
@@ -231,12 +272,17 @@ static inline void note_size(const void *p, size_t size)
 static void give_back(const struct sized *block, size_t bytes)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
-	struct rqs_thread *counters = thread->counters;
 
-	if (thread->owner == block->owner && thread->owner_id == block->owner_id)
+	if (thread->owner == block->owner && thread->owner_id == block->owner_id) {
 		uncount(bytes);
-	else if (!block->owner && counters)
-		rqs_store_relaxed(&counters->alloc_bytes, counters->alloc_bytes - bytes);
+	} else if (!block->owner && thread->counters) {
+		add_to(thread->counters, 0, -bytes);
+	}
+}
+
+static inline bool may_give_back(const void *p)
+{
+	return rqs_py_self.big_received || sizes[size_index(p)].p == p;
 }
 
 /* What the block at p gives back by being cut to size; false: it doesn't shrink, or isn't known. */
@@ -252,60 +298,68 @@ static bool is_shrunk(const void *p, size_t size)
 	return true;
 }
 
-static bool asks_malloc(size_t size)
-{
-	struct rqs_py_thread *thread = &rqs_py_self;
-
-	thread->inside = true;
-	thread->saw_malloc = false;
-	void *p = next_obj.malloc(next_obj.context, size);
-	bool saw = thread->saw_malloc;
-	next_obj.free(next_obj.context, p);
-	thread->inside = false;
-	return p && saw;
-}
-
 /* ---- the wrappers ---- */
 
-#define INSIDE(call)                             \
-	({                                       \
-		rqs_py_self.inside = true;       \
-		void *result_ = (call);          \
-		rqs_py_self.inside = false;      \
-		result_;                         \
+#define INSIDE(call)                                             \
+	({                                                       \
+		bool before_ = rqs_py_self.inside;               \
+		rqs_py_enter(&rqs_py_self);                      \
+		void *result_ = (call);                          \
+		rqs_py_leave(&rqs_py_self, before_);             \
+		result_;                                         \
 	})
 
 /* A call from within another of these was counted with that: it passes through. */
-#define WRAP(domain)                                                                      \
-	static void *domain##_malloc(void *context, size_t size)                          \
-	{                                                                                 \
-		if (rqs_unlikely(rqs_py_self.inside))                                     \
-			return next_##domain.malloc(context, size);                       \
-		count(size);                                                              \
-		void *p = INSIDE(next_##domain.malloc(context, size));                    \
-		note_big(p, size);                                                        \
-		note_size(p, size);                                                       \
-		return p;                                                                 \
-	}                                                                                 \
-	static void *domain##_calloc(void *context, size_t n, size_t size)                \
-	{                                                                                 \
-		if (rqs_unlikely(rqs_py_self.inside))                                     \
-			return next_##domain.calloc(context, n, size);                    \
-		count(n * size);                                                          \
-		void *p = INSIDE(next_##domain.calloc(context, n, size));                 \
-		note_size(p, n * size);                                                   \
-		return p;                                                                 \
-	}                                                                                 \
-	static void *domain##_realloc(void *context, void *p, size_t size)                \
-	{                                                                                 \
-		if (rqs_unlikely(rqs_py_self.inside))                                     \
-			return next_##domain.realloc(context, p, size);                   \
-		if (!is_cut(p, size) && !is_shrunk(p, size))                              \
-			count(size);                                                      \
-		void *moved = INSIDE(next_##domain.realloc(context, p, size));            \
-		note_big(moved, size);                                                    \
-		note_size(moved, size);                                                   \
-		return moved;                                                             \
+static bool passes(void)
+{
+	if (rqs_likely(!rqs_py_self.inside))
+		return false;
+	rqs_py_self.saw_malloc = true;
+	return true;
+}
+
+#define WRAP(domain)                                                                                     \
+	static void *__attribute__((noinline)) domain##_malloc_slowly(void *context, size_t size)        \
+	{                                                                                                \
+		if (rqs_unlikely(passes()))                                                              \
+			return next_##domain.malloc(context, size);                                      \
+		count(size);                                                                             \
+		void *p = INSIDE(next_##domain.malloc(context, size));                                   \
+		note_big(p, size);                                                                       \
+		note_size(p, size);                                                                      \
+		return p;                                                                                \
+	}                                                                                                \
+	static void *domain##_malloc(void *context, size_t size)                                         \
+	{                                                                                                \
+		if (rqs_likely(count_quickly(size)))                                                     \
+			return next_##domain.malloc(context, size);                                      \
+		return domain##_malloc_slowly(context, size);                                            \
+	}                                                                                                \
+	static void *domain##_calloc(void *context, size_t n, size_t size)                               \
+	{                                                                                                \
+		if (rqs_likely(count_quickly(n * size)) || passes())                                     \
+			return next_##domain.calloc(context, n, size);                                   \
+		count(n * size);                                                                         \
+		void *p = INSIDE(next_##domain.calloc(context, n, size));                                \
+		note_size(p, n * size);                                                                  \
+		return p;                                                                                \
+	}                                                                                                \
+	static void *__attribute__((noinline)) domain##_realloc_slowly(void *context, void *p, size_t size) \
+	{                                                                                                \
+		if (rqs_unlikely(passes()))                                                              \
+			return next_##domain.realloc(context, p, size);                                  \
+		if (!is_cut(p, size) && !is_shrunk(p, size))                                             \
+			count(size);                                                                     \
+		void *moved = INSIDE(next_##domain.realloc(context, p, size));                           \
+		note_big(moved, size);                                                                   \
+		note_size(moved, size);                                                                  \
+		return moved;                                                                            \
+	}                                                                                                \
+	static void *domain##_realloc(void *context, void *p, size_t size)                               \
+	{                                                                                                \
+		if (rqs_likely(!may_give_back(p) && count_quickly(size)))                                \
+			return next_##domain.realloc(context, p, size);                                  \
+		return domain##_realloc_slowly(context, p, size);                                        \
 	}
 WRAP(mem)
 WRAP(obj)
@@ -321,7 +375,22 @@ WRAP(obj)
 		rqs_py.PyMem_SetAllocator(number, &ours);       \
 	} while (0)
 
-bool rqs_py_memory_install(void)
+/* Does that much come from malloc, or from another of the wrapped? Called inside. */
+static bool asks_others(const struct rqs_py_allocator *allocator, size_t size)
+{
+	rqs_py_self.saw_malloc = false;
+	void *p = allocator->malloc(allocator->context, size);
+	bool saw = rqs_py_self.saw_malloc;
+	allocator->free(allocator->context, p);
+	return !p || saw;
+}
+
+static bool is_pymalloc(const struct rqs_py_allocator *allocator)
+{
+	return !asks_others(allocator, PYMALLOC_MAX) && asks_others(allocator, PYMALLOC_MAX + 1);
+}
+
+bool rqs_py_memory_install(bool gil_is_seen)
 {
 	struct rqs_py_allocator mem, obj;
 
@@ -334,11 +403,20 @@ bool rqs_py_memory_install(void)
 		rqs_py.PyMem_SetAllocator(RQS_PY_DOMAIN_OBJ, &next_obj);
 		return false;
 	}
-	sizes_known = !asks_malloc(PYMALLOC_MAX) && asks_malloc(PYMALLOC_MAX + 1);
+	rqs_py_on = true; /* from now on calls of malloc are told */
+	sizes_known = is_pymalloc(&next_mem) && is_pymalloc(&next_obj);
+	settles_late = gil_is_seen;
+	rqs_py_slot_find();
+	context_offset = rqs_py_context_offset;
+	if (sizes_known && settles_late && rqs_py_variables_offset == VARIABLES_OFFSET &&
+	    rqs_py_version_offset == rqs_py_context_offset + 8)
+		quick_size = PYMALLOC_MAX;
 	return true;
 }
 
 void rqs_py_memory_shared(void)
 {
 	rqs_store_relaxed(&sizes_known, false);
+	rqs_store_relaxed(&settles_late, false);
+	rqs_store_relaxed(&quick_size, 0);
 }

@@ -16,19 +16,6 @@ static void know(struct rqs_py_thread *thread)
 	thread->is_main = rqs_sys0(SYS_gettid) == rqs_sys0(SYS_getpid);
 }
 
-/* Of the wait in the kernel: the loop was busy before it looked, and was busy with others after it had been told. */
-static uint64_t loop_delay(const struct rqs_py_thread *thread, const struct rqs_call *call)
-{
-	uint64_t rate = call->agent->region->ticks_per_second;
-	uint64_t queue = (uint64_t)((double)call->queue_ns * (double)rate / 1e9);
-	uint64_t arrived = call->ticks - queue;
-	uint64_t told = thread->wait_ended > arrived ? thread->wait_ended : arrived;
-	uint64_t before = thread->wait_began > arrived ? thread->wait_began - arrived : 0;
-	uint64_t delay = before + (call->ticks > told ? call->ticks - told : 0);
-
-	return delay < queue ? delay : queue;
-}
-
 static void begin(const struct rqs_call *call, uint32_t slot)
 {
 	struct rqs_py_request *request = rqs_py_request_at(slot);
@@ -42,11 +29,11 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 	request->sequence = 0;
 	request->fd = call->fd;
 	request->allocators = rqs_py_allocators_now();
-	request->alloc_count = request->alloc_bytes = 0;
-	request->raw_count = request->raw_bytes = request->recv_bytes = 0;
+	request->alloc_count = request->raw_count = request->alloc_bytes = 0;
+	request->recv_bytes = 0;
 	request->cpu_ticks = request->cpu_ns = request->gil_ticks = 0;
 	bool measured = thread->is_loop && thread->wait_ended && call->has_queue;
-	request->loop_ticks = measured ? loop_delay(thread, call) : UINT64_MAX;
+	request->loop_ticks = measured ? rqs_py_loop_delay(thread, call) : UINT64_MAX;
 	if (++request->id == 0)
 		request->id = 1;
 	request->handed_over = thread->hands_over;
@@ -83,7 +70,7 @@ static void fill(const struct rqs_call *call, const struct rqs_py_request *reque
 	double ticks_per_ns = (double)call->agent->region->ticks_per_second / 1e9;
 
 	record->alloc_count = rqs_load_relaxed(&request->alloc_count) + rqs_load_relaxed(&request->raw_count);
-	record->alloc_bytes = rqs_load_relaxed(&request->alloc_bytes) + rqs_load_relaxed(&request->raw_bytes);
+	record->alloc_bytes = rqs_load_relaxed(&request->alloc_bytes);
 	/* Read where all connections are, and nowhere else seen: its task has another's name, or none. */
 	if (request->handed_over || (request->in_shared && !request->followed))
 		return;
@@ -117,7 +104,7 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 	rqs_store(&request->live, 0);
 	thread->aftermath = !thread->is_loop && thread->served == request;
 	/* Whoever works in its name from now on comes late: the context has to be looked into again. */
-	thread->state = NULL;
+	rqs_py_look_again(thread);
 	if (record)
 		fill(call, request, record);
 }
@@ -141,7 +128,7 @@ void rqs_py_hands_over(void)
 	thread->served = NULL;
 	thread->hands_over = true;
 	rqs_py_switch(thread, NULL, 0);
-	thread->state = NULL;
+	rqs_py_look_again(thread);
 }
 
 /* ---- event loops ---- */
@@ -153,12 +140,13 @@ void rqs_py_wait_begins(void)
 	know(thread);
 	/* Its time is charged otherwise from now on: what an owner has so far is left out. */
 	if (!thread->is_loop) {
+		rqs_py_settle(thread);
 		thread->is_loop = true;
 		thread->owner = NULL;
 	}
 	rqs_py_switch(thread, NULL, 0);
 	thread->since = 0;
-	thread->state = NULL;
+	rqs_py_look_again(thread);
 	thread->wait_began = rqs_now(&rqs_agent);
 }
 
@@ -170,17 +158,17 @@ void rqs_py_wait_ends(void)
 
 /* ---- installing ---- */
 
-static bool install(void)
+static bool install(bool gil_is_seen)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
 	bool installed;
 
 	know(thread);
-	thread->inside = true;
+	rqs_py_enter(thread);
 	int gil = rqs_py.PyGILState_Ensure();
-	installed = rqs_py_context_install() && rqs_py_memory_install();
+	installed = rqs_py_context_install() && rqs_py_memory_install(gil_is_seen);
 	rqs_py.PyGILState_Release(gil);
-	thread->inside = false;
+	rqs_py_leave(thread, false);
 	return installed;
 }
 
@@ -192,7 +180,6 @@ bool rqs_py_install(void)
 	if (tried || !rqs_py_find() || !rqs_py.Py_IsInitialized() || !rqs_py.PyGILState_GetThisThreadState())
 		return rqs_py_on;
 	tried = true;
-	rqs_py_gil_find();
-	rqs_py_on = install();
+	rqs_py_on = install(rqs_py_gil_find());
 	return rqs_py_on;
 }

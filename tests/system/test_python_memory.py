@@ -219,3 +219,13 @@ def test_receive_buffers_are_apart(name, trace, tmp_path):
         assert min(buffers) >= 200_000
     assert max(column(seen, "/echo", "alloc_bytes")) < 3_000_000
     assert_sums(seen, report(trace))
+
+
+@pytest.mark.parametrize("name", ("fastapi-uvloop", "flask-gthread"))
+def test_what_is_cut_off_is_given_back(name, trace):
+    """By a realloc that shrinks a block, whose size is known as malloc has it."""
+    with recorded(name, trace, "run", workers=1) as server:
+        for _ in range(5):
+            ask(server, "/cut")
+    values = [request.values["alloc_bytes"] for request in ended_trace(trace).requests]
+    assert len(values) == 5 and max(values[1:]) < works.BIG / 2

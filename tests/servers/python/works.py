@@ -75,6 +75,13 @@ def peak(**_) -> dict:
     return {"objects": 0}
 
 
+def cut(**_) -> dict:
+    """A megabyte, of which little is kept."""
+    block = bytearray(BIG * 2)
+    del block[1000:]
+    return {"objects": len(block)}
+
+
 def traced(**_) -> dict:
     """What tracemalloc says that each size takes."""
     tracemalloc.start()
@@ -161,6 +168,7 @@ def interpreter(**_) -> dict:
 
 ANYWHERE = {
     "/peak": peak,
+    "/cut": cut,
     "/spin": spin,
     "/contended": contended,
     "/traced": traced,

@@ -1,0 +1,55 @@
+/* no_python.c - in the place of agent/python, for an agent that measures no costs of Python's requests (make bench). */
+#include "python/py.h"
+
+_Thread_local struct rqs_py_thread rqs_py_self;
+bool rqs_py_on;
+const struct rqs_meter rqs_meter_python;
+
+bool rqs_py_install(void)
+{
+	return false;
+}
+
+void rqs_py_accepted(int fd)
+{
+	(void)fd;
+}
+
+void rqs_py_closing(int fd)
+{
+	(void)fd;
+}
+
+void rqs_py_received(const void *memory)
+{
+	(void)memory;
+}
+
+void rqs_py_was_told(int fd)
+{
+	(void)fd;
+}
+
+void rqs_py_received_nothing(int fd, const void *memory, bool ended)
+{
+	(void)fd;
+	(void)memory;
+	(void)ended;
+}
+
+bool rqs_py_is_serving(void)
+{
+	return false;
+}
+
+void rqs_py_hands_over(void)
+{
+}
+
+void rqs_py_wait_begins(void)
+{
+}
+
+void rqs_py_wait_ends(void)
+{
+}
