@@ -16,6 +16,8 @@ uint8_t *rqs_bytes_room(struct rqs_bytes *b, size_t more)
 
 void rqs_bytes_put(struct rqs_bytes *b, const void *bytes, size_t length)
 {
+	if (!length)
+		return;
 	memcpy(rqs_bytes_room(b, length), bytes, length);
 	b->length += length;
 }
