@@ -20,7 +20,6 @@ ENDING = ("/stream", "/error")  # some servers end the connection with these, wh
 NEXT_WAITS = ("asyncio", "fastapi-uvloop", "fastapi-hypercorn", "aiohttp", "tornado")
 OTHERS = 45_000  # bytes: tasks, threads and the like take less beside a work, and half of a part is more
 PLUMBING = 8_000  # bytes: what a server does between two requests is the second's, if that has arrived already
-LATE = 100_000_000  # ns that /late's task waits: where the answer takes longer, the task isn't late
 SINGLE = 20
 
 
@@ -68,7 +67,7 @@ def record(name: str, path: Path) -> Recording:
             statuses = set(pool.map(lambda path: ask_once(server, path), ENDING * MORE_ROUNDS))
         assert statuses == {("/stream", 200), ("/error", 500)}
         send(server, ("/peak",), SINGLE, clients=1)
-        time.sleep(0.3)  # for the last task that /late left
+        time.sleep(2 * works.LATE)  # for the last task that /late left
     trace = ended_trace(path)
     warm = sorted(trace.requests, key=lambda request: request.time)[len(sent) :]
     return Recording(name, trace, report(path), {int(size): n for size, n in traced.items()}, sent, warm)
@@ -140,10 +139,11 @@ def test_what_comes_after_the_answer(loaded):
     """Background tasks, and tasks that outlive the request."""
     after = [path for path, whose in parts(loaded.server).items() if whose == AFTER]
     empty = median(loaded.values("/empty"))
-    in_time = [request for request in loaded.trace.requests if request.route == "/late" and request.handler > LATE]
+    # Where the answer takes longer than the task waits, that isn't late.
+    in_time = [r for r in loaded.trace.requests if r.route == "/late" and r.handler > works.LATE * 1e9]
     for path in after:
         values = [request.values["alloc_bytes"] for request in loaded.warm if request.route == path and request not in in_time]
-        assert max(sorted(values)[:-1]) < empty + OTHERS, path
+        assert len(values) < 2 or max(sorted(values)[:-1]) < empty + OTHERS, path
     left = len(after) * (MORE_ROUNDS + 1)
     # Each request has some bytes after its last byte.
     whole = loaded.report["after_response"]["alloc_bytes"]

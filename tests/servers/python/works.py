@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl
 SMALL, BIG, PART = 10_000, 500_000, 100_000
 PIECES = 4  # subtasks, or chunks of a stream
 MOMENT = 0.001  # seconds, long enough to let all other requests in between
+LATE = 0.3  # seconds, longer than most requests take
 
 SLOT = 8  # bytes, of each object's place in a list
 BLOCKS = (300, 400, 600, 1168)  # bytes; pymalloc has those up to 512, malloc the others
@@ -263,7 +264,7 @@ async def late(**_) -> dict:
 
 
 async def after_a_while() -> dict:
-    await asyncio.sleep(100 * MOMENT)
+    await asyncio.sleep(LATE)
     return held(hold(PART))
 
 
