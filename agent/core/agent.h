@@ -142,6 +142,36 @@ static inline void rqs_count(struct rqs_agent *agent, enum rqs_event event)
 /* Gives the thread counters of its own. Called when worker->epoch isn't the agent's. */
 void rqs_worker_start(struct rqs_agent *agent, struct rqs_worker *worker);
 
+/* Makes the agent and the thread's data this process's, which a fork may have begun. False: another thread is at it. */
+static inline bool rqs_worker_enter(struct rqs_agent *agent, struct rqs_worker *worker)
+{
+	uint64_t epoch = rqs_load_relaxed(&agent->alive->epoch);
+
+	if (rqs_unlikely(epoch == 0)) {
+		if (!rqs_agent_revive(agent))
+			return false;
+		epoch = agent->epoch;
+	}
+	if (rqs_unlikely(epoch == RQS_ALIVE_BUSY))
+		return false;
+	if (rqs_unlikely(worker->epoch != epoch))
+		rqs_worker_start(agent, worker);
+	return true;
+}
+
+/* A call of which nothing is known yet. */
+static inline void rqs_call_begin(struct rqs_call *call, struct rqs_agent *agent, struct rqs_worker *worker,
+				  uint64_t task)
+{
+	call->agent = agent;
+	call->worker = worker;
+	call->task = task;
+	call->queue_ns = 0;
+	call->has_queue = false;
+	call->arrived_ns = 0;
+	call->returned_ns = 0;
+}
+
 /* Is this thread set up, in this very process? The hot path of the allocation hooks. */
 static inline bool rqs_worker_ready(const struct rqs_agent *agent, const struct rqs_worker *worker)
 {

@@ -38,23 +38,9 @@ static bool enter(struct rqs_go_context *context, const struct rqs_go_call *fram
 
 	if (!is_active() || !rqs_agent_on(agent))
 		return false;
-	uint64_t epoch = rqs_load_relaxed(&agent->alive->epoch);
-	if (epoch == 0) {
-		if (!rqs_agent_revive(agent))
-			return false;
-		epoch = agent->epoch;
-	}
-	if (epoch == RQS_ALIVE_BUSY)
+	if (!rqs_worker_enter(agent, &context->worker))
 		return false;
-	if (context->worker.epoch != epoch)
-		rqs_worker_start(agent, &context->worker);
-	call->agent = agent;
-	call->worker = &context->worker;
-	call->task = frame->g;
-	call->queue_ns = 0;
-	call->has_queue = false;
-	call->arrived_ns = 0;
-	call->returned_ns = 0;
+	rqs_call_begin(call, agent, &context->worker, frame->g);
 	return true;
 }
 

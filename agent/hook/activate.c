@@ -134,24 +134,10 @@ bool rqs_enter(struct rqs_call *call)
 		rqs_count(agent, RQS_EVENT_REENTERED);
 		return false;
 	}
-	uint64_t epoch = rqs_load_relaxed(&agent->alive->epoch);
-	if (rqs_unlikely(epoch == 0)) {
-		if (!rqs_agent_revive(agent))
-			return false;
-		epoch = agent->epoch;
-	}
-	if (rqs_unlikely(epoch == RQS_ALIVE_BUSY))
+	if (!rqs_worker_enter(agent, worker))
 		return false;
-	if (rqs_unlikely(worker->epoch != epoch))
-		rqs_worker_start(agent, worker);
 	worker->busy = true;
 	__asm__ volatile("" ::: "memory");
-	call->agent = agent;
-	call->worker = worker;
-	call->task = 0;
-	call->queue_ns = 0;
-	call->has_queue = false;
-	call->arrived_ns = 0;
-	call->returned_ns = 0;
+	rqs_call_begin(call, agent, worker, 0);
 	return true;
 }
