@@ -208,27 +208,29 @@ static void count_group(struct rqs_load *l, const struct row_group *g, const str
 	segment->errors += c->errors - errors;
 }
 
-/* The group's latencies by time, and what they consist of. */
-static void place_group(struct rqs_load *l, const struct row_group *g, const struct rqs_block *block)
+/* The parts of a latency that the block has columns of. */
+static struct rqs_part_columns find_parts(const struct rqs_block *block)
 {
 	static const uint8_t columns[] = {
 #define PART_COLUMN(symbol, metric, ...) RQS_COL_##metric,
 	    RQS_PARTS(PART_COLUMN)
 #undef PART_COLUMN
 	};
+	struct rqs_part_columns parts = {0};
+
+	for (unsigned p = 0; p < RQS_PART_COUNT; p++)
+		if (block->present & RQS_COLUMN_BIT(columns[p]))
+			parts.column[parts.count++] = (struct rqs_part_column){p, block->column[columns[p]]};
+	return parts;
+}
+
+/* The group's latencies by time, and what they consist of. */
+static void place_group(struct rqs_load *l, const struct row_group *g, const struct rqs_part_columns *parts)
+{
 	struct rqs_cell *c = l->cell[g->route];
 
-	for (uint32_t k = 0; k < g->rows; k++) {
-		uint32_t i = l->order[g->first + k];
-		uint64_t part[RQS_PART_COUNT];
-
-		if (l->latency[i] == RQS_NULL)
-			continue;
-		for (unsigned p = 0; p < RQS_PART_COUNT; p++)
-			part[p] = block->column[columns[p]][i];
-		rqs_breakdown_add(&c->breakdown, l->latency[i], part);
-		rqs_slices_latency(&c->slices, g->slice, l->latency[i]);
-	}
+	rqs_slices_latencies(&c->slices, g->slice, l->latency, l->order + g->first, g->rows);
+	rqs_breakdown_add(&c->breakdown, l->latency, parts, l->order + g->first, g->rows);
 }
 
 static void count_processes(struct rqs_load *l, const struct rqs_block *block)
@@ -309,9 +311,10 @@ static void take_requests(void *context, const struct rqs_frame *frame, const st
 	group_rows(l, frame, block);
 	find_latencies(l, block);
 	count_processes(l, block);
+	const struct rqs_part_columns parts = find_parts(block);
 	for (unsigned g = 0; g < l->groups; g++) {
 		count_group(l, &l->group[g], block);
-		place_group(l, &l->group[g], block);
+		place_group(l, &l->group[g], &parts);
 	}
 	add_metric(l, RQS_METRIC_LATENCY, l->latency);
 	for (unsigned m = RQS_METRIC_LATENCY + 1; m < RQS_METRIC_COUNT; m++)

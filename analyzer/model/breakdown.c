@@ -18,19 +18,30 @@ static struct rqs_breakdown_page *page_at(struct rqs_breakdown *b, unsigned page
 	return b->page[page];
 }
 
-void rqs_breakdown_add(struct rqs_breakdown *b, uint64_t latency, const uint64_t part[RQS_PART_COUNT])
+static struct rqs_breakdown_sums *sums_of(struct rqs_breakdown *b, uint64_t latency)
 {
 	unsigned k = latency ? rqs_bucket_of(latency) / RQS_BREAKDOWN_BUCKETS : 0;
-	struct rqs_breakdown_page *page = page_at(b, k / RQS_BREAKDOWN_PER_OCTAVE);
-	struct rqs_breakdown_sums *sums = &page->bucket[k % RQS_BREAKDOWN_PER_OCTAVE];
 
-	sums->requests++;
-	sums->latency += latency;
-	for (unsigned p = 0; p < RQS_PART_COUNT; p++) {
-		bool measured = part[p] != RQS_NULL;
+	return &page_at(b, k / RQS_BREAKDOWN_PER_OCTAVE)->bucket[k % RQS_BREAKDOWN_PER_OCTAVE];
+}
 
-		sums->part[p] += measured ? part[p] : 0;
-		b->measured[p] += measured;
+void rqs_breakdown_add(struct rqs_breakdown *b, const uint64_t *latency, const struct rqs_part_columns *parts,
+		       const uint16_t *row, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t r = row[i];
+
+		if (latency[r] == RQS_NULL)
+			continue;
+		struct rqs_breakdown_sums *sums = sums_of(b, latency[r]);
+		sums->requests++;
+		sums->latency += latency[r];
+		for (const struct rqs_part_column *c = parts->column; c < parts->column + parts->count; c++) {
+			bool measured = c->value[r] != RQS_NULL;
+
+			sums->part[c->part] += measured ? c->value[r] : 0;
+			b->measured[c->part] += measured;
+		}
 	}
 }
 

@@ -54,8 +54,18 @@ struct rqs_breakdown_mean {
 	double part[RQS_PART_COUNT];
 };
 
-/* RQS_NULL in part: not measured. latency isn't RQS_NULL. */
-void rqs_breakdown_add(struct rqs_breakdown *b, uint64_t latency, const uint64_t part[RQS_PART_COUNT]);
+/* The parts of many requests: those there are columns of. */
+struct rqs_part_columns {
+	unsigned count;
+	struct rqs_part_column {
+		enum rqs_part part;
+		const uint64_t *value; /* by row; RQS_NULL: not measured */
+	} column[RQS_PART_COUNT];
+};
+
+/* The requests row[0 .. n), without those whose latency is RQS_NULL. */
+void rqs_breakdown_add(struct rqs_breakdown *b, const uint64_t *latency, const struct rqs_part_columns *parts,
+		       const uint16_t *row, uint32_t n);
 void rqs_breakdown_merge(struct rqs_breakdown *into, const struct rqs_breakdown *from);
 /*
  * Of the slowest `share` of the requests, 1 for all. The bucket at its edge

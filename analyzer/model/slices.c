@@ -1,5 +1,6 @@
 /* slices.c - filling, packing and merging. */
 #include "model/slices.h"
+#include "stats/dist.h"
 #include "base/alloc.h"
 
 #include <stdlib.h>
@@ -68,12 +69,21 @@ static void span(struct rqs_segment *segment, uint64_t least, uint64_t greatest)
 	segment->max = greatest > segment->max ? greatest : segment->max;
 }
 
-void rqs_slices_latency(struct rqs_slices *s, unsigned index, uint64_t latency)
+void rqs_slices_latencies(struct rqs_slices *s, unsigned index, const uint64_t *value, const uint16_t *row, uint32_t n)
 {
 	struct rqs_histogram *h = open_slice(s, index);
+	uint64_t least = UINT64_MAX, greatest = 0;
 
-	span(&s->segments.segment[index], latency, latency);
-	rqs_histogram_add(h, latency, 1);
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t v = value[row[i]];
+
+		if (v == RQS_DIST_SKIP)
+			continue;
+		least = v < least ? v : least;
+		greatest = v > greatest ? v : greatest;
+		rqs_histogram_add(h, v, 1);
+	}
+	span(&s->segments.segment[index], least, greatest);
 }
 
 void rqs_slices_pack(struct rqs_slices *s, unsigned count)

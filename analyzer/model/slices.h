@@ -43,8 +43,8 @@ struct rqs_slices {
 
 /* Makes room where there is none yet; `sums` metrics are summed. The slice, to add requests, errors and sums to. */
 struct rqs_segment *rqs_slices_at(struct rqs_slices *s, const struct rqs_grid *grid, unsigned sums, unsigned index);
-/* A latency, ns, of a slice that there is. */
-void rqs_slices_latency(struct rqs_slices *s, unsigned index, uint64_t latency);
+/* Latencies, ns, of a slice that there is: value[row[0 .. n)], without those that are RQS_DIST_SKIP. */
+void rqs_slices_latencies(struct rqs_slices *s, unsigned index, const uint64_t *value, const uint16_t *row, uint32_t n);
 /* Packs the latencies of the first `count` slices. More can be added afterwards. */
 void rqs_slices_pack(struct rqs_slices *s, unsigned count);
 /* The latencies of all slices, added to h. */

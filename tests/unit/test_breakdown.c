@@ -4,18 +4,12 @@
 #include "model/breakdown.h"
 #include "read/columns.h"
 
-#define NOTHING                                                                                                        \
-	{                                                                                                              \
-		RQS_NULL, RQS_NULL, RQS_NULL, RQS_NULL, RQS_NULL, RQS_NULL                                             \
-	}
-
 static void add(struct rqs_breakdown *b, uint64_t latency, uint64_t queue, uint64_t cpu)
 {
-	uint64_t part[RQS_PART_COUNT] = NOTHING;
+	const struct rqs_part_columns parts = {2, {{RQS_PART_QUEUE, &queue}, {RQS_PART_CPU, &cpu}}};
+	const uint16_t row = 0;
 
-	part[RQS_PART_QUEUE] = queue;
-	part[RQS_PART_CPU] = cpu;
-	rqs_breakdown_add(b, latency, part);
+	rqs_breakdown_add(b, &latency, &parts, &row, 1);
 }
 
 static void test_means_of_all(void **state)
@@ -83,6 +77,8 @@ static void test_nothing_and_zero(void **state)
 	add(&b, 0, 0, 0);
 	assert_true(rqs_breakdown_slowest(&b, 1).requests == 1);
 	add(&b, UINT64_MAX - 1, RQS_NULL, RQS_NULL);
+	add(&b, RQS_NULL, 1, 1);
+	assert_true(rqs_breakdown_slowest(&b, 1).requests == 2);
 	assert_true(rqs_breakdown_slowest(&b, 0.5).latency > 1e19);
 	rqs_breakdown_free(&b);
 }
