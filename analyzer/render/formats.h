@@ -14,7 +14,8 @@
 struct rqs_rendering {
 	const struct rqs_doc *doc;
 	const cJSON *json;
-	bool color; /* for a terminal */
+	bool color;     /* for a terminal */
+	unsigned width; /* its columns; 0 where there is none */
 };
 
 struct rqs_format {

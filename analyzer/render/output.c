@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,19 @@ static bool want_color(void)
 	const char *no_color = getenv("NO_COLOR"), *terminal = getenv("TERM");
 
 	return isatty(STDOUT_FILENO) && !(no_color && *no_color) && !(terminal && !strcmp(terminal, "dumb"));
+}
+
+/* COLUMNS says it better than the terminal where somebody has set it. 0: no terminal. */
+static unsigned terminal_width(void)
+{
+	const char *columns = getenv("COLUMNS");
+	struct winsize size;
+
+	if (!isatty(STDOUT_FILENO))
+		return 0;
+	if (columns && atoi(columns) > 0)
+		return (unsigned)atoi(columns);
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) ? 0 : size.ws_col;
 }
 
 static char *to_stdout(rqs_write write, void *context)
@@ -138,5 +152,6 @@ char *rqs_output(const struct rqs_format *format, struct rqs_rendering what, con
 	struct rendering r = {format, what};
 
 	r.what.color = !path && want_color();
+	r.what.width = path ? 0 : terminal_width();
 	return rqs_output_stream(path, force, 0666, render, &r);
 }

@@ -1,13 +1,20 @@
-/* terminal.c - the default format "text": plain text in aligned columns, coloured on a terminal. */
+/*
+ * terminal.c - the default format "text": plain text in aligned columns, coloured on a terminal and as wide as that.
+ * Long texts are wrapped; numbers are never cut, even if a line gets too long.
+ */
 #include "render/escape.h"
 #include "render/formats.h"
 #include "render/spark.h"
 #include "base/alloc.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CELL_MAX 44 /* code points; a longer text loses its middle */
+#define WIDTH 110 /* columns, where there is no terminal */
+#define WIDTH_LEAST 40
+#define CELL_MAX 44   /* code points; a longer text loses its middle */
+#define CELL_LEAST 24 /* however little is left */
 #define GAP 2
 #define SPARK_NAMES 16 /* columns */
 
@@ -20,7 +27,8 @@ static const char *const colors[] = {
 
 struct writer {
 	FILE *out;
-	bool color;
+	bool color, is_terminal;
+	size_t width;
 };
 
 static void put(const struct writer *w, const char *color, const char *text)
@@ -58,27 +66,77 @@ static size_t offset_of(const char *text, size_t n)
 	return i;
 }
 
-/* Takes the cleaned text and gives it back, shortened if need be. */
-static char *shorten(char *clean)
+/* How many bytes of the text go on a line of so many columns: to a wide gap, else to a space, else a whole word. */
+static size_t line_length(const char *text, size_t room)
+{
+	size_t end = offset_of(text, room), space = 0, gap = 0;
+
+	if (!text[end])
+		return end;
+	for (size_t i = 1; i <= end; i++) {
+		if (text[i] != ' ')
+			continue;
+		if (text[i - 1] != ' ')
+			space = i;
+		if (text[i + 1] == ' ' && text[i - 1] != ' ')
+			gap = i;
+	}
+	if (gap > end / 2)
+		return gap;
+	return space ? space : strcspn(text, " ");
+}
+
+/* A cleaned text, from the column `at` on; further lines begin there, too. */
+static void put_wrapped(const struct writer *w, const char *color, const char *clean, size_t at)
+{
+	size_t room = w->width > at + CELL_LEAST ? w->width - at : CELL_LEAST;
+
+	for (;;) {
+		size_t length = line_length(clean, room);
+		char *line = rqs_strndup(clean, length);
+
+		put(w, color, line);
+		free(line);
+		clean += length;
+		clean += strspn(clean, " ");
+		if (!*clean)
+			return;
+		fputc('\n', w->out);
+		pad(w, at);
+	}
+}
+
+static void put_text(const struct writer *w, const char *color, const char *text, size_t at)
+{
+	char *clean = rqs_clean(text);
+
+	put_wrapped(w, color, clean, at);
+	free(clean);
+}
+
+/* ---- tables ---- */
+
+/* Takes the cleaned text and gives it back, without its middle if it is longer than `most` code points. */
+static char *shorten(char *clean, size_t most)
 {
 	size_t width = rqs_width(clean);
 
-	if (width <= CELL_MAX)
+	if (width <= most)
 		return clean;
-	size_t head = CELL_MAX * 2 / 3, tail = CELL_MAX - head - 1;
+	size_t head = most * 2 / 3, tail = most - head - 1;
 	char *text = rqs_format("%.*s…%s", (int)offset_of(clean, head), clean, clean + offset_of(clean, width - tail));
 	free(clean);
 	return text;
 }
 
-static char *cell_text(const struct rqs_table_cell *c)
+static char *cell_text(const struct rqs_table_cell *c, size_t most)
 {
-	return c->text ? shorten(rqs_clean(c->text)) : rqs_format("%s", "");
+	return c->text ? shorten(rqs_clean(c->text), most) : rqs_format("%s", "");
 }
 
 static size_t cell_width(const struct rqs_table_cell *c)
 {
-	char *text = cell_text(c);
+	char *text = cell_text(c, SIZE_MAX);
 	size_t width = rqs_width(text);
 
 	free(text);
@@ -88,27 +146,34 @@ static size_t cell_width(const struct rqs_table_cell *c)
 static void put_row(const struct writer *w, const struct rqs_table *t, const struct rqs_table_cell *row,
 		    const size_t *width)
 {
-	size_t owed = GAP; /* spaces are written only before a text, so that no line ends with them */
+	size_t owed = GAP, at = GAP; /* spaces are written only before a text, so that no line ends with them */
 
 	for (unsigned i = 0; i < t->columns; i++) {
-		char *text = cell_text(&row[i]);
-		size_t rest = width[i] - rqs_width(text);
+		bool wraps = i + 1 == t->columns && !t->right[i];
+		char *text = cell_text(&row[i], wraps ? SIZE_MAX : width[i]);
+		size_t used = rqs_width(text), rest = used < width[i] ? width[i] - used : 0;
 
 		if (*text) {
 			pad(w, owed + (t->right[i] ? rest : 0));
-			put(w, colors[row[i].tone], text);
+			if (wraps)
+				put_wrapped(w, colors[row[i].tone], text, at);
+			else
+				put(w, colors[row[i].tone], text);
 			owed = GAP + (t->right[i] ? 0 : rest);
 		} else {
 			owed += GAP + width[i];
 		}
+		at += GAP + width[i];
 		free(text);
 	}
 	fputc('\n', w->out);
 }
 
-static void put_table(const struct writer *w, const struct rqs_table *t)
+/* As wide as the widest cell. Texts have a limit; the last column of texts has what the others leave. */
+static void set_widths(const struct writer *w, const struct rqs_table *t, size_t *width)
 {
-	size_t *width = rqs_zalloc(t->columns, sizeof(*width));
+	unsigned last = t->columns;
+	size_t others = 0;
 
 	for (unsigned i = 0; i < t->columns; i++) {
 		width[i] = cell_width(&t->head[i]);
@@ -117,7 +182,23 @@ static void put_table(const struct writer *w, const struct rqs_table *t)
 
 			width[i] = cell > width[i] ? cell : width[i];
 		}
+		last = t->right[i] ? last : i;
 	}
+	for (unsigned i = 0; i < t->columns; i++) {
+		if (!t->right[i] && i != last && width[i] > CELL_MAX)
+			width[i] = CELL_MAX;
+		others += i == last ? GAP : GAP + width[i];
+	}
+	size_t left = w->width > others + CELL_LEAST ? w->width - others : CELL_LEAST;
+	if (last < t->columns && width[last] > left)
+		width[last] = left;
+}
+
+static void put_table(const struct writer *w, const struct rqs_table *t)
+{
+	size_t *width = rqs_zalloc(t->columns, sizeof(*width));
+
+	set_widths(w, t, width);
 	put_row(w, t, t->head, width);
 	for (unsigned r = 0; r < t->rows; r++) {
 		if (t->group[r] && r)
@@ -126,6 +207,8 @@ static void put_table(const struct writer *w, const struct rqs_table *t)
 	}
 	free(width);
 }
+
+/* ---- charts and texts ---- */
 
 static void put_spark(void *context, const char *name, const char *text)
 {
@@ -165,17 +248,20 @@ static void put_item(const struct writer *w, const struct rqs_item *item, size_t
 		break;
 	case RQS_ITEM_TEXT:
 		pad(w, GAP);
-		put_clean(w, colors[item->tone], item->text);
+		put_text(w, colors[item->tone], item->text, GAP);
 		break;
 	case RQS_ITEM_WARNING:
 		put(w, WARNING_COLOR, "! ");
-		put_clean(w, WARNING_COLOR, item->text);
+		put_text(w, WARNING_COLOR, item->text, GAP);
 		break;
 	case RQS_ITEM_FACT:
 		pad(w, GAP);
 		put_clean(w, colors[RQS_TONE_DIM], item->key);
 		pad(w, keys - rqs_width(item->key) + GAP);
-		put_clean(w, colors[RQS_TONE_PLAIN], item->text);
+		if (w->is_terminal)
+			put_text(w, colors[RQS_TONE_PLAIN], item->text, GAP + keys + GAP);
+		else /* a line a fact, for grep */
+			put_clean(w, colors[RQS_TONE_PLAIN], item->text);
 		break;
 	case RQS_ITEM_TABLE:
 		put_table(w, item->table);
@@ -204,7 +290,8 @@ static bool gap_before(const struct rqs_doc *d, unsigned i)
 
 static void render_text(FILE *out, const struct rqs_rendering *what)
 {
-	const struct writer w = {out, what->color};
+	size_t width = what->width ? what->width : WIDTH;
+	const struct writer w = {out, what->color, what->width > 0, width > WIDTH_LEAST ? width : WIDTH_LEAST};
 	size_t keys = key_width(what->doc);
 
 	for (unsigned i = 0; i < what->doc->items; i++) {
