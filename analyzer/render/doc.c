@@ -126,6 +126,14 @@ void rqs_table_sort_key(struct rqs_table *t, double key)
 		t->cell[(size_t)(t->rows - 1) * t->columns + t->filled - 1].key = key;
 }
 
+bool rqs_table_has_groups(const struct rqs_table *t)
+{
+	for (unsigned r = 1; r < t->rows; r++)
+		if (t->group[r])
+			return true;
+	return false;
+}
+
 void rqs_table_format(struct rqs_table *t, enum rqs_tone tone, const char *format, ...)
 {
 	char *text;

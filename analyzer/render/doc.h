@@ -78,6 +78,8 @@ void rqs_table_row(struct rqs_table *t, bool group);
 void rqs_table_cell(struct rqs_table *t, enum rqs_tone tone, char *text);
 /* Of the last cell. Makes the table sortable. */
 void rqs_table_sort_key(struct rqs_table *t, double key);
+/* Whether its rows are in groups: more than one begins. */
+bool rqs_table_has_groups(const struct rqs_table *t);
 void rqs_table_format(struct rqs_table *t, enum rqs_tone tone, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,9 +1,15 @@
-/* md.c - GitHub-flavoured markdown, for pull requests and notes. */
+/*
+ * md.c - GitHub-flavoured markdown, for pull requests and notes. A comment there holds 65,536 characters
+ *: what would be longer loses rows of its tables.
+ */
 #include "render/escape.h"
 #include "render/formats.h"
 #include "render/spark.h"
 
 #include <stdlib.h>
+
+#define ALL_MAX 64000    /* bytes, with what is said of a cut */
+#define TABLES_MAX 48000 /* no row begins behind it: the rest is for what follows the tables */
 
 static void put_clean(FILE *out, const char *text)
 {
@@ -33,8 +39,14 @@ static void put_table(FILE *out, const struct rqs_table *t)
 	for (unsigned i = 0; i < t->columns; i++)
 		fputs(t->right[i] ? " ---: |" : " --- |", out);
 	fputc('\n', out);
-	for (unsigned r = 0; r < t->rows; r++)
+	unsigned r = 0;
+	for (bool grouped = rqs_table_has_groups(t); r < t->rows; r++) {
+		if (ftell(out) > TABLES_MAX && (t->group[r] || !grouped))
+			break;
 		put_cells(out, t, &t->cell[(size_t)r * t->columns]);
+	}
+	if (r < t->rows)
+		fprintf(out, "\nand %u more rows (--format html or json has more)\n", t->rows - r);
 }
 
 static void put_spark(void *context, const char *name, const char *text)
@@ -87,10 +99,8 @@ static void put_item(FILE *out, const struct rqs_item *item)
 	fputc('\n', out);
 }
 
-static void render_md(FILE *out, const struct rqs_rendering *what)
+static void put_items(FILE *out, const struct rqs_doc *d)
 {
-	const struct rqs_doc *d = what->doc;
-
 	for (unsigned i = 0; i < d->items; i++) {
 		bool list = i && d->item[i].kind == RQS_ITEM_FACT && d->item[i - 1].kind == RQS_ITEM_FACT;
 
@@ -98,6 +108,34 @@ static void render_md(FILE *out, const struct rqs_rendering *what)
 			fputc('\n', out);
 		put_item(out, &d->item[i]);
 	}
+}
+
+/* At the end of a line. */
+static size_t cut_at(const char *text, size_t most)
+{
+	while (most && text[most - 1] != '\n')
+		most--;
+	return most;
+}
+
+static void render_md(FILE *out, const struct rqs_rendering *what)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *whole = open_memstream(&text, &size);
+
+	if (!whole) {
+		fputs("reqscope: out of memory\n", stderr);
+		exit(2);
+	}
+	put_items(whole, what->doc);
+	fclose(whole);
+	if (size <= ALL_MAX)
+		fwrite(text, 1, size, out);
+	else
+		fprintf(out, "%.*s\nCut off to fit a comment (--format html or json has more)\n",
+			(int)cut_at(text, ALL_MAX - 100), text);
+	free(text);
 }
 
 const struct rqs_format rqs_format_md = {.name = "md", .render = render_md};
