@@ -68,7 +68,7 @@ core_obj := $(call obj,$(core_src))
 go_entries := $(BUILD)/obj/agent/go/go_entries.o
 hook_obj := $(call obj,$(hook_src)) $(go_entries)
 program_obj := $(call obj,$(program_src))
-program_obj += $(BUILD)/obj/agent/inject/payload_image.o
+program_obj += $(BUILD)/obj/agent/inject/payload_image.o $(BUILD)/obj/analyzer/render/page_assets.o
 library_obj := $(filter-out $(BUILD)/obj/analyzer/main.o,$(program_obj))
 unit_bin := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(unit_src))
 
@@ -120,6 +120,7 @@ $(BUILD)/obj/%.o: %.S
 	$(Q)$(CC) $(DEFS) -MMD -MP -DPAYLOAD='"$(BUILD)/payload.so"' -c -o $@ $<
 
 $(BUILD)/obj/agent/inject/payload_image.o: $(BUILD)/payload.so
+$(BUILD)/obj/analyzer/render/page_assets.o: analyzer/render/page.css analyzer/render/page.js
 
 # One rule for the agent and its baselines; AGENT_OBJ says what goes in.
 agent_link = $(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,--version-script=agent/hook/exports.map \

@@ -309,30 +309,39 @@ static double extra_value(const struct rqs_cell *c, enum rqs_metric m)
 	return m == RQS_METRIC_QUEUE ? rqs_dist_quantile(dist, 99000) : (double)dist->sum / (double)dist->count;
 }
 
+static void add_number(struct rqs_table *t, enum rqs_tone tone, char *text, double value)
+{
+	rqs_table_cell(t, tone, text);
+	rqs_table_sort_key(t, value);
+}
+
 static void add_route(struct rqs_table *t, const struct rqs_result *r, const struct rqs_routes *routes, unsigned row)
 {
 	const struct rqs_cell *c = r->cell[row];
 	const struct rqs_dist *latency = &c->metric[RQS_METRIC_LATENCY];
 	double total = (double)r->all.metric[RQS_METRIC_LATENCY].sum;
+	double share = total > 0 ? (double)latency->sum / total : NAN;
 	struct rqs_summary s = rqs_dist_summary(latency);
 
 	if (!latency->count)
 		s.p50 = s.p99 = s.p999 = s.max = NAN;
 	rqs_table_row(t, false);
 	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_route_text(routes, row));
-	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_human_count((double)c->requests));
-	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_human_rate(rqs_throughput(r, c)));
-	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_human_percent(total > 0 ? (double)latency->sum / total : NAN));
-	rqs_table_cell(t, c->errors ? RQS_TONE_BAD : RQS_TONE_DIM, rqs_human_count((double)c->errors));
-	rqs_table_cell(t, RQS_TONE_STRONG, rqs_metric_text(RQS_UNIT_TIME, s.p50));
-	rqs_table_cell(t, RQS_TONE_STRONG, rqs_metric_text(RQS_UNIT_TIME, s.p99));
-	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_metric_text(RQS_UNIT_TIME, s.p999));
-	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_metric_text(RQS_UNIT_TIME, s.max));
-	for (unsigned i = 0; i < EXTRAS; i++)
-		if (says_something(&r->all.metric[extra_columns[i].metric]))
-			rqs_table_cell(t, RQS_TONE_PLAIN,
-				       rqs_metric_text(rqs_metrics[extra_columns[i].metric].unit,
-						       extra_value(c, extra_columns[i].metric)));
+	add_number(t, RQS_TONE_PLAIN, rqs_human_count((double)c->requests), (double)c->requests);
+	add_number(t, RQS_TONE_PLAIN, rqs_human_rate(rqs_throughput(r, c)), rqs_throughput(r, c));
+	add_number(t, RQS_TONE_PLAIN, rqs_human_percent(share), share);
+	add_number(t, c->errors ? RQS_TONE_BAD : RQS_TONE_DIM, rqs_human_count((double)c->errors), (double)c->errors);
+	add_number(t, RQS_TONE_STRONG, rqs_metric_text(RQS_UNIT_TIME, s.p50), s.p50);
+	add_number(t, RQS_TONE_STRONG, rqs_metric_text(RQS_UNIT_TIME, s.p99), s.p99);
+	add_number(t, RQS_TONE_PLAIN, rqs_metric_text(RQS_UNIT_TIME, s.p999), s.p999);
+	add_number(t, RQS_TONE_PLAIN, rqs_metric_text(RQS_UNIT_TIME, s.max), s.max);
+	for (unsigned i = 0; i < EXTRAS; i++) {
+		enum rqs_metric m = extra_columns[i].metric;
+		double value = extra_value(c, m);
+
+		if (says_something(&r->all.metric[m]))
+			add_number(t, RQS_TONE_PLAIN, rqs_metric_text(rqs_metrics[m].unit, value), value);
+	}
 }
 
 static void add_routes(struct rqs_doc *d, const struct rqs_result *r, const struct rqs_routes *routes)
