@@ -88,6 +88,12 @@ fi
 
 case $level in build | demo) exit 0 ;; esac
 
+# Without a browser its tests are skipped, which is no reason to stop. Chromium's smallest package is 64 MB.
+if ! has chromium && ! has chromium-headless-shell && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	echo "deps: installing chromium-headless-shell"
+	(apt_install chromium-headless-shell) || echo "deps: the tests in a browser will be skipped" >&2
+fi
+
 # fresh STAMP FILE...: whether STAMP was made after every FILE changed.
 fresh() {
 	stamp=$1
