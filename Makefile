@@ -256,7 +256,7 @@ soak: ## Go servers at full load for SOAK_SECONDS
 	$(Q)RQS_SOAK_SECONDS=$(SOAK_SECONDS) $(BUILD)/venv/bin/python -m pytest -q -rP tests/long/test_soak.py
 
 bench: ## measure what recording costs, in alternated pairs
-	$(Q)tests/deps.sh check
+	$(Q)tests/deps.sh bench
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all baselines $(addprefix $(BUILD)/bench/,gen_trace toggle request_path)
 	$(Q)$(BUILD)/bench/request_path
 	$(Q)$(BUILD)/venv/bin/python tests/bench/bench.py

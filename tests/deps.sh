@@ -3,7 +3,8 @@
 #
 #   tests/deps.sh build   to build                  (default)
 #   tests/deps.sh demo    ... and to run `make demo`
-#   tests/deps.sh check   ... and to run `make check` and `make bench`
+#   tests/deps.sh check   ... and to run `make check`
+#   tests/deps.sh bench   ... and to run `make bench`
 #   tests/deps.sh fuzz    ... and to fuzz and format with clang
 #
 # Debian packages come by apt when we are root; else the one command that installs them is printed. Pinned Python, Node and
@@ -29,9 +30,10 @@ case $level in
 build) wanted=$build ;;
 demo) wanted="$build $demo" ;;
 check) wanted="$build $demo $check" ;;
+bench) wanted="$build $demo $check valgrind:valgrind" ;;
 fuzz) wanted="$build $demo $check $fuzz" ;;
 *)
-	echo "deps.sh: no level '$level': build, demo, check, fuzz" >&2
+	echo "deps.sh: no level '$level': build, demo, check, bench, fuzz" >&2
 	exit 2
 	;;
 esac
@@ -112,6 +114,14 @@ if ! fresh build/deps/python "$servers/requirements.txt"; then
 	"$python" -m venv build/venv
 	build/venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -r "$servers/requirements.txt"
 	touch build/deps/python
+fi
+
+# What can't be had is left out of the tables.
+if [ "$level" = bench ] && ! fresh build/deps/peers tests/bench/requirements.txt; then
+	echo "deps: other tools into build/bench/peers"
+	rm -rf build/bench/peers
+	build/venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --target build/bench/peers \
+		-r tests/bench/requirements.txt && touch build/deps/peers
 fi
 
 # Debian's npm brings 360 packages; where there is none, a wheel that carries it comes into the venv instead.

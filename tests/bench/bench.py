@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """`make bench`: what the agent costs a request, layer by layer, and what a trace costs to keep and to read.
 
-    bench.py [--servers nginx,express] [--rounds N] [--turns N] [--go gin,fiber] [--go-rounds N]
+    bench.py [--servers nginx,express] [--rounds N] [--turns N] [--go gin,fiber] [--go-rounds N] [--counted flask-gthread]
 
 A round starts one fresh server for every layer and loads them in turn, many times and each time briefly: a shared
 machine's speed wanders by tens of percent within seconds, and neighbours in time see the same of it. Each load is compared
 with that of the server without an agent in the same turn. Shown are the median of all those ratios, and in brackets
 the lowest and highest median of a single round. CPU a request is the servers' own; `control` is no agent against no
-agent: differences of its size are noise. Instructions would be steadier; machines without performance counters (`perf
-stat -e instructions true` tells) can't count them.
+agent: differences of its size are noise. Python servers also run under other tools that their users have. Instructions
+are steadier: of Python servers valgrind counts them (instructions.py).
 
 Hooks in Go programs are switched on and off in one running process (toggled.py): steadier still.
 
@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
+import instructions
 import toggled
-from sides import BUILD, LAYERS, OUT, Side
+from sides import BUILD, OUT, Side, layers_of
 
 REQSCOPE = BUILD / "reqscope"
 CLIENTS = 16
@@ -50,13 +51,14 @@ WORK = {
 }
 DEFAULT_SERVERS = "nginx,fastapi-uvloop,express"
 DEFAULT_GO = "gin,fiber"
+DEFAULT_COUNTED = "fastapi-uvloop,fastapi-asyncio,flask-gthread,django-gthread"
 OPERATION_PAIRS = 8
 
 
 def one_round(name: str, number: int, turns: int, folder: Path) -> dict:
     """layer -> result."""
     work = WORK[name]
-    layers = [layer for layer, library in LAYERS.items() if library is None or library.exists()]
+    layers = layers_of(name)
     with ExitStack() as stack:
         sides = {}
         for layer in layers:
@@ -159,6 +161,7 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=16, help="loads of each side in a round (default 16)")
     parser.add_argument("--go", default=DEFAULT_GO, help=f"Go servers, '' for none; default {DEFAULT_GO}")
     parser.add_argument("--go-rounds", type=int, default=180, help="slices of each layer (default 180)")
+    parser.add_argument("--counted", default=DEFAULT_COUNTED, help=f"by instructions, '' for none; default {DEFAULT_COUNTED}")
     options = parser.parse_args()
 
     OUT.mkdir(parents=True, exist_ok=True)
@@ -167,7 +170,9 @@ def main() -> int:
     beside.symlink_to(REQSCOPE.resolve())
     folder = Path(tempfile.mkdtemp(prefix="reqscope-bench-"))
     try:
-        servers, go, operations = {}, {}, {}
+        servers, go, operations, counted = {}, {}, {}, {}
+        for name in filter(None, options.counted.split(",")):
+            counted[name] = instructions.measure(name, "/users/7", folder)
         for name in filter(None, options.go.split(",")):
             print(f"bench: {name}, {options.go_rounds} slices of each layer", file=sys.stderr)
             go[name] = toggled.measure(name, options.go_rounds, folder)
@@ -183,11 +188,11 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
-    text = "\n\n".join(filter(None, [table(servers, sizes) if servers else "", *go_tables(go, operations)]))
+    text = "\n\n".join(filter(None, [table(servers, sizes) if servers else "", *go_tables(go, operations), instructions.table(counted)]))
     text += f"\n\n`report` reads {reading['per_second'] / 1e6:.1f} M requests/s"
     text += f" (a trace of {reading['requests'] / 1e6:.0f} M, {reading['bytes'] / 2**20:.0f} MiB)."
     (OUT / "bench.md").write_text(text + "\n")
-    result = {"servers": servers, "go": go, "operations": operations, "bytes_per_request": sizes, "report": reading}
+    result = {"servers": servers, "counted": counted, "go": go, "operations": operations, "bytes_per_request": sizes, "report": reading}
     (OUT / "bench.json").write_text(json.dumps(result, indent=1))
     print(text)
     return 0

@@ -1,7 +1,8 @@
-"""One side of a comparison: a server with some agent, or none, and what its requests cost."""
+"""One side of a comparison: a server with some agent, a peer of ours or none, and what its requests cost."""
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -13,26 +14,75 @@ from serve import Server  # noqa: E402
 
 BUILD = TESTS.parent / os.environ.get("BUILD", "build")
 OUT = BUILD / "bench"
+PEERS = OUT / "peers"  # where deps.sh puts the other tools
 
-# layer -> the library to preload; None: no agent. The control is a second server without one: it shows the noise.
+
+@dataclass(frozen=True)
+class Layer:
+    """What a server runs under. In all words {file} is a file of its own."""
+
+    needs: Path | None = None  # that file's absence takes the layer out
+    env: tuple = ()
+    wrap: tuple = ()
+    python: tuple = ()  # behind the interpreter's name
+    peer: bool = False  # Python servers only
+
+
+def agent(library: Path) -> Layer:
+    return Layer(library, (("LD_PRELOAD", str(library)), ("REQSCOPE_OUT", "{file}")))
+
+
+def memray(*options: str) -> Layer:
+    words = ("-m", "memray", "run", "--quiet", "--follow-fork", "--force", "-o", "{file}", *options)
+    return Layer(PEERS / "memray", (("PYTHONPATH", str(PEERS)),), python=words, peer=True)
+
+
+def opentelemetry() -> Layer:
+    """Its spans are made, and sent nowhere."""
+    silent = tuple((f"OTEL_{signal}_EXPORTER", "none") for signal in ("TRACES", "METRICS", "LOGS"))
+    command = PEERS / "bin/opentelemetry-instrument"
+    return Layer(command, (("PYTHONPATH", str(PEERS)), *silent), wrap=(str(command),), peer=True)
+
+
+# The control is a second server without an agent: it shows the noise.
 LAYERS = {
-    "none": None,
-    "control": None,
-    "nop": OUT / "libreqscope-nop.so",
-    "sockets": OUT / "libreqscope-sockets.so",
-    "full": BUILD / "libreqscope.so",
+    "none": Layer(),
+    "control": Layer(),
+    "nop": agent(OUT / "libreqscope-nop.so"),
+    "sockets": agent(OUT / "libreqscope-sockets.so"),
+    "memory": agent(OUT / "libreqscope-memory.so"),
+    "full": agent(BUILD / "libreqscope.so"),
+    "tracemalloc": Layer(env=(("PYTHONTRACEMALLOC", "1"),), peer=True),
+    "memray": memray(),
+    "memray, with Python's allocators": memray("--trace-python-allocators"),
+    "opentelemetry-instrument": opentelemetry(),
 }
+
+
+def layers_of(name: str) -> list[str]:
+    """Those that there are for a server; of memory alone, and the peers, Python's only."""
+    is_python = name.startswith(("fastapi", "flask", "django"))
+    there = {layer: one for layer, one in LAYERS.items() if one.needs is None or one.needs.exists()}
+    return [layer for layer, one in there.items() if is_python or not (one.peer or layer == "memory")]
+
+
+def server_under(name: str, layer: str, file: Path, **more) -> Server:
+    """Not started yet; more is what Server takes, and a wrap in it is closest to the server."""
+    chosen = LAYERS[layer]
+
+    def filled(words) -> list[str]:
+        return [word.replace("{file}", str(file)) for word in words]
+
+    env = {"PYTHONHASHSEED": "0"} | {key: value.replace("{file}", str(file)) for key, value in chosen.env}
+    wrap = [*filled(chosen.wrap), *more.pop("wrap", ())]
+    return Server(name, workers=1, env=env, wrap=wrap, python=filled(chosen.python), **more)
 
 
 class Side:
     """A running server under one layer; also a context manager."""
 
     def __init__(self, name: str, layer: str, trace: Path):
-        library = LAYERS[layer]
-        env = {"PYTHONHASHSEED": "0"}
-        if library:
-            env |= {"LD_PRELOAD": str(library), "REQSCOPE_OUT": str(trace)}
-        self.server = Server(name, workers=1, env=env)
+        self.server = server_under(name, layer, trace)
         self.trace = trace
         self.loads: list[dict] = []
         self.collector: list[int] = []

@@ -65,11 +65,13 @@ class Server:
     """A running server; also a context manager.
 
     wrap is a command to put before the server's, such as ["build/reqscope", "run", "-o", FILE, "--"]; env is added to
-    the environment of that, and cwd is where it runs. upstream=True starts the little server that /db asks, outside of
-    all that.
+    the environment of that, and cwd is where it runs. python is what comes behind the name of a Python server's
+    interpreter, such as ["-m", "memray", "run"]. upstream=True starts the little server that /db asks, outside of all that.
+    seconds is how long its start may take.
     """
 
-    def __init__(self, name, *, port=0, workers=None, wrap=(), env=None, cwd=None, upstream=False):
+    def __init__(self, name, *, port=0, workers=None, wrap=(), env=None, cwd=None, upstream=False, python=(),
+                 seconds=START_DEADLINE):  # fmt: skip
         if name not in SERVERS:
             raise NotAvailable(f"no server '{name}': {', '.join(SERVERS)}")
         self.name = name
@@ -79,8 +81,10 @@ class Server:
         self.port = port or free_port()
         self.workers = workers or self.recipe.workers
         self.wrap = [str(word) for word in wrap]
+        self.python = [str(word) for word in python]
         self.env = env or {}
         self.cwd = cwd
+        self.seconds = seconds
         self.upstream = Server("asyncio") if upstream else None
         self.folder = None
         self.process = None
@@ -107,7 +111,7 @@ class Server:
             if self.upstream:
                 self.upstream.start()
             self._spawn()
-            wait_until(self._is_ready, START_DEADLINE, f"{self.name} to listen")
+            wait_until(self._is_ready, self.seconds, f"{self.name} to listen")
         except BaseException:
             print(self._tail(), file=sys.stderr)
             self.close()
@@ -117,7 +121,8 @@ class Server:
     def _spawn(self):
         upstream = self.upstream.port if self.upstream else 0
         place = Place(self.port, self.workers, upstream, self.folder)
-        command = self.wrap + [str(word) for word in self.recipe.command(place)]
+        program, *words = [str(word) for word in self.recipe.command(place)]
+        command = [*self.wrap, program, *self.python, *words]
         env = {**os.environ, "PYTHONUNBUFFERED": "1", **dict(self.recipe.env)}
         if upstream:
             env["UPSTREAM"] = str(upstream)
