@@ -229,9 +229,10 @@ static bool is_tail(enum rqs_figure figure)
 	       statistic.which >= TAIL_FROM;
 }
 
-static bool lacks_tail(const struct rqs_estimate *e)
+/* Between runs a tail needs less, as nothing is concluded from how it varies within them. */
+static bool lacks_tail(const struct rqs_estimate *e, bool several_runs)
 {
-	return e->why == RQS_FEW_BEYOND || e->why == RQS_FEW_SEGMENTS;
+	return e->why == RQS_FEW_BEYOND || e->why == RQS_FEW_SEGMENTS || (e->why == RQS_THIN_TAIL && !several_runs);
 }
 
 static struct rqs_difference differ(const struct rqs_comparison *c, enum rqs_figure figure, int route, unsigned side,
@@ -244,8 +245,10 @@ static struct rqs_difference differ(const struct rqs_comparison *c, enum rqs_fig
 	double *new = run_values(c, &c->side[side], figure, route, &m);
 
 	d.ratio = ratio;
-	d.unresolved = n && m && is_tail(figure) && (lacks_tail(one) || lacks_tail(other));
-	if (n >= 2 && m >= 2)
+	bool several = n >= 2 && m >= 2;
+
+	d.unresolved = n && m && is_tail(figure) && (lacks_tail(one, several) || lacks_tail(other, several));
+	if (several)
 		compare_runs(&d, base, n, new, m, figure, threshold);
 	else if (n && m && one->why != RQS_NO_VALUES && other->why != RQS_NO_VALUES)
 		compare_segments(&d, one, other);

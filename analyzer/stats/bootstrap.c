@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TAIL_FROM 90000 /* quantiles from here on need values beyond */
+#define TAIL_FROM 90000  /* quantiles from here on need values beyond */
+#define LEAST_BEYOND 400 /* that many of them, or some in every segment */
+#define BEYOND_PER_DF 3  /* segments with values beyond that count as one degree of freedom */
 
 /* ---- latencies, summed up over buckets ---- */
 
@@ -102,6 +104,13 @@ static double clamped(const struct table *t, double v)
 	return fmin(fmax(v, (double)t->min), (double)t->max);
 }
 
+static uint64_t ranks_beyond(const struct table *t, const uint32_t *ones, uint32_t q)
+{
+	uint64_t n = t->buckets ? weighted(row(t, t->buckets - 1), ones, t->segments) : 0;
+
+	return n - (uint64_t)(((unsigned __int128)n * q + 99999) / 100000);
+}
+
 /*
  * Segments with a value beyond the quantile. Of those that share its bucket, as many count as have ranks beyond its
  * own; each is taken to be in a segment that has none beyond otherwise, if there is one.
@@ -110,8 +119,7 @@ static unsigned segments_beyond(const struct table *t, const uint32_t *ones, uin
 {
 	unsigned place = quantile_place(t, ones, q), beyond = 0, tied = 0;
 	const uint64_t *all = row(t, t->buckets - 1), *upto = row(t, place), *below = place ? row(t, place - 1) : NULL;
-	uint64_t n = weighted(all, ones, t->segments), strictly = 0;
-	uint64_t ranks = n - (uint64_t)(((unsigned __int128)n * q + 99999) / 100000);
+	uint64_t ranks = ranks_beyond(t, ones, q), strictly = 0;
 
 	for (unsigned i = 0; i < t->segments; i++) {
 		strictly += all[i] - upto[i];
@@ -125,14 +133,15 @@ static unsigned segments_beyond(const struct table *t, const uint32_t *ones, uin
 
 /* ---- figures of a draw ---- */
 
+struct share {
+	double part, whole;
+};
+
 /* All that a draw's figures are made of. */
 struct subject {
 	const struct rqs_segments *segments;
 	struct table table;
-};
-
-struct share {
-	double part, whole;
+	struct share *share; /* [statistic x segments + segment] */
 };
 
 /* The one segment's part in a statistic that is a ratio of sums. */
@@ -151,7 +160,19 @@ static struct share share_of(const struct rqs_segment *s, struct rqs_statistic w
 	return (struct share){0, s->buckets};
 }
 
-static double figure(const struct subject *subject, const uint32_t *weight, struct rqs_statistic what)
+static void shares_init(struct subject *subject, const struct rqs_statistic *statistic, unsigned n)
+{
+	unsigned count = subject->segments->count;
+
+	subject->share = rqs_zalloc((size_t)n * count, sizeof(*subject->share));
+	for (unsigned k = 0; k < n; k++)
+		for (unsigned i = 0; i < count; i++)
+			subject->share[(size_t)k * count + i] = share_of(&subject->segments->segment[i], statistic[k]);
+}
+
+/* `share`: the statistic's, of each segment. */
+static double figure(const struct subject *subject, const struct share *share, const uint32_t *weight,
+		     struct rqs_statistic what)
 {
 	const struct table *t = &subject->table;
 	struct share sum = {0, 0};
@@ -162,20 +183,18 @@ static double figure(const struct subject *subject, const uint32_t *weight, stru
 		return place < t->buckets ? clamped(t, rqs_segment_bucket_value(t->bucket[place])) : NAN;
 	}
 	for (unsigned i = 0; i < subject->segments->count; i++) {
-		struct share one = share_of(&subject->segments->segment[i], what);
-
-		sum.part += weight[i] * one.part;
-		sum.whole += weight[i] * one.whole;
+		sum.part += weight[i] * share[i].part;
+		sum.whole += weight[i] * share[i].whole;
 	}
 	return sum.whole > 0 ? sum.part / sum.whole : NAN;
 }
 
-static unsigned segments_with_values(const struct rqs_segments *s, struct rqs_statistic what)
+static unsigned segments_with_values(const struct share *share, unsigned segments)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < s->count; i++)
-		n += share_of(&s->segment[i], what).whole > 0;
+	for (unsigned i = 0; i < segments; i++)
+		n += share[i].whole > 0;
 	return n;
 }
 
@@ -187,9 +206,9 @@ static double widening(unsigned segments)
 	return sqrt(segments / (segments - 1.0));
 }
 
-static void expanded_interval(const double *sorted, unsigned n, unsigned segments, double *low, double *high)
+static void expanded_interval(const double *sorted, unsigned n, unsigned segments, double df, double *low, double *high)
 {
-	double z = rqs_student_quantile(0.975, segments - 1.0) * widening(segments);
+	double z = rqs_student_quantile(0.975, df) * widening(segments);
 	double tail = rqs_student_cdf(-z, INFINITY);
 
 	*low = rqs_numbers_percentile(sorted, n, tail);
@@ -197,7 +216,7 @@ static void expanded_interval(const double *sorted, unsigned n, unsigned segment
 }
 
 /* Two-sided p of "the true value is 0", from replicates; those within `tie` of 0 speak for either side. */
-static double expanded_p(const double *value, unsigned n, unsigned segments, double tie)
+static double expanded_p(const double *value, unsigned n, unsigned segments, double df, double tie)
 {
 	unsigned below = 0, above = 0;
 
@@ -212,7 +231,7 @@ static double expanded_p(const double *value, unsigned n, unsigned segments, dou
 		return 1;
 	double z = rqs_student_quantile(share, INFINITY) / widening(segments);
 
-	return 2 * rqs_student_cdf(z, segments - 1.0);
+	return 2 * rqs_student_cdf(z, df);
 }
 
 static void estimate_interval(struct rqs_estimate *e, const struct table *t, const double *replicate, bool quantile)
@@ -220,7 +239,7 @@ static void estimate_interval(struct rqs_estimate *e, const struct table *t, con
 	double sorted[RQS_RESAMPLES];
 	unsigned n = rqs_numbers_sort(sorted, replicate, RQS_RESAMPLES);
 
-	expanded_interval(sorted, n, e->segments, &e->low, &e->high);
+	expanded_interval(sorted, n, e->segments, e->df, &e->low, &e->high);
 	if (quantile) {
 		e->low = clamped(t, e->low / (1 + e->resolution / 2));
 		e->high = clamped(t, e->high * (1 + e->resolution / 2));
@@ -229,30 +248,40 @@ static void estimate_interval(struct rqs_estimate *e, const struct table *t, con
 
 /* ---- one side ---- */
 
-static enum rqs_no_interval missing(const struct subject *s, const uint32_t *ones, struct rqs_statistic what,
-				    unsigned segments)
+static bool is_tail(struct rqs_statistic what)
 {
-	if (!segments)
-		return RQS_NO_VALUES;
-	if (segments < RQS_LEAST_SEGMENTS)
-		return RQS_FEW_SEGMENTS;
-	if (what.kind == RQS_STATISTIC_QUANTILE && what.which >= TAIL_FROM &&
-	    segments_beyond(&s->table, ones, what.which) < RQS_LEAST_SEGMENTS)
-		return RQS_FEW_BEYOND;
-	return RQS_INTERVAL;
+	return what.kind == RQS_STATISTIC_QUANTILE && what.which >= TAIL_FROM;
 }
 
-static void start_estimate(struct rqs_estimate *e, const struct subject *s, const uint32_t *ones,
-			   struct rqs_statistic what)
+static enum rqs_no_interval missing(const struct rqs_estimate *e, uint64_t values_beyond, unsigned segments_beyond)
+{
+	if (!e->segments)
+		return RQS_NO_VALUES;
+	if (e->segments < RQS_LEAST_SEGMENTS)
+		return RQS_FEW_SEGMENTS;
+	if (segments_beyond < RQS_LEAST_SEGMENTS)
+		return RQS_FEW_BEYOND;
+	return values_beyond < LEAST_BEYOND && segments_beyond < e->segments ? RQS_THIN_TAIL : RQS_INTERVAL;
+}
+
+static void start_estimate(struct rqs_estimate *e, const struct subject *s, const struct share *share,
+			   const uint32_t *ones, struct rqs_statistic what)
 {
 	bool quantile = what.kind == RQS_STATISTIC_QUANTILE;
+	uint64_t values = LEAST_BEYOND;
 
 	*e = (struct rqs_estimate){.replicate = e->replicate};
-	e->segments = segments_with_values(s->segments, what);
+	unsigned beyond = e->segments = segments_with_values(share, s->segments->count);
+	e->df = e->segments - 1.0;
 	e->resolution = quantile ? rqs_bucket_upper(1) - 1 : 0;
-	e->why = missing(s, ones, what, e->segments);
+	if (is_tail(what) && e->segments) {
+		values = ranks_beyond(&s->table, ones, what.which);
+		beyond = segments_beyond(&s->table, ones, what.which);
+		e->df = fmin(e->df, fmax(1, (double)beyond / BEYOND_PER_DF - 1));
+	}
+	e->why = missing(e, values, beyond);
 	if (e->why != RQS_NO_VALUES)
-		e->estimate = figure(s, ones, what);
+		e->estimate = figure(s, share, ones, what);
 }
 
 void rqs_bootstrap(const struct rqs_segments *s, const struct rqs_statistic *statistic, unsigned n, unsigned stream,
@@ -264,16 +293,18 @@ void rqs_bootstrap(const struct rqs_segments *s, const struct rqs_statistic *sta
 	double *replicate = rqs_zalloc((size_t)n * RQS_RESAMPLES, sizeof(*replicate));
 
 	table_init(&subject.table, s);
+	shares_init(&subject, statistic, n);
 	for (unsigned i = 0; i < s->count; i++)
 		weight[i] = 1;
 	for (unsigned i = 0; i < n; i++)
-		start_estimate(&estimate[i], &subject, weight, statistic[i]);
+		start_estimate(&estimate[i], &subject, subject.share + (size_t)i * s->count, weight, statistic[i]);
 	rqs_random_seed(&random, stream);
 	for (unsigned r = 0; r < RQS_RESAMPLES; r++) {
 		rqs_random_resample(&random, s->count, weight);
 		for (unsigned i = 0; i < n; i++)
 			if (estimate[i].why == RQS_INTERVAL)
-				replicate[(size_t)i * RQS_RESAMPLES + r] = figure(&subject, weight, statistic[i]);
+				replicate[(size_t)i * RQS_RESAMPLES + r] =
+				    figure(&subject, subject.share + (size_t)i * s->count, weight, statistic[i]);
 	}
 	for (unsigned i = 0; i < n; i++) {
 		const double *own = replicate + (size_t)i * RQS_RESAMPLES;
@@ -285,6 +316,7 @@ void rqs_bootstrap(const struct rqs_segments *s, const struct rqs_statistic *sta
 			memcpy(estimate[i].replicate, own, RQS_RESAMPLES * sizeof(*own));
 	}
 	table_free(&subject.table);
+	free(subject.share);
 	free(weight);
 	free(replicate);
 }
@@ -292,19 +324,20 @@ void rqs_bootstrap(const struct rqs_segments *s, const struct rqs_statistic *sta
 /* ---- two sides ---- */
 
 /* From the replicates of a difference: all but the value itself. */
-static void contrast(struct rqs_contrast *c, const double *replicate, unsigned segments, double resolution)
+static void contrast(struct rqs_contrast *c, const double *replicate, unsigned segments, double df, double resolution)
 {
 	double sorted[RQS_RESAMPLES];
 	unsigned n = rqs_numbers_sort(sorted, replicate, RQS_RESAMPLES);
 
-	expanded_interval(sorted, n, segments, &c->low, &c->high);
+	expanded_interval(sorted, n, segments, df, &c->low, &c->high);
 	c->low -= resolution;
 	c->high += resolution;
-	c->p = expanded_p(sorted, n, segments, resolution * (1 + 1e-9));
+	c->p = expanded_p(sorted, n, segments, df, resolution * (1 + 1e-9));
 	c->se = sqrt(rqs_numbers_variance(sorted, n)) * widening(segments);
 	if (!isfinite(c->se)) /* some draws had a side of 0 */
 		c->se = INFINITY;
-	c->df = segments - 1.0;
+	c->df = df;
+	c->segments = segments;
 }
 
 static unsigned fewer_segments(const struct rqs_estimate *a, const struct rqs_estimate *b)
@@ -321,7 +354,8 @@ void rqs_bootstrap_difference(const struct rqs_estimate *base, const struct rqs_
 		return;
 	for (unsigned i = 0; i < RQS_RESAMPLES; i++)
 		replicate[i] = new->replicate[i] - base->replicate[i];
-	contrast(c, replicate, fewer_segments(base, new), base->resolution * base->estimate);
+	contrast(c, replicate, fewer_segments(base, new), fmin(base->df, new->df),
+		 base->resolution * base->estimate);
 }
 
 void rqs_bootstrap_ratio(const struct rqs_estimate *base, const struct rqs_estimate *new, struct rqs_contrast *c)
@@ -338,7 +372,7 @@ void rqs_bootstrap_ratio(const struct rqs_estimate *base, const struct rqs_estim
 		return;
 	for (unsigned i = 0; i < RQS_RESAMPLES; i++)
 		replicate[i] = log(new->replicate[i] / base->replicate[i]);
-	contrast(c, replicate, fewer_segments(base, new), log1p(base->resolution));
+	contrast(c, replicate, fewer_segments(base, new), fmin(base->df, new->df), log1p(base->resolution));
 	c->low = exp(c->low);
 	c->high = exp(c->high);
 }

@@ -32,7 +32,7 @@ static double deviation(const struct side *base, const struct side *new, unsigne
 			const struct rqs_contrast *c)
 {
 	double ratio = new->estimate[i].replicate[draw] / base->estimate[i].replicate[draw];
-	double spread = c->se * sqrt(c->df / (c->df + 1)); /* of the draws themselves */
+	double spread = c->se * sqrt((c->segments - 1.0) / c->segments); /* of the draws themselves */
 	double t = spread > 0 ? fabs(log(ratio / c->value)) / spread : 0;
 
 	return isnan(t) ? 0 : t;

@@ -29,8 +29,7 @@ def few(alarms, count):
 
 def test_intervals_of_a_run_hold_the_truth():
     """
-    In 95 % of runs is what is wanted. p50 and the rate come near it; p99 is made in the few moments in which slow
-    requests met, and is held in 90 %.
+    In 95 % of runs is what is wanted. p99 is made in the few moments in which slow requests met, and is held in 92 %.
     """
     runs = 200 * TIMES
     found = simulate("coverage", runs, 64)
@@ -42,8 +41,16 @@ def test_intervals_of_a_run_hold_the_truth():
 
 
 def test_no_tail_is_invented():
-    """In 64 s hardly ten moments were slow enough for p99.9: hardly a run has an interval of it."""
-    assert simulate("coverage", 50 * TIMES, 64)["p999"]["intervals"] <= 2 * TIMES
+    """In 64 s hardly ten moments were slow enough for p99.9, and in 32 s few for p99: no run has an interval of them."""
+    assert simulate("coverage", 50 * TIMES, 64)["p999"]["intervals"] == 0
+    short = simulate("coverage", 50 * TIMES, 32)
+    assert (short["p90"]["intervals"], short["p99"]["intervals"]) == (50 * TIMES, 0)
+
+
+def test_tails_that_just_have_an_interval_are_in_it():
+    """Where only some runs have one, those have few slow moments by chance; even so it is right as often as it says."""
+    found = simulate("coverage", 200 * TIMES, 44)["p99"]
+    assert 0 < found["intervals"] and found["hold"] >= 0.89 * found["intervals"]
 
 
 def test_runs_of_one_server_are_not_told_apart():

@@ -258,8 +258,8 @@ static void a_tail_of_few_segments_is_unresolved(void **unused)
 
 	(void)unused;
 	/* Ten of 1,000 are beyond p99 in each case, or would be. */
-	assert_int_equal(quantile(&ten, 99000).why, RQS_INTERVAL);
-	assert_int_equal(quantile(&nine, 99000).why, RQS_INTERVAL); /* a value of 1000 has the tenth rank beyond */
+	assert_int_equal(quantile(&ten, 99000).why, RQS_THIN_TAIL);
+	assert_int_equal(quantile(&nine, 99000).why, RQS_THIN_TAIL); /* a value of 1000 has the tenth rank beyond */
 	assert_int_equal(quantile(&nine, 99100).why, RQS_FEW_BEYOND);
 	assert_int_equal(quantile(&burst, 99000).why, RQS_FEW_BEYOND);
 	assert_true(quantile(&burst, 99000).estimate < 1100);
@@ -275,12 +275,45 @@ static void equal_values_are_beyond_as_far_as_their_ranks_are(void **unused)
 	struct rqs_segments many = constant(20, 50, 1000), few = constant(20, 49, 1000);
 
 	(void)unused;
-	/* 1,000 values have ten ranks beyond p99, 980 have nine. */
-	assert_int_equal(quantile(&many, 99000).why, RQS_INTERVAL);
+	/* 1,000 values have ten ranks beyond p99, 980 have nine; of 20 beyond p98 each segment may have one. */
+	assert_int_equal(quantile(&many, 99000).why, RQS_THIN_TAIL);
 	assert_int_equal(quantile(&few, 99000).why, RQS_FEW_BEYOND);
-	struct rqs_estimate e = quantile(&many, 99000);
+	assert_int_equal(quantile(&many, 98000).why, RQS_INTERVAL);
+	struct rqs_estimate e = quantile(&many, 98000);
 	assert_true(e.low == 1000 && e.estimate == 1000 && e.high == 1000);
 	rqs_segments_free(&many);
+	rqs_segments_free(&few);
+}
+
+/* 20 segments of 1000 and, in every second one, the slowest 1 % of 9000: so many of them. */
+static struct rqs_segments with_values_beyond(unsigned beyond)
+{
+	struct rqs_segments s;
+
+	rqs_segments_init(&s, 20, 1);
+	for (unsigned i = 0; i < 20; i++) {
+		struct rqs_histogram *h = rqs_zalloc(1, sizeof(*h));
+		unsigned slow = i % 2 ? 0 : beyond / 10 + (i == 0) * (beyond % 10);
+
+		rqs_histogram_add(h, 1000, beyond * 5 - slow);
+		rqs_histogram_add(h, 9000, slow);
+		rqs_segment_pack(&s.segment[i], h, 1000, slow ? 9000 : 1000);
+		rqs_histogram_free(h);
+	}
+	return s;
+}
+
+static void four_hundred_values_beyond_are_enough(void **unused)
+{
+	/* p99 of 40,000 and of 39,900 values, of which every second segment has some beyond. */
+	struct rqs_segments enough = with_values_beyond(400), few = with_values_beyond(399);
+
+	(void)unused;
+	struct rqs_estimate e = quantile(&enough, 99000);
+	assert_int_equal(e.why, RQS_INTERVAL);
+	assert_true(e.df == 10 / 3.0 - 1); /* as good as so few segments are: the interval is wider */
+	assert_int_equal(quantile(&few, 99000).why, RQS_THIN_TAIL);
+	rqs_segments_free(&enough);
 	rqs_segments_free(&few);
 }
 
@@ -441,7 +474,7 @@ static void a_constant_time_shifts_without_a_spread(void **unused)
 	assert_true(1.99 < shift.point[0].low && shift.point[0].high < 2.01);
 	rqs_shift(&a, &few, &shift);
 	for (unsigned i = 0; i < RQS_SHIFT_POINTS; i++)
-		assert_true(shift.point[i].why == RQS_FEW_SEGMENTS || shift.point[i].q == 99900);
+		assert_true(shift.point[i].why == RQS_FEW_SEGMENTS || shift.point[i].q >= 99000);
 	rqs_segments_free(&a);
 	rqs_segments_free(&b);
 	rqs_segments_free(&few);
@@ -460,6 +493,7 @@ int main(void)
 	    cmocka_unit_test(nine_segments_have_no_interval),
 	    cmocka_unit_test(a_tail_of_few_segments_is_unresolved),
 	    cmocka_unit_test(equal_values_are_beyond_as_far_as_their_ranks_are),
+	    cmocka_unit_test(four_hundred_values_beyond_are_enough),
 	    cmocka_unit_test(draws_without_values_are_left_out),
 	    cmocka_unit_test(twice_the_time_is_told_apart),
 	    cmocka_unit_test(neighbouring_buckets_are_not_told_apart),
