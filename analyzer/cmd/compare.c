@@ -133,6 +133,8 @@ static bool all_readable(const struct rqs_traces *traces)
 
 static int compare(struct rqs_comparison *c, struct rqs_findings *f, struct rqs_view_options *options)
 {
+	options->load.loaded = rqs_sides_take;
+	options->load.loaded_context = c;
 	int status = rqs_load_and_tell(&c->traces, c->file, c->files, options);
 
 	if (!all_readable(&c->traces))

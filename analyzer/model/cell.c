@@ -17,6 +17,13 @@ void rqs_cell_merge(struct rqs_cell *into, const struct rqs_cell *from)
 	rqs_breakdown_merge(&into->breakdown, &from->breakdown);
 }
 
+void rqs_cell_thin(struct rqs_cell *c)
+{
+	for (unsigned m = 0; m < RQS_METRIC_COUNT; m++)
+		rqs_dist_thin(&c->metric[m]);
+	rqs_breakdown_free(&c->breakdown);
+}
+
 void rqs_cell_free(struct rqs_cell *c)
 {
 	for (unsigned m = 0; m < RQS_METRIC_COUNT; m++)

@@ -26,6 +26,8 @@ struct rqs_cell {
 
 /* All but the slices, whose times mean something in their own run alone. */
 void rqs_cell_merge(struct rqs_cell *into, const struct rqs_cell *from);
+/* Keeps of the distributions their summaries, of the parts nothing; the slices stay. It can't be merged any more. */
+void rqs_cell_thin(struct rqs_cell *c);
 void rqs_cell_free(struct rqs_cell *c); /* the contents, not the struct */
 
 #endif

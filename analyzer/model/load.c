@@ -142,6 +142,8 @@ void rqs_traces_load(struct rqs_traces *traces, char *const *files, unsigned cou
 			continue;
 		rqs_load_add_up(l, &reader[i]);
 		rqs_reader_close(&reader[i]);
+		if (options->loaded)
+			options->loaded(options->loaded_context, i);
 	}
 	free(l->cell);
 	free(l->row);

@@ -86,6 +86,21 @@ static void merge_usage(struct rqs_result *into, const struct rqs_result *from)
 #undef MERGE
 }
 
+void rqs_result_move_cells(struct rqs_result *into, struct rqs_result *from)
+{
+	if (from->thin)
+		return;
+	from->thin = true;
+	for (unsigned i = 0; i < from->cells; i++) {
+		if (!from->cell[i])
+			continue;
+		rqs_cell_merge(rqs_result_cell(into, i), from->cell[i]);
+		rqs_cell_thin(from->cell[i]);
+	}
+	rqs_cell_merge(&into->all, &from->all);
+	rqs_cell_thin(&from->all);
+}
+
 void rqs_result_merge(struct rqs_result *into, const struct rqs_result *from)
 {
 	merge_usage(into, from);
@@ -95,11 +110,6 @@ void rqs_result_merge(struct rqs_result *into, const struct rqs_result *from)
 	into->damaged |= from->damaged;
 	into->windowed |= from->windowed;
 	into->duration += from->duration;
-	for (unsigned i = 0; i < from->cells; i++)
-		if (from->cell[i])
-			rqs_cell_merge(rqs_result_cell(into, i), from->cell[i]);
-	rqs_cell_merge(&into->all, &from->all);
-
 	into->completeness.known = (into->completeness.known || !into->runs) && from->completeness.known;
 #define ADD(name) into->completeness.name += from->completeness.name;
 	RQS_COMPLETENESS(ADD)

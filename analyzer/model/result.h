@@ -58,6 +58,7 @@ struct rqs_result {
 	bool truncated;    /* no end frame, or damage */
 	bool damaged;
 	bool windowed; /* requests outside of a window were left out */
+	bool thin;     /* its cells were moved to another result: they keep what differs between runs, not all */
 
 	struct rqs_grid grid; /* of the cells' slices; of one run only */
 	struct rqs_timeline timeline;
@@ -97,6 +98,9 @@ void rqs_result_note(struct rqs_result *r, const char *what, const char *why);
 struct rqs_cell *rqs_result_cell(struct rqs_result *r, unsigned row);
 /* Fills in `all` from the cells. */
 void rqs_result_sum(struct rqs_result *r);
+/* Moves the cells into another result. What is left of them are their slices and the summaries of each run. */
+void rqs_result_move_cells(struct rqs_result *into, struct rqs_result *from);
+/* Adds all but the cells. */
 void rqs_result_merge(struct rqs_result *into, const struct rqs_result *from);
 void rqs_result_free(struct rqs_result *r);
 

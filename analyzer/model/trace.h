@@ -59,6 +59,8 @@ struct rqs_load_options {
 	struct rqs_window window;
 	void (*rows)(void *context, const struct rqs_request_rows *rows); /* sees each block, or NULL */
 	void *rows_context;
+	void (*loaded)(void *context, unsigned index); /* is told of each trace that is added up, or NULL */
+	void *loaded_context;
 	rqs_progress progress; /* or NULL */
 	void *progress_context;
 };

@@ -138,12 +138,46 @@ static void name_side(struct rqs_comparison *c, unsigned i)
 	}
 }
 
+static int by_start(const void *a, const void *b)
+{
+	const struct rqs_trace *x = a, *y = b;
+
+	if (x->start_realtime != y->start_realtime)
+		return x->start_realtime < y->start_realtime ? -1 : 1;
+	return strcmp(x->file, y->file);
+}
+
+static void sort_runs(struct rqs_comparison *c, const struct rqs_side *s)
+{
+	qsort(&c->traces.trace[s->first], s->runs, sizeof(*c->traces.trace), by_start);
+	char **file = rqs_zalloc(s->runs, sizeof(*file));
+
+	for (unsigned run = 0; run < s->runs; run++)
+		file[run] = (char *)c->traces.trace[s->first + run].file;
+	memcpy(&c->file[s->first], file, s->runs * sizeof(*file));
+	free(file);
+}
+
+void rqs_sides_take(void *comparison, unsigned trace)
+{
+	struct rqs_comparison *c = comparison;
+
+	for (unsigned i = 0; i < c->sides; i++)
+		if (trace - c->side[i].first < c->side[i].runs)
+			rqs_result_move_cells(&c->side[i].result, &c->traces.trace[trace].result);
+}
+
 void rqs_sides_unite(struct rqs_comparison *c)
 {
 	for (unsigned i = 0; i < c->sides; i++) {
+		struct rqs_side *s = &c->side[i];
+
+		sort_runs(c, s);
 		name_side(c, i);
-		for (unsigned run = 0; run < c->side[i].runs; run++)
-			rqs_result_merge(&c->side[i].result, &c->traces.trace[c->side[i].first + run].result);
+		for (unsigned run = s->first; run < s->first + s->runs; run++) {
+			rqs_sides_take(c, run);
+			rqs_result_merge(&s->result, &c->traces.trace[run].result);
+		}
 	}
 }
 

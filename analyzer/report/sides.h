@@ -28,7 +28,15 @@ struct rqs_comparison {
 
 /* Reads the arguments. NULL, or what is wrong, to be freed. */
 char *rqs_sides_parse(struct rqs_comparison *c, char *const *arguments, unsigned count);
-/* After c->traces was loaded from c->file: names, and each side's result. */
+/*
+ * For rqs_load_options.loaded, the context being the comparison: moves a run's numbers to its side. Without it all
+ * runs' are in memory at once, where the tenth of them would do.
+ */
+void rqs_sides_take(void *comparison, unsigned trace);
+/*
+ * After c->traces was loaded from c->file: names, and each side's result. The runs of a side are put in the order they
+ * were recorded in, so that the order they were named in makes no difference.
+ */
 void rqs_sides_unite(struct rqs_comparison *c);
 void rqs_comparison_free(struct rqs_comparison *c);
 

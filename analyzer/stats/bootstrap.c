@@ -354,8 +354,7 @@ void rqs_bootstrap_difference(const struct rqs_estimate *base, const struct rqs_
 		return;
 	for (unsigned i = 0; i < RQS_RESAMPLES; i++)
 		replicate[i] = new->replicate[i] - base->replicate[i];
-	contrast(c, replicate, fewer_segments(base, new), fmin(base->df, new->df),
-		 base->resolution * base->estimate);
+	contrast(c, replicate, fewer_segments(base, new), fmin(base->df, new->df), base->resolution * base->estimate);
 }
 
 void rqs_bootstrap_ratio(const struct rqs_estimate *base, const struct rqs_estimate *new, struct rqs_contrast *c)

@@ -7,19 +7,20 @@
  * root of (S - 1) / S and has the normal distribution's tails, not those of t with S - 1 degrees of freedom. The p
  * value is the level at which such an interval just touches "no difference".
  *
- * A tail is made in few moments, and they are what counts. A run that happens to have few of them has a low quantile and
- * an interval that is too narrow; a rule that asks for many of them, as "ten segments with values beyond", chooses the
- * runs that have many segments beyond just because their quantile came out low. So from p90 on an interval also asks
- * for 400 values beyond, which doesn't depend on where they lie (or for one in every segment), and is that of t with a
- * third of the segments that have values beyond for its degrees of freedom, less one.
+ * A tail is made in few moments, and they are what counts. A run that happens to have few of them has a low quantile
+ * and an interval that is too narrow; a rule that asks for many of them, as "ten segments with values beyond", chooses
+ * the runs that have many segments beyond just because their quantile came out low. So from p90 on an interval also
+ * asks for 400 values beyond, which doesn't depend on where they lie (or for one in every segment), and is that of t
+ * with a third of the segments that have values beyond for its degrees of freedom, less one.
  *
  * What it is worth, by tests/stats/stats_simulate.c, 400 runs of a queue at utilisation 0.7 in which 0.2 % of the
  * requests are slow: the intervals of runs of 64 s hold the true p50 in 94 %, p90 in 96 %, p99 in 92 %, the mean in
  * 95 %, the rate in 94 %; p90 of 16 s in 99 %, p99 of 48 s (resolved in 97 %) in 95 %, of 128 s in 95 %; p99.9 of 400 s
  * (resolved in 51 %) in 93 %, of 512 s (97 %) in 96 %. p99 of 32 s is unresolved; with ten segments beyond alone it was
- * held in 84 % of those that had an interval, and of 16 s in 35 %. At utilisations of 0.3 and 0.5, without slow requests
- * and at a tenth of the rate it is 90 % to 98 %. Of 300 pairs of runs of 64 s, 4.3 % differ in p50, p99 or mean, after
- * Holm's correction. BCa intervals and intervals of t on the logarithm did no better there by more than one point.
+ * held in 84 % of those that had an interval, and of 16 s in 35 %. At utilisations of 0.3 and 0.5, without slow
+ * requests and at a tenth of the rate it is 90 % to 98 %. Of 300 pairs of runs of 64 s, 4.3 % differ in p50, p99 or
+ * mean, after Holm's correction. BCa intervals and intervals of t on the logarithm did no better there by more than one
+ * point.
  *
  * A draw is one weight a segment. Counts are summed up over buckets beforehand, so a draw's quantile is a binary search
  * that takes S products a step, however many requests there were. Fixed seeds: the same segments, the same interval.

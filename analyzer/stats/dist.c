@@ -2,6 +2,8 @@
 #include "stats/dist.h"
 #include "base/alloc.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct rqs_histogram *new_histogram(void)
@@ -111,11 +113,24 @@ void rqs_dist_free(struct rqs_dist *d)
 {
 	rqs_tally_free(d->tally);
 	rqs_histogram_free(d->histogram);
+	free(d->thin);
 	memset(d, 0, sizeof(*d));
+}
+
+static double kept_quantile(const struct rqs_summary *s, uint32_t wanted)
+{
+#define IF_IT(name, q)                                                                                                 \
+	if (wanted == (q))                                                                                             \
+		return s->name;
+	RQS_QUANTILES(IF_IT)
+#undef IF_IT
+	return NAN;
 }
 
 double rqs_dist_quantile(const struct rqs_dist *d, uint32_t q)
 {
+	if (d->thin)
+		return kept_quantile(d->thin, q);
 	uint64_t rank = (uint64_t)(((unsigned __int128)d->count * q + 99999) / 100000);
 
 	if (!rank)
@@ -141,4 +156,18 @@ struct rqs_summary rqs_dist_summary(const struct rqs_dist *d)
 	RQS_QUANTILES(FILL)
 #undef FILL
 	return s;
+}
+
+void rqs_dist_thin(struct rqs_dist *d)
+{
+	if (d->thin || !d->count)
+		return;
+	struct rqs_summary *kept = rqs_zalloc(1, sizeof(*kept));
+
+	*kept = rqs_dist_summary(d);
+	rqs_tally_free(d->tally);
+	rqs_histogram_free(d->histogram);
+	d->tally = NULL;
+	d->histogram = NULL;
+	d->thin = kept;
 }

@@ -19,14 +19,6 @@
 	X(p99, 99000)                                                                                                  \
 	X(p999, 99900)
 
-struct rqs_dist {
-	uint64_t count;
-	uint64_t min, max;     /* of the values; undefined while count is 0 */
-	unsigned __int128 sum; /* 2^64 values of 2^64 each fit */
-	struct rqs_histogram *histogram;
-	struct rqs_tally *tally;
-};
-
 struct rqs_summary {
 	uint64_t count;
 	double mean, min, max;
@@ -35,11 +27,22 @@ struct rqs_summary {
 #undef RQS_QUANTILE_FIELD
 };
 
+struct rqs_dist {
+	uint64_t count;
+	uint64_t min, max;     /* of the values; undefined while count is 0 */
+	unsigned __int128 sum; /* 2^64 values of 2^64 each fit */
+	struct rqs_histogram *histogram;
+	struct rqs_tally *tally;
+	struct rqs_summary *thin; /* all that is left of the two once rqs_dist_thin threw them away, or NULL */
+};
+
 void rqs_dist_merge(struct rqs_dist *into, const struct rqs_dist *from);
 void rqs_dist_free(struct rqs_dist *d);
 /* q in 1/100,000; the ceil(q n)-th smallest. The distribution isn't empty. */
 double rqs_dist_quantile(const struct rqs_dist *d, uint32_t q);
 struct rqs_summary rqs_dist_summary(const struct rqs_dist *d);
+/* Keeps the summary and no more: then nothing can be added, nor this merged to another, and other quantiles are NAN. */
+void rqs_dist_thin(struct rqs_dist *d);
 
 /*
  * Adds value[index[0 .. n)], leaving out those that are RQS_DIST_SKIP. exact:
