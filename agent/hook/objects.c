@@ -5,6 +5,10 @@
  */
 #include "hook/objects.h"
 
+#include "core/core_deps.h"
+#include "os/sys.h"
+#include "os/trial.h"
+
 #include <elf.h>
 #include <link.h>
 #include <stdbool.h>
@@ -12,6 +16,7 @@
 #include <string.h>
 
 #define HIDDEN_VERSION 0x8000u
+#define TRIAL_MS 200u
 
 struct object {
 	const char *base; /* what addresses in the file are relative to */
@@ -28,6 +33,50 @@ struct query {
 	const char *base;
 	Elf64_Sym found; /* a copy: an object may go */
 };
+
+/* ---- the list ---- */
+
+typedef int visitor(struct dl_phdr_info *info, size_t size, void *argument);
+
+static int stop(struct dl_phdr_info *info, size_t size, void *argument)
+{
+	(void)info;
+	(void)size;
+	(void)argument;
+	return 1;
+}
+
+static bool list_is_free(void)
+{
+	return dl_iterate_phdr(stop, NULL) == 1;
+}
+
+/*
+ * A thread that walked the list, or changed it, while another forked has its
+ * lock in the child for ever: glibc's fork makes the linker's other locks
+ * anew, but not this one. A child that was begun otherwise, as by a raw
+ * clone, is asked about likewise.
+ */
+static bool may_walk(void)
+{
+	static struct {
+		uint32_t pid;
+		bool may;
+	} known;
+	uint32_t pid = (uint32_t)rqs_sys0(SYS_getpid);
+
+	if (rqs_load(&known.pid) != pid) {
+		known.may = !known.pid || rqs_trial_ends(list_is_free, TRIAL_MS);
+		rqs_store(&known.pid, pid);
+	}
+	return known.may;
+}
+
+/* As dl_iterate_phdr; 0, too, where the list can't be had. */
+static int walk(visitor *visit, void *argument)
+{
+	return may_walk() ? dl_iterate_phdr(visit, argument) : 0;
+}
 
 /* ---- an object's tables ---- */
 
@@ -103,6 +152,9 @@ static const Elf64_Sym *look_up_gnu(const struct object *object, const struct qu
 	const uint64_t *filter = (const void *)(table + 4);
 	const uint32_t *buckets = (const void *)(filter + table[2]), *chains = buckets + table[0];
 	uint32_t hash = query->gnu_hash;
+
+	if (!table[0] || !table[2])
+		return NULL;
 	uint64_t word = filter[hash / 64 % table[2]];
 
 	if (!(word >> hash % 64 & word >> (hash >> table[3]) % 64 & 1))
@@ -123,6 +175,8 @@ static const Elf64_Sym *look_up_old(const struct object *object, const struct qu
 {
 	const uint32_t *table = object->hash, *buckets = table + 2, *chains = buckets + table[0];
 
+	if (!table[0])
+		return NULL;
 	for (uint32_t i = buckets[query->hash % table[0]]; i; i = chains[i])
 		if (is_match(object, i, query->name))
 			return &object->symbols[i];
@@ -168,7 +222,7 @@ static void *find(const char *name, bool anywhere, size_t *size)
 	struct query query = { .name = name, .passed_own = anywhere };
 
 	hash_name(&query);
-	if (!dl_iterate_phdr(visit, &query))
+	if (!walk(visit, &query))
 		return NULL;
 	char *address = (char *)query.base + query.found.st_value;
 	if (size)
@@ -217,7 +271,7 @@ bool rqs_objects_data_around(const void *address, const char **start, const char
 {
 	struct part part = { .address = (uint64_t)address };
 
-	if (!dl_iterate_phdr(find_data, &part))
+	if (!walk(find_data, &part))
 		return false;
 	*start = (const char *)part.start;
 	*end = (const char *)part.end;
@@ -239,6 +293,6 @@ const char *rqs_objects_own_file(void)
 {
 	const char *file = NULL;
 
-	dl_iterate_phdr(note_own_file, &file);
+	walk(note_own_file, &file);
 	return file;
 }

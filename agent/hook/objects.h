@@ -6,7 +6,8 @@
  * there. They may allocate, too, and what they leave for dlerror is the
  * host's. Only the linker's list of objects is asked for, by dl_iterate_phdr.
  *
- * Any thread; takes the linker's lock for the list, and allocates nothing.
+ * Any thread; takes the linker's lock for the list, and allocates nothing. In
+ * a forked child that can't get that lock nothing is found.
  * What is found is valid as long as its object stays loaded. Symbols of many
  * versions: the default one.
  */

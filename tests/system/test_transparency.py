@@ -175,6 +175,15 @@ def test_allocators_edges(trace, tmp_path):
     assert_recorded(compare(["memory", PROGRAMS / "deepbind.so"], trace, tmp_path), trace)
 
 
+def test_an_object_without_hash_buckets(trace, tmp_path):
+    assert_recorded(compare(["linking", "unhashed", PROGRAMS / "deepbind.so"], trace, tmp_path), trace)
+
+
+def test_a_fork_while_another_thread_walks_the_loaded_objects(trace, tmp_path):
+    """The child has the linker's lock taken for ever, and is served by nobody who would give it back."""
+    assert_recorded(compare(["linking", "forked"], trace, tmp_path), trace)
+
+
 @pytest.mark.parametrize("allocator", ALLOCATORS, ids=lambda path: path.name.split(".")[0])
 @pytest.mark.parametrize("order", ("{0}:{1}", "{1}:{0}"), ids=("before", "after"))
 def test_other_allocators(allocator, order, trace, tmp_path):
