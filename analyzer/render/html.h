@@ -22,7 +22,7 @@ void rqs_html_chart(FILE *out, const struct rqs_chart *c, unsigned number, unsig
 
 #define RQS_SERIES_COLORS 8 /* classes s0, s1, ...: of lines */
 #define RQS_PART_COLORS 8   /* classes p0, p1, ...: of stacks */
-#define RQS_DASHES 6        /* classes d0, d1, ... */
+#define RQS_DASHES 8        /* classes d0, d1, ... */
 
 #define RQS_PICTURE_WIDTH 480 /* in units of the view box: about pixels on a wide screen */
 

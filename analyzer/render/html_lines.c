@@ -327,7 +327,8 @@ void rqs_html_mark(FILE *out, unsigned color, double x, double y)
 					     "m0-4l4 7h-8z",
 					     "m0-4l4 4l-4 4l-4-4z",
 					     "m-4-3h8l-4 7z",
-					     "m-4-1h3v-3h2v3h3v2h-3v3h-2v-3h-3z"};
+					     "m-4-1h3v-3h2v3h3v2h-3v3h-2v-3h-3z",
+					     "m-3-4l3 3l3-3l1 1l-3 3l3 3l-1 1l-3-3l-3 3l-1-1l3-3l-3-3z"};
 
 	fprintf(out, "<path class=\"mark\" d=\"M%.1f %.1f%s\"", x, y,
 		shapes[color % (sizeof(shapes) / sizeof(shapes[0]))]);

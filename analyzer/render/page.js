@@ -47,7 +47,7 @@ document.querySelectorAll('table.sort').forEach(function (table) {
 			sort(column, turn === 'ascending' ? 1 : turn ? -1 : 0);
 		});
 	});
-	if (groups.length < 6) return;
+	if (groups.length < 8) return;
 	var label = document.createElement('label'), input = document.createElement('input');
 	var count = document.createElement('output');
 	label.className = 'filter';

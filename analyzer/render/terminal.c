@@ -66,6 +66,12 @@ static size_t offset_of(const char *text, size_t n)
 	return i;
 }
 
+/* Whether the space at i is within what is read at once: a number and its unit, an interval. */
+static bool binds(const char *text, size_t i)
+{
+	return (text[i - 1] >= '0' && text[i - 1] <= '9') || (i > 1 && text[i - 1] == '.' && text[i - 2] == '.');
+}
+
 /* How many bytes of the text go on a line of so many columns: to a wide gap, else to a space, else a whole word. */
 static size_t line_length(const char *text, size_t room)
 {
@@ -76,14 +82,18 @@ static size_t line_length(const char *text, size_t room)
 	for (size_t i = 1; i <= end; i++) {
 		if (text[i] != ' ')
 			continue;
-		if (text[i - 1] != ' ')
+		if (text[i - 1] != ' ' && !binds(text, i))
 			space = i;
 		if (text[i + 1] == ' ' && text[i - 1] != ' ')
 			gap = i;
 	}
 	if (gap > end / 2)
 		return gap;
-	return space ? space : strcspn(text, " ");
+	if (space)
+		return space;
+	while (text[end] && (text[end] != ' ' || binds(text, end)))
+		end++;
+	return end;
 }
 
 /* A cleaned text, from the column `at` on; further lines begin there, too. */

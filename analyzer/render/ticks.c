@@ -23,7 +23,7 @@ static const struct unit seconds[] = {{7200, 3600, " h"},  {240, 60, " min"},   
 				      {1e-3, 1e-3, " ms"}, {1e-6, 1e-6, " µs"}, {0, 1e-9, " ns"}};
 static const struct unit bytes[] = {
     {1e12, 1e12, " TB"}, {1e9, 1e9, " GB"}, {1e6, 1e6, " MB"}, {1e3, 1e3, " kB"}, {0, 1, " B"}};
-static const struct unit rates[] = {{1e6, 1e6, " M/s"}, {1e4, 1e3, " k/s"}, {0, 1, "/s"}};
+static const struct unit rates[] = {{1e9, 1e9, " G/s"}, {1e6, 1e6, " M/s"}, {1e4, 1e3, " k/s"}, {0, 1, "/s"}};
 static const struct unit counts[] = {{1e6, 1e6, " M"}, {1e4, 1e3, " k"}, {0, 1, ""}};
 static const struct unit parts[] = {{0, 0.01, " %"}};
 
