@@ -235,7 +235,7 @@ struct rqs_alloc_sums rqs_alloc_sums_of(const struct rqs_watched *watched)
 	if (rqs_watched_is_go(watched)) {
 		sums.measured = (watched->measures & RQS_MEASURES_ALLOC) && watched->table.known;
 	} else if (rqs_watched_is_python(watched)) {
-		sums.measured = sums.has_after = watched->measures & RQS_MEASURES_ALLOC;
+		sums.measured = sums.has_after = (watched->measures & RQS_MEASURES_ALLOC) && !watched->exchanged;
 	} else {
 		sums.measured = sums.count.whole > 0;
 	}

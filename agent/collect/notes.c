@@ -80,6 +80,7 @@ struct served {
 	uint16_t flags;    /* RQS_RECORD_* that any record has */
 	uint32_t measures; /* RQS_MEASURES_* that all have */
 	bool heap_in_use;  /* any has told it */
+	bool exchanged;    /* any's allocators were */
 };
 
 static struct served served_by(const struct rqs_processes *processes, enum rqs_runtime runtime)
@@ -96,6 +97,7 @@ static struct served served_by(const struct rqs_processes *processes, enum rqs_r
 		served.flags |= watched->record_flags;
 		served.measures &= watched->measures;
 		served.heap_in_use |= watched->heap_in_use != 0;
+		served.exchanged |= watched->exchanged;
 	}
 	return served;
 }
@@ -135,6 +137,9 @@ static void note_python(cJSON *notes, const struct rqs_processes *processes)
 		return;
 	}
 	add_note(notes, "peak_bytes", "frees are left alone, so that they cost nothing");
+	if (served.exchanged)
+		add_note(notes, "process_alloc, unattributed, after_response",
+			 "Python's allocators were exchanged, as tracemalloc does, and ours may not be called since");
 	if (!served.with_alloc)
 		add_note(notes, "alloc_bytes, alloc_count, cpu_time, gil_wait",
 			 "the server's way from a request to its handler is unknown");

@@ -96,6 +96,7 @@ static void copy_slot(struct rqs_watched *watched, const struct rqs_process *pro
 	watched->after_count = load(&process->after_count);
 	watched->after_bytes = load(&process->after_bytes);
 	watched->heap_in_use = load(&process->heap_in_use);
+	watched->exchanged = load(&process->exchanged) != 0;
 	for (unsigned i = 0; i < RQS_EVENT_COUNT; i++)
 		watched->events[i] = load(&process->events[i]);
 }

@@ -58,6 +58,7 @@ struct rqs_watched {
 	uint64_t events[RQS_EVENT_COUNT];
 	uint64_t heap_in_use; /* bytes, as Node says; 0 unknown */
 	uint64_t after_count, after_bytes; /* allocated for requests that had ended */
+	bool exchanged;                    /* what it has counted may not be all that it has allocated; Python only */
 
 	/* As read from its records. */
 	uint64_t records;

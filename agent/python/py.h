@@ -199,6 +199,10 @@ void rqs_py_memory_shared(void);
 bool rqs_py_allocators_find(const struct rqs_py_allocator *mem, const struct rqs_py_allocator *obj);
 /* Names the allocators that Python uses at the moment: as long as the number stays, they are the same. */
 uint64_t rqs_py_allocators_now(void);
+/* Says in the region where it isn't known that those call ours. */
+void rqs_py_allocators_check(void);
+/* Those do: they stayed the same while ours counted. */
+void rqs_py_allocators_reach_us(uint64_t allocators);
 /* What a thread's time is charged by: ticks of an event loop, else ns of its own CPU time. */
 uint64_t rqs_py_clock(const struct rqs_py_thread *thread);
 /* Ticks that the request just read has waited for the event loop. */

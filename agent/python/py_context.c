@@ -466,6 +466,7 @@ void rqs_py_accepted(int fd)
 	struct rqs_py_thread *thread = &rqs_py_self;
 	struct rqs_py_connection *connection = rqs_py_connection_of(fd);
 
+	rqs_py_allocators_check();
 	if (!connection)
 		return;
 	renew(connection);

@@ -29,6 +29,7 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 	request->sequence = 0;
 	request->fd = call->fd;
 	request->allocators = rqs_py_allocators_now();
+	rqs_py_allocators_check();
 	request->alloc_count = request->raw_count = request->alloc_bytes = 0;
 	request->recv_bytes = 0;
 	request->cpu_ticks = request->cpu_ns = request->gil_ticks = 0;
@@ -55,14 +56,13 @@ static void answered(const struct rqs_call *call, uint32_t slot)
 	rqs_py_answers(&rqs_py_self, rqs_py_request_at(slot));
 }
 
-/*
- * Whoever has replaced the allocators may have taken ours out, as tracemalloc
- * does when it stops and has begun before us; or may have put its own before
- * ours. Both show: by a change, and by no call of ours in a whole request.
- */
+/* Else ours may have been taken out: it shows by a change, and by no call of ours in a whole request. */
 static bool saw_allocations(const struct rqs_py_request *request)
 {
-	return rqs_load_relaxed(&request->alloc_count) && request->allocators == rqs_py_allocators_now();
+	if (!rqs_load_relaxed(&request->alloc_count) || request->allocators != rqs_py_allocators_now())
+		return false;
+	rqs_py_allocators_reach_us(request->allocators);
+	return true;
 }
 
 static void fill(const struct rqs_call *call, const struct rqs_py_request *request, struct rqs_record *record)
@@ -97,6 +97,7 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 
 	if (!rqs_py_on || !id)
 		return;
+	rqs_py_allocators_check();
 	if (thread->owner == request)
 		rqs_py_switch(thread, NULL, 0);
 	if (record)
@@ -138,6 +139,7 @@ void rqs_py_wait_begins(void)
 	struct rqs_py_thread *thread = &rqs_py_self;
 
 	know(thread);
+	rqs_py_allocators_check();
 	/* Its time is charged otherwise from now on: what an owner has so far is left out. */
 	if (!thread->is_loop) {
 		rqs_py_settle(thread);

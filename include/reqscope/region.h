@@ -152,7 +152,8 @@ struct rqs_process {
 	uint64_t after_count; /* Python: allocations for requests that had ended. Atomic adds */
 	uint64_t after_bytes;
 	uint64_t heap_in_use; /* Node: bytes, by V8's own account; 0 not known. Written by its main thread */
-	uint64_t reserved[4];
+	uint64_t exchanged;   /* Python: not 0 where ours may not be among its allocators, or for a time weren't */
+	uint64_t reserved[3];
 };
 _Static_assert(offsetof(struct rqs_process, version) == 40, "region layout");
 _Static_assert(offsetof(struct rqs_process, listeners) == 72, "region layout");

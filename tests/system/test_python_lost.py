@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from recording import ended_trace, preload_env
+from recording import ended_trace, preload_env, report
 from test_transparency import run
 
 SIZE = 1_000_000
@@ -50,10 +50,21 @@ for path in sys.argv[2:]:
 """
 
 
+WHOLE = ("process_alloc", "unattributed", "after_response")
+
+
 def recorded(trace, *words) -> list:
     seen = run([sys.executable, "-c", PROGRAM, *words], preload_env(trace))
     assert seen.status == 0, seen.out
     return [(request.route, request.values["alloc_bytes"]) for request in ended_trace(trace).requests]
+
+
+def assert_whole_is_known(trace, known: bool):
+    """Else too little was counted, and a reason is told."""
+    seen = report(trace)
+    assert [seen[what] is not None for what in WHOLE] == [known] * 3
+    reasons = [note["why"] for note in seen["not_measured"] if note["what"] == ", ".join(WHOLE)]
+    assert ["exchanged" in reason for reason in reasons] == [True] * (not known)
 
 
 def test_tracemalloc_takes_the_allocators_out(trace):
@@ -61,12 +72,27 @@ def test_tracemalloc_takes_the_allocators_out(trace):
     (*before, stop, after, again) = recorded(trace, "early", "/big", "/start", "/stop", "/big", "/start")
     assert before[0][1] > SIZE and before[1][1] < SIZE
     assert {stop[1], after[1], again[1]} == {None}
+    assert_whole_is_known(trace, False)
+
+
+@pytest.mark.parametrize("words", (["early", "/big", "/stop"], ["late", "/big", "/start"], ["late", "/start", "/stop", "/big"]))
+def test_nobody_can_tell_whether_ours_are_called(trace, words):
+    """No whole request has come since they changed, or none while they had."""
+    recorded(trace, *words)
+    assert_whole_is_known(trace, False)
 
 
 def test_tracemalloc_before_the_allocators(trace):
     seen = recorded(trace, "late", "/big", "/start", "/big", "/stop", "/big")
     assert seen[1][1] is None, "they change while it is open"
     assert all(value > SIZE for route, value in seen if route == "/big")
+    assert_whole_is_known(trace, True)
+
+
+def test_tracemalloc_all_the_time(trace):
+    (request,) = recorded(trace, "early", "/big")
+    assert request[1] > SIZE
+    assert_whole_is_known(trace, True)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 9), reason="all interpreters share the GIL, and are one to the agent")
