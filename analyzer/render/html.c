@@ -17,7 +17,7 @@
 /* Nothing is loaded, and no script runs but page.js, whose hash this is: tests/cli/test_html.py tells when it must
  * change. */
 static const char policy[] = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-			     "script-src 'sha256-MSV88MUkdyQD2usWqmjife/CUWaqGsZ+yRCE2ITUI7g='; base-uri 'none'; form-action 'none'";
+			     "script-src 'sha256-UHrAxvuDjQC/OcDqi9zkOmCQyv83ojYDOj+DyjP24g0='; base-uri 'none'; form-action 'none'";
 
 static const char *const tones[] = {
     [RQS_TONE_PLAIN] = "",    [RQS_TONE_STRONG] = "strong", [RQS_TONE_DIM] = "dim",

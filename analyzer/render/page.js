@@ -48,11 +48,12 @@ document.querySelectorAll('table.sort').forEach(function (table) {
 		});
 	});
 	if (groups.length < 8) return;
-	var label = document.createElement('label'), input = document.createElement('input');
-	var count = document.createElement('output');
-	label.className = 'filter';
+	var box = document.createElement('div'), label = document.createElement('label');
+	var input = document.createElement('input'), count = document.createElement('output');
+	box.className = 'filter';
 	input.type = 'search';
-	label.append('Filter rows', input, count);
+	label.append('Filter rows ', input);
+	box.append(label, count);
 	input.addEventListener('input', function () {
 		var words = input.value.toLowerCase().split(/\s+/), shown = 0;
 		groups.forEach(function (group) {
@@ -62,7 +63,7 @@ document.querySelectorAll('table.sort').forEach(function (table) {
 		});
 		count.textContent = input.value ? shown + ' of ' + groups.length : '';
 	});
-	table.parentNode.before(label);
+	table.parentNode.before(box);
 });
 var opened = [];
 addEventListener('beforeprint', function () {
