@@ -176,10 +176,14 @@ static bool install(bool gil_is_seen)
 
 bool rqs_py_install(void)
 {
-	static bool tried;
+	static bool looked, known, tried;
 
+	/* What isn't there won't come, and looking costs more than a connection does. */
+	if (!looked)
+		known = rqs_py_find();
+	looked = true;
 	/* A thread that Python doesn't know can't take the GIL without a trace. */
-	if (tried || !rqs_py_find() || !rqs_py.Py_IsInitialized() || !rqs_py.PyGILState_GetThisThreadState())
+	if (tried || !known || !rqs_py.Py_IsInitialized() || !rqs_py.PyGILState_GetThisThreadState())
 		return rqs_py_on;
 	tried = true;
 	rqs_py_on = install(rqs_py_gil_find());

@@ -55,7 +55,8 @@ def programs():
         target = PROGRAMS / (source.stem + (".so" if is_library else ""))
         newest = max(path.stat().st_mtime for path in (source, SOURCES / "host.h"))
         if not target.exists() or target.stat().st_mtime < newest:
-            jobs.append(["gcc", *FLAGS, *(["-shared", "-fPIC"] if is_library else []), "-o", target, source, "-ldl"])
+            kind = ["-shared", "-fPIC"] if is_library else ["-rdynamic"] if source.name == "linking.c" else []
+            jobs.append(["gcc", *FLAGS, *kind, "-o", target, source, "-ldl"])
     with ThreadPoolExecutor(2) as pool:
         for done in pool.map(lambda job: subprocess.run(job, capture_output=True, text=True), jobs):
             assert done.returncode == 0, done.stderr
@@ -182,6 +183,11 @@ def test_an_object_without_hash_buckets(trace, tmp_path):
 def test_a_fork_while_another_thread_walks_the_loaded_objects(trace, tmp_path):
     """The child has the linker's lock taken for ever, and is served by nobody who would give it back."""
     assert_recorded(compare(["linking", "forked"], trace, tmp_path), trace)
+
+
+def test_a_python_of_which_only_the_requests_can_be_recorded(trace, tmp_path):
+    """It is looked at once."""
+    assert_recorded(compare(["linking", "unknown"], trace, tmp_path), trace)
 
 
 @pytest.mark.parametrize("allocator", ALLOCATORS, ids=lambda path: path.name.split(".")[0])

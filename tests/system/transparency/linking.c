@@ -4,6 +4,7 @@
  *
  *    linking unhashed LIBRARY   it has loaded an object without any bucket in its hash table
  *    linking forked             it forks while another of its threads walks the list; the child serves
+ *    linking unknown            it is a Python that nobody knows yet, and counts who walks the list
  */
 #include "host.h"
 
@@ -111,10 +112,44 @@ static void while_walked(void)
 	printf("the child's status: %x\n", status);
 }
 
+/* ---- who walks ---- */
+
+typedef int (*visitor)(struct dl_phdr_info *, size_t, void *);
+
+static unsigned walks;
+
+int dl_iterate_phdr(visitor visit, void *argument)
+{
+	static int (*real)(visitor, void *);
+
+	walks++;
+	if (!real)
+		*(void **)(void *)&real = dlsym(RTLD_NEXT, "dl_iterate_phdr");
+	return real(visit, argument);
+}
+
+const char *Py_GetVersion(void);
+
+const char *Py_GetVersion(void)
+{
+	return "3.999.0";
+}
+
+static void unknown(void)
+{
+	serve_one();
+	unsigned before = walks;
+	for (int i = 0; i < 10; i++)
+		serve_one();
+	printf("walks of the list in 10 connections: %u\n", walks - before);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 2 && !strcmp(argv[1], "unhashed"))
 		unhashed(argv[2]);
+	else if (argc > 1 && !strcmp(argv[1], "unknown"))
+		unknown();
 	else
 		while_walked();
 	return finish();
