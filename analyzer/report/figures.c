@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAME 0.005   /* what differs by less is called the same */
-#define NOTABLE 0.05 /* what differs by less gets no colour: it may well be chance */
+#define TAIL_FROM 90000 /* 1/100,000 */
+#define SAME 0.005      /* what differs by less is called the same */
+#define NOTABLE 0.05    /* what differs by less gets no colour: it may well be chance */
 
 const struct rqs_figure_info rqs_figures[RQS_FIGURE_COUNT_OF] = {
 #define FIGURE(symbol, name, title, unit, better, scope, greater, smaller)                                             \
@@ -140,6 +141,15 @@ bool rqs_figure_statistic(enum rqs_figure figure, struct rqs_statistic *statisti
 	default:
 		return false;
 	}
+}
+
+bool rqs_figure_is_tail(enum rqs_figure figure)
+{
+	struct rqs_statistic statistic;
+	double scale;
+
+	return rqs_figure_statistic(figure, &statistic, &scale) && statistic.kind == RQS_STATISTIC_QUANTILE &&
+	       statistic.which >= TAIL_FROM;
 }
 
 bool rqs_figure_is_latency(enum rqs_figure figure)

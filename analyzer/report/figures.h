@@ -91,6 +91,8 @@ double rqs_figure_value(enum rqs_figure figure, const struct rqs_result *r, cons
  * of the statistic times *scale is the figure's. False when it is of the run as a whole only.
  */
 bool rqs_figure_statistic(enum rqs_figure figure, struct rqs_statistic *statistic, double *scale);
+/* Whether it is a quantile from p90 on, which needs enough values beyond it. */
+bool rqs_figure_is_tail(enum rqs_figure figure);
 /* For people, to be freed. */
 char *rqs_figure_text(enum rqs_figure figure, double value);
 /* new / base, NAN where that says nothing. 0 to 0 is 1. */

@@ -14,6 +14,8 @@
 #define NO_ROUTE (-2)
 #define LEVEL 0.05
 
+static const char thin_tail[] = "too few requests beyond this quantile; record longer";
+
 static int find_route(const struct rqs_comparison *c, const char *route)
 {
 	if (!route)
@@ -43,13 +45,18 @@ char *rqs_gates_check(const struct rqs_gates *g, const struct rqs_comparison *c)
 static double allowance(const struct rqs_gate *gate)
 {
 	if (gate->kind == RQS_GATE_DIFFERENCE)
-		return fabs(gate->bound);
+		return gate->at_most ? gate->bound : -gate->bound;
 	return gate->at_most ? gate->bound : 1 / (1 + gate->bound) - 1;
 }
 
 /* The value itself against the limit, with its interval within the runs where there is one. */
 static void judge_limit(struct rqs_gate_result *r, const struct rqs_row_side *side)
 {
+	if (rqs_figure_is_tail(r->gate->figure) && side->why != RQS_INTERVAL) {
+		r->verdict = RQS_VERDICT_UNRESOLVED;
+		r->why = thin_tail;
+		return;
+	}
 	bool interval = side->why == RQS_INTERVAL;
 	double low = interval ? side->low : side->value, high = interval ? side->high : side->value;
 	double bound = r->gate->bound;
@@ -72,15 +79,15 @@ static void judge_difference(struct rqs_gate_result *r, const struct rqs_row *ro
 	const unsigned runs[] = {row->side[0].runs, row->side[r->side].runs};
 
 	/* A ratio to 0 says nothing; a percentage of it is 0. */
-	double allowed =
-	    r->gate->kind == RQS_GATE_RATIO && !d->ratio ? fabs(r->gate->bound * r->base) : allowance(r->gate);
+	double part = r->gate->at_most ? r->gate->bound * r->base : -r->gate->bound * r->base;
+	double allowed = r->gate->kind == RQS_GATE_RATIO && !d->ratio ? part : allowance(r->gate);
 
 	r->verdict = rqs_verdict_of(d, (int)rqs_figures[r->gate->figure].better, allowed, options->strict);
 	if (r->verdict == RQS_VERDICT_NONE) {
 		r->verdict = RQS_VERDICT_INCONCLUSIVE;
 		r->why = "one run a side says nothing of how this varies; give several runs a side";
 	} else if (r->verdict == RQS_VERDICT_UNRESOLVED) {
-		r->why = "too few requests beyond this quantile; record longer";
+		r->why = thin_tail;
 	} else if (r->verdict == RQS_VERDICT_INCONCLUSIVE && d->basis == RQS_BASIS_BETWEEN_RUNS &&
 		   rqs_permutation_least_p(runs[0], runs[1]) * gates > LEVEL) {
 		r->why = "so few runs can't decide so many gates, however much differs; give more runs a side";
@@ -94,8 +101,12 @@ static void judge(struct rqs_gate_result *r, const struct rqs_comparison *c, con
 		  const struct rqs_compare_options *options)
 {
 	bool relative = r->gate->kind != RQS_GATE_LIMIT;
+	const struct rqs_side *base = &c->side[0], *side = &c->side[r->side];
 
-	if (isnan(r->value) || (relative && isnan(r->base))) {
+	if (!side->result.all.requests || (relative && !base->result.all.requests)) {
+		r->verdict = RQS_VERDICT_NOT_COMPARABLE;
+		r->why = side->result.all.requests ? "no requests of the base" : "no requests of this side";
+	} else if (isnan(r->value) || (relative && isnan(r->base))) {
 		r->verdict = RQS_VERDICT_NOT_COMPARABLE;
 		r->why = isnan(r->value) ? "not measured of this side" : "not measured of the base";
 	} else if (relative && rqs_figure_is_latency(r->gate->figure) && !options->allow_unmatched_load &&

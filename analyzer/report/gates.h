@@ -2,9 +2,9 @@
  * gates.h - what a comparison must keep to: `--gate EXPR`.
  *
  *   EXPR    [METHOD ROUTE:]FIGURE <= BOUND   or >= for what is better when higher
- *   BOUND   +5%     the new side's ratio to the base, that much more at most (>= -5%: less at most)
- *           +2ms    the difference, in the figure's unit: ns us ms s, B kB MB GB KiB MiB GiB, pp, /s or a bare number
- *           100MB   without a sign: the new side's value itself
+ *   BOUND   +5%     the new side's ratio to the base, that much more at most (>= -5%: less at most); <= -5% asks for
+ * less, with all of the interval +2ms    the difference, in the figure's unit: ns us ms s, B kB MB GB KiB MiB GiB, pp,
+ * /s or a bare number 100MB   without a sign: the new side's value itself
  *
  * FIGURE is a name as in JSON, or short: p99 for latency_p99, errors for error_rate.
  */

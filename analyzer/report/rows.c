@@ -7,8 +7,8 @@
  * these runs alone.
  */
 #include "report/rows.h"
+#include "report/significance.h"
 #include "base/alloc.h"
-#include "stats/adjust.h"
 #include "stats/permutation.h"
 #include "stats/power.h"
 #include "stats/numbers.h"
@@ -17,8 +17,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define WANTED 0.05     /* the change that runs are wanted for where no threshold says which */
-#define TAIL_FROM 90000 /* 1/100,000: quantiles from here on need segments with values beyond them */
+#define WANTED 0.05 /* the change that runs are wanted for where no threshold says which */
 
 /* ---- segments ---- */
 
@@ -147,7 +146,7 @@ static struct rqs_row_side value_of(const struct rqs_comparison *c, const struct
 /* ---- differences ---- */
 
 static const struct rqs_difference no_difference = {
-    .estimate = NAN, .low = NAN, .high = NAN, .p = NAN, .adjusted = NAN, .detectable = NAN};
+    .estimate = NAN, .low = NAN, .high = NAN, .p = NAN, .adjusted = NAN, .se = NAN, .detectable = NAN};
 
 static bool all_positive(const double *value, unsigned n)
 {
@@ -190,6 +189,9 @@ static void compare_runs(struct rqs_difference *d, double *base, unsigned n, dou
 	d->low = d->ratio ? exp(w.low) : w.low;
 	d->high = d->ratio ? exp(w.high) : w.high;
 	d->p = rqs_permutation_p(base, n, new, m);
+	d->se = w.se;
+	d->df = w.df;
+	d->resolution = resolution_of(figure, d->ratio);
 	d->detectable = rqs_detectable(w.se, w.df);
 	if (d->ratio) {
 		d->detectable = expm1(d->detectable);
@@ -215,18 +217,12 @@ static void compare_segments(struct rqs_difference *d, const struct rqs_estimate
 	d->low = contrast.low;
 	d->high = contrast.high;
 	d->p = contrast.p;
+	d->se = contrast.se;
+	d->df = contrast.df;
+	d->resolution = d->ratio ? log1p(base->resolution) : 0;
 	d->detectable = rqs_detectable(contrast.se, contrast.df);
 	if (d->ratio)
 		d->detectable = expm1(d->detectable);
-}
-
-static bool is_tail(enum rqs_figure figure)
-{
-	struct rqs_statistic statistic;
-	double scale;
-
-	return rqs_figure_statistic(figure, &statistic, &scale) && statistic.kind == RQS_STATISTIC_QUANTILE &&
-	       statistic.which >= TAIL_FROM;
 }
 
 /* Between runs a tail needs less, as nothing is concluded from how it varies within them. */
@@ -247,7 +243,7 @@ static struct rqs_difference differ(const struct rqs_comparison *c, enum rqs_fig
 	d.ratio = ratio;
 	bool several = n >= 2 && m >= 2;
 
-	d.unresolved = n && m && is_tail(figure) && (lacks_tail(one, several) || lacks_tail(other, several));
+	d.unresolved = n && m && rqs_figure_is_tail(figure) && (lacks_tail(one, several) || lacks_tail(other, several));
 	if (several)
 		compare_runs(&d, base, n, new, m, figure, threshold);
 	else if (n && m && one->why != RQS_NO_VALUES && other->why != RQS_NO_VALUES)
@@ -261,8 +257,11 @@ static struct rqs_difference differ(const struct rqs_comparison *c, enum rqs_fig
 struct rqs_difference rqs_row_difference(const struct rqs_comparison *c, enum rqs_figure figure, int route, unsigned i,
 					 bool ratio)
 {
-	struct estimates *estimates = estimate_all(c, route);
-	struct rqs_difference d = differ(c, figure, route, i, ratio, estimates, 0.05);
+	struct estimates *estimates = rqs_zalloc(c->sides, sizeof(*estimates));
+
+	estimate_side(c, 0, route, &estimates[0]);
+	estimate_side(c, i, route, &estimates[i]);
+	struct rqs_difference d = differ(c, figure, route, i, ratio, estimates, WANTED);
 
 	free_estimates(estimates, c->sides);
 	return d;
@@ -303,31 +302,15 @@ static void add_route(struct rqs_rows *rows, const struct rqs_comparison *c, int
 	free_estimates(estimates, c->sides);
 }
 
-/* Benjamini and Hochberg's correction over all rows that are judged, each side's. */
-static void adjust(struct rqs_rows *rows)
-{
-	double *p = rqs_zalloc((size_t)rows->count * rows->sides, sizeof(*p));
-	unsigned n = 0;
-
-	for (unsigned r = 0; r < rows->count; r++)
-		for (unsigned i = 1; i < rows->sides; i++)
-			p[n++] = rqs_figures[rows->row[r].figure].better ? rows->row[r].difference[i].p : NAN;
-	rqs_adjust_benjamini_hochberg(p, n);
-	n = 0;
-	for (unsigned r = 0; r < rows->count; r++)
-		for (unsigned i = 1; i < rows->sides; i++)
-			rows->row[r].difference[i].adjusted = p[n++];
-	free(p);
-}
-
 static void judge(struct rqs_rows *rows, const struct rqs_compare_options *options)
 {
 	for (unsigned r = 0; r < rows->count; r++)
 		for (unsigned i = 1; i < rows->sides; i++) {
 			struct rqs_difference *d = &rows->row[r].difference[i];
+			double base = rows->row[r].side[0].value;
 
 			d->verdict = rqs_verdict_of(d, (int)rqs_figures[rows->row[r].figure].better,
-						    d->ratio ? options->threshold : 0, options->strict);
+						    options->threshold * (d->ratio ? 1 : base), options->strict);
 		}
 }
 
@@ -340,7 +323,7 @@ struct rqs_rows rqs_rows_make(const struct rqs_comparison *c, const struct rqs_c
 	for (const int *route = routes; *route >= 0; route++)
 		add_route(&rows, c, *route, options->threshold);
 	free(routes);
-	adjust(&rows);
+	rqs_rows_adjust(&rows);
 	judge(&rows, options);
 	return rows;
 }

@@ -56,6 +56,10 @@ enum rqs_verdict rqs_verdict_of(const struct rqs_difference *d, int better, doub
 	double allowed = o.none + threshold;
 	bool significant = d->adjusted <= LEVEL;
 
+	if (threshold < 0 && o.low > allowed)
+		return RQS_VERDICT_REGRESSED;
+	if (threshold < 0 && o.high > allowed)
+		return RQS_VERDICT_INCONCLUSIVE;
 	if (o.low > o.none && significant && (strict ? o.low : o.estimate) > allowed)
 		return RQS_VERDICT_REGRESSED;
 	if (o.high < o.none && significant)

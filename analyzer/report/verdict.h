@@ -31,6 +31,7 @@ struct rqs_difference {
 	bool ratio;                 /* new / base, otherwise new - base */
 	double estimate, low, high; /* 95 %; NAN when there is no basis */
 	double p, adjusted;         /* two-sided; adjusted for the comparison's other rows */
+	double se, df, resolution;  /* of the estimate, or of its logarithm */
 	double detectable; /* the smallest effect that 80 % of such comparisons find: of the ratio - 1, or absolute */
 	unsigned runs_needed; /* a side, to find a change of the threshold's size; 0: unknown, or too many */
 	bool unresolved;
@@ -42,8 +43,9 @@ const char *rqs_verdict_name(enum rqs_verdict verdict);
 const char *rqs_basis_name(enum rqs_basis basis);
 
 /*
- * `threshold`: what is allowed, of 1 for ratios, else absolute; >= 0. `better`: -1 when lower is, 1 when higher is.
- * strict: a regression must be beyond the threshold with all of its interval.
+ * `threshold`: what is allowed, of 1 for ratios, else absolute. Below 0 it is an improvement that is asked for: the
+ * interval lies within it (ok or improved), beyond it (regressed), or across. `better`: -1 when lower is, 1 when higher
+ * is. strict: a regression must be beyond the threshold with all of its interval.
  */
 enum rqs_verdict rqs_verdict_of(const struct rqs_difference *d, int better, double threshold, bool strict);
 

@@ -100,3 +100,58 @@ def test_the_same_on_every_run_and_in_any_order(write):
         whole = {run("compare", "--format", form, *gate, *(n + ",".join(s) for n, s in zip(("a=", "b="), order)))[0]
                  for order in (sides, sides, [sides[0][::-1], sides[1][::-1]])}  # fmt: skip
         assert len(whole) == 1, form
+
+
+# ---- what is decided ----
+
+
+def test_one_slow_route_among_twenty_is_seen(write):
+    """Its few rows, among hundreds that are as they were: of five runs a side, and of one run a side."""
+    routes = [f"/{c}" for c in "abcdefghijklmnopqrst"]
+    runs = {
+        side: [str(write(f"{side}{i}", noisy(f"{side}{i}", routes=routes, slow=slow, rate=200, start=START)))
+               for i in range(5)] for side, slow in (("old", ()), ("same", ()), ("new", ("/k",)))
+    }  # fmt: skip
+    for old, new in (("old", "new"), ("old", "same")):
+        for n in (5, 1):
+            value = compare(",".join(runs[old][:n]), ",".join(runs[new][:n]))
+            seen = {r["route"] for r in value["rows"] if r["verdict"] in ("regressed", "improved")}
+            seen -= {None}
+            assert "/k" in seen and len(seen) <= 2 if new == "new" else not seen, (new, n, seen)
+            for r in value["rows"]:
+                found = r["against_base"][1]
+                assert found["p"] is None or found["p_adjusted"] is None or found["p_adjusted"] >= found["p"]
+            assert row(value, "latency_mean", "/k")["verdict"] != ("ok" if new == "new" else "regressed")
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory):
+    """Sides of five runs: as they were, 30 % faster, 30 % slower."""
+    folder, sides = tmp_path_factory.mktemp("five"), {}
+    for name, factor in (("base", 1), ("fast", 0.7), ("slow", 1.3)):
+        paths = []
+        for i in range(5):
+            paths.append(folder / f"{name}-{i}.rqs")
+            paths[-1].write_bytes(trace(noisy(f"{name}{i}", factor)))
+        sides[name] = ",".join(map(str, paths))
+    return sides
+
+
+@pytest.mark.parametrize("gate, new, status, verdict", [
+    ("p50<=-10%", "fast", PASS, "improved"),
+    ("p50<=-25%", "fast", UNDECIDED, "inconclusive"),
+    ("p50<=-50%", "fast", REGRESSED, "regressed"),
+    ("p50<=-10%", "slow", REGRESSED, "regressed"),
+    ("p50<=-0.1ms", "fast", PASS, "improved"),
+    ("p50<=-0.8ms", "fast", REGRESSED, "regressed"),
+    ("p50<=-0.1ms", "slow", REGRESSED, "regressed"),
+    ("p50<=+1ms", "slow", PASS, "ok"),
+    ("throughput>=+20%", "fast", REGRESSED, "regressed"),
+    ("throughput>=+20/s", "fast", REGRESSED, "regressed"),
+    ("throughput>=-20/s", "fast", PASS, "ok"),
+    ("p999<=1s", "fast", UNDECIDED, "unresolved"),
+])  # fmt: skip
+def test_gates_that_ask_for_something_better(five, gate, new, status, verdict):
+    """An improvement that is asked for must be there."""
+    (seen,) = compare("--gate", gate, five["base"], five[new], status=status)["gates"]
+    assert (seen["verdict"], seen["passed"]) == (verdict, status == PASS)
