@@ -77,7 +77,7 @@ static void make_linear(struct rqs_scale *s, bool rounded)
 		s->high = ceil(s->high / step - CLOSE) * step;
 	}
 	double first = ceil(s->low / step - CLOSE), last = floor(s->high / step + CLOSE);
-	for (double i = first; i <= last; i++)
+	for (double i = first; i <= last && s->ticks < RQS_TICKS_MAX; i++)
 		add(s, i * step + 0.0); /* -0 is 0 */
 }
 
