@@ -16,8 +16,9 @@
 
 /* Nothing is loaded, and no script runs but page.js, whose hash this is: tests/cli/test_html.py tells when it must
  * change. */
-static const char policy[] = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-			     "script-src 'sha256-UHrAxvuDjQC/OcDqi9zkOmCQyv83ojYDOj+DyjP24g0='; base-uri 'none'; form-action 'none'";
+static const char policy[] =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "script-src 'sha256-UHrAxvuDjQC/OcDqi9zkOmCQyv83ojYDOj+DyjP24g0='; base-uri 'none'; form-action 'none'";
 
 static const char *const tones[] = {
     [RQS_TONE_PLAIN] = "",    [RQS_TONE_STRONG] = "strong", [RQS_TONE_DIM] = "dim",
