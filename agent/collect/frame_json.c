@@ -1,5 +1,6 @@
 /* frame_json.c - facts to JSON. */
 #include "collect/frame_json.h"
+#include "collect/totals_list.h"
 #include "collect/notes.h"
 #include "collect/text.h"
 
@@ -306,8 +307,8 @@ char *rqs_payload_totals(const struct rqs_processes *processes, const struct rqs
 	add_completeness(totals, rqs_completeness_sum(processes));
 	add_number(totals, "unplaced", troubles->unplaced);
 	rqs_add_notes(cJSON_AddArrayToObject(totals, "notes"), processes, troubles, reason != NULL);
-	cJSON *list = cJSON_AddArrayToObject(totals, "processes");
+	struct rqs_totals_list list = {.list = cJSON_AddArrayToObject(totals, "processes")};
 	for (uint32_t i = 0; i < processes->noted_count; i++)
-		cJSON_AddItemToArray(list, make_process_totals(processes->noted[i]));
+		rqs_totals_list_add(&list, make_process_totals(processes->noted[i]));
 	return print_and_delete(totals);
 }

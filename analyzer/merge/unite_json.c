@@ -1,6 +1,7 @@
 /* unite_json.c - sums where there are sums, agreement where there is agreement, otherwise a list. */
 #include "merge/unite_json.h"
 #include "base/alloc.h"
+#include "collect/totals_list.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -225,17 +226,21 @@ static void add_notes(cJSON *totals, const struct rqs_inputs *inputs)
 
 static void add_processes(cJSON *totals, struct rqs_inputs *inputs)
 {
-	cJSON *list = cJSON_AddArrayToObject(totals, "processes");
+	struct rqs_totals_list list = {.list = cJSON_AddArrayToObject(totals, "processes")};
 	const cJSON *process;
 
 	for (unsigned i = 0; i < inputs->count; i++) {
 		cJSON_ArrayForEach(process, get(inputs->input[i].totals, "processes"))
 		{
-			if (!has_number(process))
+			bool numbered = has_number(process);
+
+			/* One without a number is a sum already. */
+			if (!numbered && (!cJSON_IsObject(process) || get(process, "process")))
 				continue;
 			cJSON *copy = cJSON_Duplicate(process, true);
-			renumber(inputs, &inputs->input[i], copy);
-			cJSON_AddItemToArray(list, copy);
+			if (numbered)
+				renumber(inputs, &inputs->input[i], copy);
+			rqs_totals_list_add(&list, copy);
 		}
 	}
 }

@@ -296,6 +296,34 @@ def test_a_recording_counts_once(files, tmp_path):
     assert not (tmp_path / "all.rqs").exists()
 
 
+def test_so_many_processes_that_only_their_sums_are_told(tmp_path):
+    """In any number of steps; a trace of them all stays readable."""
+    count, files = 8000, [tmp_path / f"{i}.rqs" for i in range(3)]
+    for i, file in enumerate(files):
+        value = totals([None] * 5, range(count), reason="exited")
+        for process in value["processes"]:
+            process["process_alloc"] = {"alloc_bytes": 3, "alloc_count": 1} if process["process"] % 2 else None
+            process["events"] = {"odd": 1}
+        numbers = make.columns(count, [make.column("process", list(range(count)))], [(0, b"/")])
+        parts = [run_frame(label=str(i)), *(process_frame(p) for p in range(count)), make.frame(REQUESTS, numbers, START)]
+        file.write_bytes(b"".join(parts) + json_frame(END, value, START))
+    two, three, once = (tmp_path / name for name in ("two.rqs", "three.rqs", "once.rqs"))
+    merge(two, *files[:2])
+    merge(three, two, files[2])
+    merge(once, *files)
+    for merged in (three, once):
+        listed = read_trace.read(merged).totals["processes"]
+        assert len(listed) == 4097 and [p["process"] for p in listed[:-1]] == list(range(4096))
+        rest = listed[-1]
+        assert not rest.keys() & {"process", "rss_peak"}
+        assert rest["process_alloc"]["alloc_count"] + 2048 == 3 * count // 2
+        assert rest["events"]["odd"] + 4096 == 3 * count and rest["connections"]["accepted"] == 4 * (3 * count - 4096)
+        known = 3 * count // 2
+        got = shown(merged)
+        assert got["processes"] == 3 * count
+        assert got["process_alloc"] == {"alloc_bytes": 3 * known, "alloc_count": known}
+
+
 def test_more_processes_than_a_trace_can_have(tmp_path):
     column = make.column("process", list(range(40_000)))
     for i in range(2):

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "collect/frame_json.h"
+#include "collect/totals_list.h"
 #include "collect/writer.h"
 #include "read/reader.h"
 
@@ -360,6 +361,39 @@ static void what_node_cannot_tell_is_said(void **state)
 	cJSON_Delete(end);
 }
 
+/* As many as a trace can have, with all that can be said of them: readers take 4 MiB. */
+static void totals_of_many_processes_stay_readable(void **state)
+{
+	(void)state;
+	struct rqs_watched watched = {.runtime = RQS_RUNTIME_PYTHON,
+				      .measures = RQS_MEASURES_ALLOC,
+				      .rss_peak = 1ull << 40,
+				      .accepted = 1u << 30,
+				      .folded = {.alloc_count = 1ull << 52, .alloc_bytes = 1ull << 52}};
+	struct rqs_processes *processes = calloc(1, sizeof(*processes));
+	struct rqs_troubles troubles = {0};
+
+	for (unsigned i = 0; i < RQS_EVENT_COUNT; i++)
+		watched.events[i] = 1u << 30;
+	processes->noted_count = 65536;
+	processes->noted = calloc(processes->noted_count, sizeof(*processes->noted));
+	for (uint32_t i = 0; i < processes->noted_count; i++)
+		processes->noted[i] = &watched;
+	char *text = rqs_payload_totals(processes, &troubles, 9, "exited");
+	assert_true(strlen(text) < 4u << 20);
+	cJSON *totals = cJSON_Parse(text);
+	cJSON *list = cJSON_GetObjectItem(totals, "processes");
+	cJSON *rest = cJSON_GetArrayItem(list, RQS_TOTALS_LISTED);
+	double accepted = cJSON_GetObjectItem(cJSON_GetObjectItem(rest, "connections"), "accepted")->valuedouble;
+	assert_int_equal(cJSON_GetArraySize(list), RQS_TOTALS_LISTED + 1);
+	assert_true(accepted == (65536.0 - RQS_TOTALS_LISTED) * (1u << 30));
+	assert_null(cJSON_GetObjectItem(rest, "process"));
+	cJSON_Delete(totals);
+	free(text);
+	free(processes->noted);
+	free(processes);
+}
+
 static void troubles_are_noted(void **state)
 {
 	(void)state;
@@ -388,6 +422,7 @@ int main(void)
 	    cmocka_unit_test(what_python_measures_is_told),
 	    cmocka_unit_test(allocations_that_contradict_are_said),
 	    cmocka_unit_test(what_node_cannot_tell_is_said),
+	    cmocka_unit_test(totals_of_many_processes_stay_readable),
 	    cmocka_unit_test(troubles_are_noted),
 	};
 
