@@ -147,10 +147,7 @@ static int compare(struct rqs_comparison *c, struct rqs_findings *f, struct rqs_
 		return RQS_EXIT_USAGE;
 	}
 	rqs_findings_make(f, c);
-	/* A damaged trace outranks what its gates say. */
-	if (!status)
-		status = rqs_gates_status(&f->gates, &f->options);
-	return rqs_show(rqs_compare_doc(f), rqs_compare_json(f), options, status);
+	return rqs_show(rqs_compare_doc(f), rqs_compare_json(f), options, rqs_findings_status(f));
 }
 
 static int run_compare(int argc, char **argv)

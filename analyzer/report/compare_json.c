@@ -278,6 +278,6 @@ cJSON *rqs_compare_json(const struct rqs_findings *f)
 	for (unsigned i = 0; i < f->gates.results; i++)
 		cJSON_AddItemToArray(gates, make_gate(f, &f->gates.result[i]));
 	cJSON_AddItemToObject(o, "verdict", text_or_null(rqs_verdict_name(rqs_gates_verdict(&f->gates))));
-	cJSON_AddNumberToObject(o, "exit_status", rqs_gates_status(&f->gates, &f->options));
+	cJSON_AddNumberToObject(o, "exit_status", rqs_findings_status(f));
 	return o;
 }

@@ -8,6 +8,14 @@ void rqs_findings_make(struct rqs_findings *f, const struct rqs_comparison *c)
 	rqs_gates_evaluate(&f->gates, c, &f->rows, &f->options);
 }
 
+int rqs_findings_status(const struct rqs_findings *f)
+{
+	for (unsigned i = 0; i < f->c->sides; i++)
+		if (f->c->side[i].result.damaged)
+			return 2;
+	return rqs_gates_status(&f->gates, &f->options);
+}
+
 void rqs_findings_free(struct rqs_findings *f)
 {
 	rqs_rows_free(&f->rows);

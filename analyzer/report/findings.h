@@ -15,6 +15,8 @@ struct rqs_findings {
 
 /* Options and gates are set; c, whose sides are united, must outlive the findings. */
 void rqs_findings_make(struct rqs_findings *f, const struct rqs_comparison *c);
+/* As rqs_gates_status, or 2 when a trace is damaged, which outranks what the gates say. */
+int rqs_findings_status(const struct rqs_findings *f);
 void rqs_findings_free(struct rqs_findings *f); /* the contents, gates too */
 
 #endif

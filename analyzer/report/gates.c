@@ -113,6 +113,11 @@ static void judge(struct rqs_gate_result *r, const struct rqs_comparison *c, con
 		   !rqs_load_matches(c, r->side)) {
 		r->verdict = RQS_VERDICT_NOT_COMPARABLE;
 		r->why = "the loads differ; --allow-unmatched-load compares them all the same";
+	} else if (relative && rqs_figure_is_latency(r->gate->figure) && !options->allow_unmatched_load &&
+		   row->route == RQS_WHOLE && !rqs_mix_matches(c, r->side)) {
+		r->verdict = RQS_VERDICT_NOT_COMPARABLE;
+		r->why =
+		    "the route mixes differ; gate the routes, or --allow-unmatched-load compares them all the same";
 	} else if (relative) {
 		judge_difference(r, row, gates, options);
 	} else {

@@ -35,10 +35,16 @@ static bool near(double a, double b)
 	return fabs(a - b) <= LOAD_TOLERANCE * fmax(fabs(a), fabs(b));
 }
 
+/* Connections that weren't counted are no load. */
+static bool has_peak(const struct rqs_result *r)
+{
+	return r->connections_known && r->peak > 0;
+}
+
 static char *load_text(const struct rqs_side *s)
 {
 	char *rate = rqs_human_rate(rqs_throughput(&s->result, &s->result.all));
-	char *text = s->result.connections_known
+	char *text = has_peak(&s->result)
 			 ? rqs_format("%s %s over at most %" PRIu64 " connections", s->name, rate, s->result.peak)
 			 : rqs_format("%s %s", s->name, rate);
 
@@ -49,7 +55,7 @@ static char *load_text(const struct rqs_side *s)
 bool rqs_load_matches(const struct rqs_comparison *c, unsigned side)
 {
 	const struct rqs_result *a = &c->side[0].result, *b = &c->side[side].result;
-	bool connections = a->connections_known && b->connections_known && near((double)a->peak, (double)b->peak);
+	bool connections = has_peak(a) && has_peak(b) && near((double)a->peak, (double)b->peak);
 
 	return !a->all.requests || !b->all.requests || connections ||
 	       near(rqs_throughput(a, &a->all), rqs_throughput(b, &b->all));
@@ -73,14 +79,15 @@ static double share(const struct rqs_side *s, unsigned row)
 	return cell ? (double)cell->requests / (double)s->result.all.requests : 0;
 }
 
-static void check_mix(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
+/* The route whose shares differ most, -1 when none's do. */
+static int other_share(const struct rqs_comparison *c, const struct rqs_side *base, const struct rqs_side *new)
 {
-	double worst = SHARE_TOLERANCE;
+	double worst = SHARE_TOLERANCE * (1 + 1e-9);
 	int which = -1;
 
 	if (!base->result.all.requests || !new->result.all.requests)
-		return;
-	for (unsigned row = 0; row < rqs_routes_count(p->c->traces.routes); row++) {
+		return which;
+	for (unsigned row = 0; row < rqs_routes_count(c->traces.routes); row++) {
 		double difference = fabs(share(base, row) - share(new, row));
 
 		if (difference > worst) {
@@ -88,6 +95,18 @@ static void check_mix(const struct preflight *p, const struct rqs_side *base, co
 			which = (int)row;
 		}
 	}
+	return which;
+}
+
+bool rqs_mix_matches(const struct rqs_comparison *c, unsigned side)
+{
+	return other_share(c, &c->side[0], &c->side[side]) < 0;
+}
+
+static void check_mix(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
+{
+	int which = other_share(p->c, base, new);
+
 	if (which < 0)
 		return;
 	char *route = rqs_route_text(p->c->traces.routes, (unsigned)which);
@@ -101,12 +120,39 @@ static void check_mix(const struct preflight *p, const struct rqs_side *base, co
 	free(other);
 }
 
+static void check_flight(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
+{
+	double a = rqs_in_flight_mean(&base->result), b = rqs_in_flight_mean(&new->result);
+
+	if (isnan(a) || isnan(b) || near(a, b))
+		return;
+	char *one = rqs_human_count(a), *other = rqs_human_count(b);
+	say(p, "in_flight",
+	    rqs_format("different numbers of requests in flight: %s on average of %s, %s of %s", one, base->name, other,
+		       new->name));
+	free(one);
+	free(other);
+}
+
+static void check_workers(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
+{
+	double a = (double)base->result.processes / base->runs, b = (double)new->result.processes / new->runs;
+
+	if (a == b)
+		return;
+	char *one = rqs_human_count(a), *other = rqs_human_count(b);
+	say(p, "processes",
+	    rqs_format("different numbers of processes: %s of %s, %s of %s", one, base->name, other, new->name));
+	free(one);
+	free(other);
+}
+
 /* X(key of the run frame's host object, what it is called). */
 #define HOST_FACTS(X) X(cpu, "CPUs") X(cpus, "numbers of CPUs") X(kernel, "kernels") X(memory_bytes, "memory sizes")
 
-static char *host_fact(const struct rqs_comparison *c, const struct rqs_side *s, const char *key)
+static char *host_fact(const struct rqs_trace *t, const char *key)
 {
-	const cJSON *host = cJSON_GetObjectItemCaseSensitive(c->traces.trace[s->first].run, "host");
+	const cJSON *host = cJSON_GetObjectItemCaseSensitive(t->run, "host");
 	const cJSON *fact = cJSON_GetObjectItemCaseSensitive(host, key);
 
 	if (cJSON_IsString(fact))
@@ -116,17 +162,36 @@ static char *host_fact(const struct rqs_comparison *c, const struct rqs_side *s,
 	return strcmp(key, "memory_bytes") ? rqs_human_count(fact->valuedouble) : rqs_human_bytes(fact->valuedouble);
 }
 
+/* Of two runs. Whether there was something to say. */
+static bool check_fact(const struct preflight *p, unsigned a, unsigned b, const char *key, const char *called)
+{
+	const struct rqs_trace *trace = p->c->traces.trace;
+	char *one = host_fact(&trace[a], key), *other = host_fact(&trace[b], key);
+	bool differs = one && other && strcmp(one, other);
+
+	if (differs) {
+		char *id = rqs_format("host_%s", key);
+
+		say(p, id,
+		    rqs_format("different %s: %s ran on %s, %s on %s", called, p->c->file[a], one, p->c->file[b],
+			       other));
+		free(id);
+	}
+	free(one);
+	free(other);
+	return differs;
+}
+
+/* Each run of both sides against the base's first; the first one that differs is told. */
 static void check_host(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
 {
 #define CHECK(key, called)                                                                                             \
 	do {                                                                                                           \
-		char *one = host_fact(p->c, base, #key), *other = host_fact(p->c, new, #key);                          \
-		if (one && other && strcmp(one, other))                                                                \
-			say(p, "host_" #key,                                                                           \
-			    rqs_format("different %s: %s ran on %s, %s on %s", called, base->name, one, new->name,     \
-				       other));                                                                        \
-		free(one);                                                                                             \
-		free(other);                                                                                           \
+		bool told = false;                                                                                     \
+		for (unsigned i = 1; i < base->runs && !told && new == base + 1; i++)                                  \
+			told = check_fact(p, base->first, base->first + i, #key, called);                              \
+		for (unsigned i = 0; i < new->runs && !told; i++)                                                      \
+			told = check_fact(p, base->first, new->first + i, #key, called);                               \
 	} while (0);
 	HOST_FACTS(CHECK)
 #undef CHECK
@@ -143,12 +208,42 @@ static void check_versions(const struct preflight *p, const struct rqs_side *bas
 			       other));
 }
 
+/* Whether two are the same recording: begun at one time, of as many requests, which took as long together. */
+static bool same_recording(const struct rqs_trace *a, const struct rqs_trace *b)
+{
+	return a->start_realtime == b->start_realtime && a->first_arrival == b->first_arrival && a->result.recorded &&
+	       a->result.recorded == b->result.recorded &&
+	       a->result.all.metric[RQS_METRIC_LATENCY].sum == b->result.all.metric[RQS_METRIC_LATENCY].sum;
+}
+
+/* One recording given twice looks like two runs that don't vary. */
+static void check_repetition(const struct preflight *p)
+{
+	const struct rqs_trace *trace = p->c->traces.trace;
+
+	for (unsigned i = 0; i < p->c->sides; i++) {
+		const struct rqs_side *s = &p->c->side[i];
+
+		for (unsigned run = s->first + 1; run < s->first + s->runs; run++)
+			if (same_recording(&trace[run - 1], &trace[run])) {
+				say(p, "repeated_run",
+				    rqs_format("%s has the same recording twice, as if it were two runs: %s, %s",
+					       s->name, trace[run - 1].file, trace[run].file));
+				break;
+			}
+	}
+}
+
 static void check_runs(const struct preflight *p)
 {
+	unsigned single = 0;
+
 	for (unsigned i = 0; i < p->c->sides; i++)
-		if (p->c->side[i].runs > 1)
-			return;
-	say(p, "single_runs", rqs_format("one run a side: a difference may be chance; several runs of each tell more"));
+		single += p->c->side[i].runs == 1;
+	if (single)
+		say(p, "single_runs",
+		    rqs_format("one run a side%s: a difference may be chance; several runs of each tell more",
+			       single < p->c->sides ? " of some" : ""));
 }
 
 void rqs_preflight(const struct rqs_comparison *c, void (*tell)(void *context, const char *id, const char *text),
@@ -156,10 +251,12 @@ void rqs_preflight(const struct rqs_comparison *c, void (*tell)(void *context, c
 {
 	const struct preflight p = {c, tell, context};
 	static void (*const checks[])(const struct preflight *p, const struct rqs_side *base,
-				      const struct rqs_side *new) = {check_load, check_mix, check_host, check_versions};
+				      const struct rqs_side *new) = {check_load, check_flight,  check_mix,
+								     check_host, check_workers, check_versions};
 
 	for (unsigned check = 0; check < sizeof(checks) / sizeof(checks[0]); check++)
 		for (unsigned i = 1; i < c->sides; i++)
 			checks[check](&p, &c->side[0], &c->side[i]);
+	check_repetition(&p);
 	check_runs(&p);
 }

@@ -10,5 +10,7 @@ void rqs_preflight(const struct rqs_comparison *c, void (*tell)(void *context, c
 
 /* Whether a side's load was the base's, as far as it is known: the arrival rates or the peaks of connections agree. */
 bool rqs_load_matches(const struct rqs_comparison *c, unsigned side);
+/* Whether each route has the share of requests that it has of the base, within 2 points. */
+bool rqs_mix_matches(const struct rqs_comparison *c, unsigned side);
 
 #endif

@@ -39,6 +39,10 @@ struct rqs_segments rqs_side_segments(const struct rqs_comparison *c, const stru
 		const struct rqs_cell *cell = run_cell(r, route);
 
 		rqs_slices_segments(cell ? &cell->slices : &none, &r->grid, RQS_METRIC_COUNT, &run[i]);
+		/* A run lasts until its last response, its segments until its last arrival; a rate is that of the run.
+		 */
+		for (unsigned k = 0; k < run[i].count; k++)
+			run[i].segment[k].seconds = r->duration / run[i].count;
 		runs[i] = &run[i];
 	}
 	rqs_segments_pool(&pooled, runs, side->runs);

@@ -8,27 +8,28 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* The median standard error of a figure's ratios of one side. */
-static double typical_error(const struct rqs_rows *rows, enum rqs_figure figure, unsigned side, double *room)
+/* The median standard error of a figure's ratios of one side, or of its differences, where ratios are none. */
+static double typical_error(const struct rqs_rows *rows, enum rqs_figure figure, unsigned side, bool ratio,
+			    double *room)
 {
 	unsigned n = 0;
 
 	for (unsigned r = 0; r < rows->count; r++) {
 		const struct rqs_difference *d = &rows->row[r].difference[side];
 
-		if (rows->row[r].figure == figure && d->basis != RQS_BASIS_NONE && d->ratio)
+		if (rows->row[r].figure == figure && d->basis != RQS_BASIS_NONE && d->ratio == ratio)
 			room[n++] = d->se;
 	}
 	n = rqs_numbers_sort(room, room, n);
 	return n ? room[n / 2] : 0;
 }
 
-/* Of a ratio; of what is none, its own p. */
 static double distant_p(const struct rqs_difference *d, double typical)
 {
-	if (isnan(d->p) || !d->ratio)
-		return d->p;
-	double beyond = fmax(0, fabs(log(d->estimate)) - d->resolution), error = hypot(d->se, typical);
+	if (isnan(d->p))
+		return NAN;
+	double size = fabs(d->ratio ? log(d->estimate) : d->estimate);
+	double beyond = fmax(0, size - d->resolution), error = hypot(d->se, typical);
 
 	if (!(error > 0))
 		return !(beyond > 0);
@@ -40,18 +41,21 @@ void rqs_rows_adjust(struct rqs_rows *rows)
 	size_t most = (size_t)rows->count * rows->sides;
 	double *own = rqs_zalloc(most, sizeof(*own)), *distant = rqs_zalloc(most, sizeof(*distant));
 	double *room = rqs_zalloc(rows->count, sizeof(*room));
-	double typical[RQS_FIGURE_COUNT_OF];
+	double typical[RQS_FIGURE_COUNT_OF][2];
 	unsigned n = 0;
 
 	for (unsigned i = 1; i < rows->sides; i++) {
 		for (unsigned f = 0; f < RQS_FIGURE_COUNT_OF; f++)
-			typical[f] = typical_error(rows, f, i, room);
+			for (unsigned ratio = 0; ratio < 2; ratio++)
+				typical[f][ratio] = typical_error(rows, f, i, ratio, room);
 		for (unsigned r = 0; r < rows->count; r++, n++) {
 			const struct rqs_row *row = &rows->row[r];
 			bool judged = rqs_figures[row->figure].better != RQS_BETTER_NEITHER;
 
 			own[n] = judged ? row->difference[i].p : NAN;
-			distant[n] = judged ? distant_p(&row->difference[i], typical[row->figure]) : NAN;
+			distant[n] =
+			    judged ? distant_p(&row->difference[i], typical[row->figure][row->difference[i].ratio])
+				   : NAN;
 		}
 	}
 	rqs_adjust_benjamini_hochberg(own, n);

@@ -106,7 +106,11 @@ def test_a_route_that_one_side_lacks(write):
 def test_preflight(write, tmp_path):
     base = write("base", steady(1000, 1000, 1024))
     assert findings(compare(base, base)) == {"single_runs"}
-    assert findings(compare(f"{base},{base}", base)) == set()
+    again = write("again", steady(1000, 1000, 1024), start_realtime_ns="1767225700000000000")
+    two = write("two", steady(1000, 1000, 1024), start_realtime_ns="1767225800000000000")
+    assert findings(compare(f"{base},{again}", f"{two},{again}")) == set()
+    assert findings(compare(f"{base},{again}", base)) == {"single_runs"}
+    assert findings(compare(f"{base},{base}", f"{two},{again}")) == {"repeated_run"}
     host = {"kernel": "6.1.0", "cpu": "Another CPU", "cpus": 4, "memory_bytes": 8 << 30}
     other = write("other", steady(1000, 1000, 1024), host=host, agent_version="9.9")
     assert findings(compare(base, other)) == {"host_cpu", "host_cpus", "agent_version", "single_runs"}
