@@ -201,7 +201,8 @@ static struct verdict_count count_verdicts(const struct rqs_findings *f)
 			n.of[d->verdict]++;
 			n.within += d->basis == RQS_BASIS_WITHIN_RUNS;
 			n.between += d->basis == RQS_BASIS_BETWEEN_RUNS;
-			if (d->verdict == RQS_VERDICT_INCONCLUSIVE && d->runs_needed > n.runs_needed)
+			if (d->verdict == RQS_VERDICT_INCONCLUSIVE && d->runs_needed > n.runs_needed &&
+			    d->runs_needed > f->rows.row[r].side[i].runs)
 				n.runs_needed = d->runs_needed;
 			if (f->rows.row[r].figure == RQS_FIGURE_P50 && f->rows.row[r].route == RQS_WHOLE && d->ratio)
 				n.detectable = fmax(d->detectable, isnan(n.detectable) ? 0 : n.detectable);

@@ -126,12 +126,9 @@ static void check_flight(const struct preflight *p, const struct rqs_side *base,
 
 	if (isnan(a) || isnan(b) || near(a, b))
 		return;
-	char *one = rqs_human_count(a), *other = rqs_human_count(b);
 	say(p, "in_flight",
-	    rqs_format("different numbers of requests in flight: %s on average of %s, %s of %s", one, base->name, other,
+	    rqs_format("different numbers of requests in flight: %.3g on average of %s, %.3g of %s", a, base->name, b,
 		       new->name));
-	free(one);
-	free(other);
 }
 
 static void check_workers(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)

@@ -17,7 +17,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define WANTED 0.05 /* the change that runs are wanted for where no threshold says which */
+#define NEGLIGIBLE 0.001 /* with all of the interval: the same */
+#define WANTED 0.05      /* the change that runs are wanted for where no threshold says which */
 
 /* ---- segments ---- */
 
@@ -306,6 +307,13 @@ static void add_route(struct rqs_rows *rows, const struct rqs_comparison *c, int
 	free_estimates(estimates, c->sides);
 }
 
+/* However sure it is: nobody looks for a tenth of a per cent. */
+static bool is_negligible(const struct rqs_difference *d)
+{
+	return d->ratio && !d->unresolved && d->basis != RQS_BASIS_NONE && d->low > 1 - NEGLIGIBLE &&
+	       d->high < 1 + NEGLIGIBLE;
+}
+
 static void judge(struct rqs_rows *rows, const struct rqs_compare_options *options)
 {
 	for (unsigned r = 0; r < rows->count; r++)
@@ -313,6 +321,11 @@ static void judge(struct rqs_rows *rows, const struct rqs_compare_options *optio
 			struct rqs_difference *d = &rows->row[r].difference[i];
 			double base = rows->row[r].side[0].value;
 
+			if (is_negligible(d)) {
+				d->verdict =
+				    rqs_figures[rows->row[r].figure].better ? RQS_VERDICT_OK : RQS_VERDICT_NONE;
+				continue;
+			}
 			d->verdict = rqs_verdict_of(d, (int)rqs_figures[rows->row[r].figure].better,
 						    options->threshold * (d->ratio ? 1 : base), options->strict);
 		}
@@ -357,6 +370,8 @@ char *rqs_difference_text(enum rqs_figure figure, const struct rqs_difference *d
 	if (d->ratio)
 		return rqs_format("%+.1f %% [%+.1f .. %+.1f]", (d->estimate - 1) * 100, (d->low - 1) * 100,
 				  (d->high - 1) * 100);
+	if (rqs_figures[figure].unit == RQS_FIGURE_PART) /* "+2 %" would be taken for a ratio's */
+		return rqs_format("%+.3g pp [%+.3g .. %+.3g]", d->estimate * 100, d->low * 100, d->high * 100);
 	char *one = rqs_figure_text(figure, d->estimate), *low = rqs_figure_text(figure, d->low);
 	char *high = rqs_figure_text(figure, d->high);
 	char *text = rqs_format("%s%s [%s .. %s]", d->estimate > 0 ? "+" : "", one, low, high);
