@@ -84,7 +84,7 @@ struct rqs_agent {
 struct rqs_call {
 	struct rqs_agent *agent;
 	struct rqs_worker *worker;
-	int fd;            /* reads: the descriptor */
+	int fd;            /* reads and writes: the descriptor */
 	uint64_t task;     /* which of the runtime's tasks makes it; Go: its goroutine's address */
 	uint64_t ticks;    /* reads: after it returned; writes: when its bytes were accepted */
 	uint64_t queue_ns; /* reads: kernel arrival -> ticks */

@@ -117,10 +117,11 @@ static inline struct output output_begin(int fd)
 	return out;
 }
 
-static inline bool output_enter(const struct output *out, ssize_t n, struct rqs_call *call)
+static inline bool output_enter(const struct output *out, int fd, ssize_t n, struct rqs_call *call)
 {
 	if (n <= 0 || !rqs_enter(call))
 		return false;
+	call->fd = fd;
 	call->ticks = n <= (ssize_t)NEVER_WAITS ? out->before : rqs_now(call->agent);
 	return true;
 }
@@ -129,7 +130,7 @@ static void output_slow(const struct output *out, int fd, const void *p, ssize_t
 {
 	struct rqs_call call;
 
-	if (!output_enter(out, n, &call))
+	if (!output_enter(out, fd, n, &call))
 		return;
 	rqs_conn_output(&call, fd, p, (size_t)n);
 	rqs_leave();
@@ -145,7 +146,7 @@ static void output_vector(const struct output *out, int fd, const struct iovec *
 {
 	struct rqs_call call;
 
-	if (!out->matters || !output_enter(out, n, &call))
+	if (!out->matters || !output_enter(out, fd, n, &call))
 		return;
 	for (size_t i = 0; i < count && n > 0; i++) {
 		size_t part = (size_t)n < v[i].iov_len ? (size_t)n : v[i].iov_len;
@@ -161,7 +162,7 @@ static void output_unseen(const struct output *out, int fd, ssize_t n)
 {
 	struct rqs_call call;
 
-	if (!out->matters || !output_enter(out, n, &call))
+	if (!out->matters || !output_enter(out, fd, n, &call))
 		return;
 	rqs_conn_output_unseen(&call, fd, (uint64_t)n);
 	rqs_leave();

@@ -128,6 +128,7 @@ struct rqs_py_connection {
 	void *reads, *serves;
 	uint32_t loops; /* of the thread, when a request was read or ended, or the task was last seen */
 	uint32_t route; /* a hash of the last request's, 0 none */
+	bool pipelined; /* on an event loop: whose turn it is can't be followed any more */
 	bool woken;     /* the task has been seen since the request began, or has to see that no more will come */
 	bool sends;     /* the last bytes of an answer went out by themselves: that may be what the task waited for */
 };

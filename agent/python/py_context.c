@@ -442,6 +442,8 @@ void rqs_py_name_request(struct rqs_py_thread *thread, struct rqs_py_request *re
 			connection->first = request->sequence;
 		if (!connection->serial)
 			connection->serial = 1; /* it came otherwise than by accept */
+		connection->pipelined |= request->behind && thread->is_loop;
+		request->handed_over |= connection->pipelined;
 		rqs_py_task_begins(connection, request, thread->loops);
 	}
 	rqs_py_look_again(thread);
@@ -458,6 +460,7 @@ static void renew(struct rqs_py_connection *connection)
 	connection->first = 0;
 	connection->request = NULL;
 	connection->serves = NULL;
+	connection->pipelined = false;
 	connection->route = 0;
 }
 
@@ -491,6 +494,25 @@ static void *own_context(void)
 	return state ? *(void **)((char *)state + rqs_py_context_offset) : NULL;
 }
 
+static bool is_still(const struct rqs_py_request *request, uint32_t id)
+{
+	return request && rqs_load_relaxed(&request->live) == id;
+}
+
+/*
+ * Not an event loop's, and it hasn't begun there: what has been done for it is
+ * charged to the one that this thread has begun last, or to nobody. So it is
+ * with pools of threads where a request came behind another.
+ */
+static void answers_anothers(const struct rqs_py_thread *thread, struct rqs_py_request *request)
+{
+	if (thread->served == request && is_still(request, thread->served_id))
+		return;
+	request->handed_over = true;
+	if (is_still(thread->served, thread->served_id))
+		thread->served->handed_over = true;
+}
+
 /*
  * In the name of a request that has ended, what was charged to that is missing
  * here: no number rather than a wrong one. It is the connection's own task,
@@ -502,6 +524,8 @@ void rqs_py_answers(struct rqs_py_thread *thread, struct rqs_py_request *request
 	bool is_named = thread->owner == &ended || (!thread->owner && thread->owner_fd == request->fd);
 
 	thread->reading = false;
+	if (!thread->is_loop)
+		answers_anothers(thread, request);
 	/* From a context that hasn't been looked into yet nothing is known. */
 	if (!thread->is_loop || !connection || own_context() != thread->context)
 		return;

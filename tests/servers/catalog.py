@@ -96,6 +96,10 @@ def in_venv(script: str, **env) -> Recipe:
     return Recipe(lambda at: [VENV_PYTHON, PYTHON / script, at.port], VENV_PYTHON, env=tuple(env.items()))
 
 
+def in_thread(what: str) -> Recipe:
+    return Recipe(lambda at: [VENV_PYTHON, PYTHON / "loop_in_thread.py", what, at.port], VENV_PYTHON)
+
+
 def express(script: str, workers: int) -> Recipe:
     def command(at: Place) -> list:
         return [find_program("node"), HERE / "express" / script, at.port, *([at.workers] if workers > 1 else [])]
@@ -151,6 +155,8 @@ SERVERS = {
     "fastapi-gunicorn": gunicorn("fastapi_app:app", "--worker-class", "uvicorn_worker.UvicornWorker"),
     "fastapi-gunicorn-asgi": gunicorn("fastapi_app:app", "--worker-class", "asgi"),
     "fastapi-hypercorn": hypercorn(),
+    "asyncio-thread": in_thread("asyncio"),
+    "fastapi-thread": in_thread("uvicorn"),
     "aiohttp": in_venv("aiohttp_app.py"),
     "aiohttp-uvloop": in_venv("aiohttp_app.py", LOOP="uvloop"),
     "tornado": in_venv("tornado_app.py"),
