@@ -4,7 +4,8 @@
  * (libc's, or jemalloc's and the like where they are preloaded behind us).
  *
  * A program may have a dl_iterate_phdr of its own, which allocates while we
- * look for that allocator. What it gets then comes from a small arena of ours, which is never given back.
+ * look for that allocator. What it gets then comes from a small arena of ours,
+ * which is never given back.
  */
 #include "hook/hook.h"
 #include "hook/objects.h"

@@ -185,7 +185,11 @@ static uint64_t line_ends_16(const uint8_t *p)
 	return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(load(p), _mm_set1_epi8('\n')));
 }
 
-/* Bit i: p[i] is a line feed, of n bytes or BLOCK. Bytes before p are looked at where n isn't a multiple of 16. */
+/*
+ * Bit i: p[i] is a line feed, for n bytes or BLOCK. Where n isn't a multiple of
+ * 16, the last 16 bytes before p + n are compared: up to 15 bytes before p must
+ * be readable, and none behind.
+ */
 static inline uint64_t line_ends(const uint8_t *p, size_t n)
 {
 	uint64_t ends = 0;
