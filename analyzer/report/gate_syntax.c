@@ -149,15 +149,24 @@ static char *check_direction(const struct rqs_gate *gate)
 	return NULL;
 }
 
+/* The last one: a route may have others in it. NULL: none. */
+static const char *find_comparison(const char *text)
+{
+	const char *found = NULL;
+
+	for (const char *p = text; *p; p++)
+		if ((*p == '<' || *p == '>') && p[1] == '=')
+			found = p;
+	return found;
+}
+
 static char *parse(struct rqs_gate *gate, struct reading *r)
 {
-	const char *comparison = strstr(r->text, "<=");
+	const char *comparison = find_comparison(r->text);
 	char *problem;
 
 	gate->text = r->text;
-	gate->at_most = comparison != NULL;
-	if (!comparison)
-		comparison = strstr(r->text, ">=");
+	gate->at_most = comparison && *comparison == '<';
 	if (!comparison) {
 		r->at = r->text + strcspn(r->text, "<>=");
 		return rqs_format("it has no <= or >=");

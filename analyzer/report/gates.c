@@ -52,7 +52,9 @@ static double allowance(const struct rqs_gate *gate)
 /* The value itself against the limit, with its interval within the runs where there is one. */
 static void judge_limit(struct rqs_gate_result *r, const struct rqs_row_side *side)
 {
-	if (rqs_figure_is_tail(r->gate->figure) && side->why != RQS_INTERVAL) {
+	bool known = side->why == RQS_INTERVAL || (side->why == RQS_THIN_TAIL && side->runs > 1);
+
+	if (rqs_figure_is_tail(r->gate->figure) && !known) {
 		r->verdict = RQS_VERDICT_UNRESOLVED;
 		r->why = thin_tail;
 		return;

@@ -152,12 +152,25 @@ def five(tmp_path_factory):
     ("throughput>=+20%", "fast", REGRESSED, "regressed"),
     ("throughput>=+20/s", "fast", REGRESSED, "regressed"),
     ("throughput>=-20/s", "fast", PASS, "ok"),
-    ("p999<=1s", "fast", UNDECIDED, "unresolved"),
+    ("p99<=1s", "fast", PASS, "ok"),
+    ("p99<=0.1ms", "fast", REGRESSED, "regressed"),
 ])  # fmt: skip
 def test_gates_that_ask_for_something_better(five, gate, new, status, verdict):
     """An improvement that is asked for must be there."""
     (seen,) = compare("--gate", gate, five["base"], five[new], status=status)["gates"]
     assert (seen["verdict"], seen["passed"]) == (verdict, status == PASS)
+
+
+def test_a_limit_of_a_thin_tail(five):
+    """Two requests of one run are beyond p99.9."""
+    one = [five[side].split(",")[0] for side in ("base", "fast")]
+    assert [g[0] for g in gates_of(compare("--gate", "p999<=1s", *one, status=UNDECIDED))] == ["unresolved"]
+
+
+def test_a_route_with_a_comparison_in_it(write):
+    path = write("odd", steady(2000, route="/a<=b>=c:d"))
+    (seen,) = compare("--allow-single-run", "--gate", "GET /a<=b>=c:d:p50<=+5%", path, path)["gates"]
+    assert seen["verdict"] == "ok"
 
 
 # ---- too little ----

@@ -250,6 +250,26 @@ static void sums_of_great_values_do_not_wrap(void **unused)
 	rqs_dist_free(&d);
 }
 
+static void a_thinned_distribution_keeps_its_summary(void **unused)
+{
+	(void)unused;
+	for (unsigned exact = 0; exact < 2; exact++) {
+		struct rqs_dist d = {0};
+
+		rqs_dist_thin(&d); /* of nothing nothing is left */
+		assert_null(d.thin);
+		rqs_dist_add(&d, value, index_of, 1000, exact);
+		struct rqs_summary whole = rqs_dist_summary(&d);
+		rqs_dist_thin(&d);
+		rqs_dist_thin(&d);
+		struct rqs_summary kept = rqs_dist_summary(&d);
+		assert_memory_equal(&kept, &whole, sizeof(kept));
+		assert_true(isnan(rqs_dist_quantile(&d, 12345)) && !d.histogram && !d.tally);
+		assert_int_equal(rqs_stats_memory, 0);
+		rqs_dist_free(&d);
+	}
+}
+
 static void memory_is_given_back(void **unused)
 {
 	(void)unused;
@@ -268,6 +288,7 @@ int main(void)
 	    cmocka_unit_test(the_4097th_value_falls_to_buckets),
 	    cmocka_unit_test(a_merge_equals_one_pass),
 	    cmocka_unit_test(sums_of_great_values_do_not_wrap),
+	    cmocka_unit_test(a_thinned_distribution_keeps_its_summary),
 	    cmocka_unit_test(memory_is_given_back),
 	};
 

@@ -57,6 +57,19 @@ static void test_higher_is_better(void **state)
 	assert_int_equal(rqs_verdict_of(&more, 0, 0, false), RQS_VERDICT_NONE);
 }
 
+/* 10 % less is asked for. */
+static void test_an_improvement_that_is_asked_for(void **state)
+{
+	struct rqs_difference enough = ratio(0.80, 0.75, 0.88, 0.01), across = ratio(0.88, 0.85, 0.93, 0.01);
+	struct rqs_difference little = ratio(0.95, 0.92, 0.98, 0.01), none = ratio(1.01, 0.98, 1.04, 0.6);
+
+	(void)state;
+	assert_int_equal(rqs_verdict_of(&enough, LOWER, -0.1, false), RQS_VERDICT_IMPROVED);
+	assert_int_equal(rqs_verdict_of(&across, LOWER, -0.1, false), RQS_VERDICT_INCONCLUSIVE);
+	assert_int_equal(rqs_verdict_of(&little, LOWER, -0.1, false), RQS_VERDICT_REGRESSED);
+	assert_int_equal(rqs_verdict_of(&none, LOWER, -0.1, true), RQS_VERDICT_REGRESSED);
+}
+
 static void test_differences_that_are_no_ratios(void **state)
 {
 	struct rqs_difference d = ratio(0.010, 0.005, 0.015, 0.01);
@@ -88,7 +101,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_lower_is_better),   cmocka_unit_test(test_strict_wants_all_of_the_interval),
 	    cmocka_unit_test(test_higher_is_better),  cmocka_unit_test(test_differences_that_are_no_ratios),
-	    cmocka_unit_test(test_what_is_not_known),
+	    cmocka_unit_test(test_what_is_not_known), cmocka_unit_test(test_an_improvement_that_is_asked_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
