@@ -110,11 +110,17 @@ static uint64_t runtime_of(struct rqs_field_reader *r, uint64_t index)
 	return *at ? recall(*at) : remember(at, text_of(r, r->texts < TEXTS_MAX ? p->runtime : NULL));
 }
 
+/* What a table can't hold is not known: only a hostile trace has it. */
+static uint64_t number(uint64_t value)
+{
+	return value > INT64_MAX ? RQS_NULL : value;
+}
+
 static uint64_t pid_of(const struct rqs_field_reader *r, uint64_t index)
 {
 	const struct rqs_process *p = process_of(r, index);
 
-	return p ? (uint64_t)p->pid : RQS_NULL;
+	return p ? number((uint64_t)p->pid) : RQS_NULL;
 }
 
 static uint64_t moment(const struct rqs_request_rows *rows, uint64_t offset_us)
@@ -140,12 +146,6 @@ static void begin_trace(struct rqs_field_reader *r, const struct rqs_trace *trac
 	r->label = text_of(r, rqs_trace_label(trace));
 	if (r->runtime.count)
 		memset(r->runtime.text, 0, r->runtime.count * sizeof(*r->runtime.text));
-}
-
-/* What a table can't hold is not known: only a hostile trace has it. */
-static uint64_t number(uint64_t value)
-{
-	return value > INT64_MAX ? RQS_NULL : value;
 }
 
 static void metric_values(const struct rqs_chosen *chosen, unsigned metric, uint64_t *to)

@@ -272,6 +272,15 @@ def test_what_is_no_text_is_valid_all_the_same(tmp_path, format):
         assert parse_hgrm(out.read_text())[1]["Total count"] == 1
 
 
+def test_a_number_that_no_table_can_hold_is_unknown(tmp_path):
+    path, out = tmp_path / "t.rqs", tmp_path / "t.parquet"
+    process = json_frame(make.PROCESS, {"process": 0, "pid": "-5", "start_monotonic_ns": str(START)}, START)
+    path.write_bytes(run_frame() + process + requests_frame([Request(START)]) + json_frame(END, totals([1], reason="exited"), START))
+    run("export", "--format", "parquet", "-o", out, path)
+    (row,) = rows_of(out)
+    assert row["pid"] is None
+
+
 # ---- windows and routes ----
 
 
