@@ -56,7 +56,8 @@ WHOLE = ("process_alloc", "unattributed", "after_response")
 def recorded(trace, *words) -> list:
     seen = run([sys.executable, "-c", PROGRAM, *words], preload_env(trace))
     assert seen.status == 0, seen.out
-    return [(request.route, request.values["alloc_bytes"]) for request in ended_trace(trace).requests]
+    requests = sorted(ended_trace(trace).requests, key=lambda request: request.time)  # each is of a thread of its own
+    return [(request.route, request.values["alloc_bytes"]) for request in requests]
 
 
 def assert_whole_is_known(trace, known: bool):
