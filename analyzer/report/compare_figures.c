@@ -186,7 +186,7 @@ static void add_figure_table(struct rqs_doc *d, const struct rqs_findings *f)
 }
 
 struct verdict_count {
-	unsigned of[RQS_VERDICT_REGRESSED + 1], within, between, runs_needed;
+	unsigned of[RQS_VERDICT_REGRESSED + 1], within, runs_needed;
 	double detectable; /* of p50, the greatest of the sides */
 };
 
@@ -200,12 +200,12 @@ static struct verdict_count count_verdicts(const struct rqs_findings *f)
 
 			n.of[d->verdict]++;
 			n.within += d->basis == RQS_BASIS_WITHIN_RUNS;
-			n.between += d->basis == RQS_BASIS_BETWEEN_RUNS;
-			if (d->verdict == RQS_VERDICT_INCONCLUSIVE && d->runs_needed > n.runs_needed &&
-			    d->runs_needed > f->rows.row[r].side[i].runs)
+			if (f->rows.row[r].route == RQS_WHOLE && d->verdict == RQS_VERDICT_INCONCLUSIVE &&
+			    d->runs_needed > n.runs_needed && d->runs_needed > f->rows.row[r].side[i].runs)
 				n.runs_needed = d->runs_needed;
 			if (f->rows.row[r].figure == RQS_FIGURE_P50 && f->rows.row[r].route == RQS_WHOLE && d->ratio)
-				n.detectable = fmax(d->detectable, isnan(n.detectable) ? 0 : n.detectable);
+				n.detectable =
+				    fmax(n.detectable, d->detectable); /* of one that isn't known the other */
 		}
 	return n;
 }
@@ -227,8 +227,9 @@ static void add_legend(struct rqs_doc *d, const struct rqs_findings *f)
 		free(least);
 	}
 	if (n.runs_needed)
-		rqs_doc_text(d, RQS_TONE_DIM, "%u inconclusive: up to %u runs a side would tell.",
-			     n.of[RQS_VERDICT_INCONCLUSIVE], n.runs_needed);
+		rqs_doc_text(
+		    d, RQS_TONE_DIM, "inconclusive: up to %u runs a side would find a change of %.3g %% in each.",
+		    n.runs_needed, 100 * (f->options.threshold > 0 ? f->options.threshold : RQS_WANTED_CHANGE));
 	if (n.of[RQS_VERDICT_UNRESOLVED])
 		rqs_doc_text(
 		    d, RQS_TONE_DIM,

@@ -18,7 +18,6 @@
 #include <stdlib.h>
 
 #define NEGLIGIBLE 0.001 /* with all of the interval: the same */
-#define WANTED 0.05      /* the change that runs are wanted for where no threshold says which */
 
 /* ---- segments ---- */
 
@@ -200,7 +199,7 @@ static void compare_runs(struct rqs_difference *d, double *base, unsigned n, dou
 	d->detectable = rqs_detectable(w.se, w.df);
 	if (d->ratio) {
 		d->detectable = expm1(d->detectable);
-		d->runs_needed = rqs_runs_needed(log1p(threshold > 0 ? threshold : WANTED),
+		d->runs_needed = rqs_runs_needed(log1p(threshold > 0 ? threshold : RQS_WANTED_CHANGE),
 						 rqs_numbers_variance(base, n), rqs_numbers_variance(new, m));
 	}
 }
@@ -266,7 +265,7 @@ struct rqs_difference rqs_row_difference(const struct rqs_comparison *c, enum rq
 
 	estimate_side(c, 0, route, &estimates[0]);
 	estimate_side(c, i, route, &estimates[i]);
-	struct rqs_difference d = differ(c, figure, route, i, ratio, estimates, WANTED);
+	struct rqs_difference d = differ(c, figure, route, i, ratio, estimates, RQS_WANTED_CHANGE);
 
 	free_estimates(estimates, c->sides);
 	return d;
