@@ -17,6 +17,7 @@ Prints a table for the README and writes it, with all rounds, to build/bench/ben
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -117,16 +118,22 @@ def report(*words) -> bytes:
     return subprocess.run([REQSCOPE, "report", *words], capture_output=True, check=True, timeout=120).stdout
 
 
-def report_speed(folder: Path, requests=10_000_000, times=5) -> dict:
-    """How fast one long trace is read, the start of the program included."""
-    trace = folder / "long.rqs"
-    subprocess.run([OUT / "gen_trace", trace, str(requests)], check=True, timeout=300)
-    taken = []
-    for _ in range(times):
-        start = time.perf_counter()
-        report(trace)
-        taken.append(time.perf_counter() - start)
-    return {"requests": requests, "per_second": requests / median(taken), "bytes": trace.stat().st_size}
+def analyzer_speed(folder: Path, requests=10_000_000, times=5) -> dict:
+    """Command -> requests/s, and its memory: one long trace is read, two are compared; the program's start included."""
+    traces = [folder / f"long-{seed}.rqs" for seed in (1, 2)]
+    for seed, trace in enumerate(traces, 1):
+        subprocess.run([OUT / "gen_trace", trace, str(requests), str(seed)], check=True, timeout=300)
+    speeds = {}
+    for command, files in {"report": traces[:1], "compare": traces}.items():
+        cpu, memory = [], []
+        for _ in range(times):
+            process = subprocess.Popen([REQSCOPE, command, *files], stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            assert status == 0, (command, status)
+            cpu.append(usage.ru_utime + usage.ru_stime)
+            memory.append(usage.ru_maxrss * 1024)
+        speeds[command] = {"per_cpu_second": requests * len(files) / median(cpu), "memory": max(memory)}
+    return speeds
 
 
 def percent(change: dict) -> str:
@@ -184,15 +191,15 @@ def main() -> int:
                 print(f"bench: {name}, round {number + 1} of {options.rounds}", file=sys.stderr)
                 rounds.append(one_round(name, number, options.turns, folder))
             servers[name] = {"summary": summarise(rounds), "rounds": rounds}
-        sizes, reading = bytes_a_request(folder), report_speed(folder)
+        sizes, speeds = bytes_a_request(folder), analyzer_speed(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
     text = "\n\n".join(filter(None, [table(servers, sizes) if servers else "", *go_tables(go, operations), instructions.table(counted)]))
-    text += f"\n\n`report` reads {reading['per_second'] / 1e6:.1f} M requests/s"
-    text += f" (a trace of {reading['requests'] / 1e6:.0f} M, {reading['bytes'] / 2**20:.0f} MiB)."
+    for command, speed in speeds.items():
+        text += f"\n\n`{command}`: {speed['per_cpu_second'] / 1e6:.1f} M requests a second of CPU, {speed['memory'] / 1e6:.0f} MB"
     (OUT / "bench.md").write_text(text + "\n")
-    result = {"servers": servers, "counted": counted, "go": go, "operations": operations, "bytes_per_request": sizes, "report": reading}
+    result = {"servers": servers, "counted": counted, "go": go, "operations": operations, "bytes_per_request": sizes, "analyzer": speeds}
     (OUT / "bench.json").write_text(json.dumps(result, indent=1))
     print(text)
     return 0
