@@ -57,6 +57,13 @@ static void find(void)
 	rqs_store(&found, true);
 }
 
+/* Once the host has forked, or filtered its calls, is too late to ask. */
+static void __attribute__((constructor)) find_in_time(void)
+{
+	if (!rqs_load(&found) && !finding)
+		find();
+}
+
 static bool in_arena(const void *p)
 {
 	return (const char *)p >= arena && (const char *)p < arena + sizeof(arena);
