@@ -17,8 +17,11 @@ static struct {
 	int (*signal)(pthread_cond_t *);
 } real;
 
-/* Their default versions: an older one, for programs from before 2003, has another idea of what a condition variable is. */
-static void find_waits(void)
+/*
+ * Their default versions: an older one, for programs from before 2003, has another idea of what a condition variable
+ * is. Before the host has forked: in a child there may be nothing to be found any more.
+ */
+static void __attribute__((constructor)) find_waits(void)
 {
 	*(void **)(void *)&real.wait = rqs_objects_next("pthread_cond_wait");
 	*(void **)(void *)&real.timedwait = rqs_objects_next("pthread_cond_timedwait");
@@ -30,7 +33,6 @@ bool rqs_py_gil_find(void)
 	size_t size;
 	const char *runtime = rqs_objects_any("_PyRuntime", &size);
 
-	find_waits();
 	if (runtime) {
 		real.end = runtime + size;
 		real.start = runtime;

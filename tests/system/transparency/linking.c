@@ -91,6 +91,20 @@ static void *walk(void *argument)
 	return NULL;
 }
 
+/* What a child may use first of all processes: it is there without being looked for. */
+static void use_a_condition(void)
+{
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+	struct timespec until = {0};
+
+	MUST(pthread_mutex_lock(&mutex));
+	MUST(pthread_cond_signal(&condition));
+	SHOW(pthread_cond_timedwait(&condition, &mutex, &until));
+	MUST(pthread_mutex_unlock(&mutex));
+	fflush(stdout);
+}
+
 static void while_walked(void)
 {
 	pthread_t walker;
@@ -103,6 +117,7 @@ static void while_walked(void)
 	pid_t child = (pid_t)MUST(fork());
 	if (!child) {
 		alarm(20); /* what hangs is ended */
+		use_a_condition();
 		serve_one();
 		_exit(7);
 	}
