@@ -40,7 +40,7 @@ SAN_FLAGS += --coverage -O0
 endif
 
 # gcc turns loops into calls of memset in spite of -ffreestanding; clang doesn't, and doesn't know the option.
-no_loop_calls := $(if $(findstring clang,$(shell $(CC) --version)),,-fno-tree-loop-distribute-patterns)
+no_loop_calls := $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)),,-fno-tree-loop-distribute-patterns)
 
 # The core and the recognisers run where there may be no libc and no TLS. The compiler must not invent calls.
 FREESTANDING := -ffreestanding -fno-builtin -fno-stack-protector -fPIC -fvisibility=hidden \
@@ -134,7 +134,7 @@ $(BUILD)/libreqscope.so: $(core_obj) $(hook_obj) agent/hook/exports.map
 # For musl, whose loader needs no DT_NEEDED of libc; without one glibc's loader takes the library too (membership.c).
 # The kernel's headers come from the machine's own libc.
 musl_obj = $(patsubst %.c,$(BUILD)/obj-musl/%.o,$(core_src) $(hook_src)) $(go_entries)
-MUSL := -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch)
+MUSL := -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 
 $(BUILD)/obj-musl/agent/core/%.o $(BUILD)/obj-musl/agent/proto/%.o: KIND = $(CORE)
 $(BUILD)/obj-musl/agent/os/%.o $(BUILD)/obj-musl/agent/go/%.o: KIND = $(FREESTANDING)
