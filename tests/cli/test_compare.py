@@ -17,16 +17,6 @@ def compare(*args):
     return value
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_trace(name, requests, **more):
-        path = tmp_path / f"{name}.rqs"
-        path.write_bytes(trace(requests, **more))
-        return path
-
-    return write_trace
-
-
 def steady(n, gap_us, handler, route="/a", start=START):
     """Requests at a constant rate with a constant time."""
     return [Request(start + i * gap_us * 1000, route=route, queue=0, handler=handler, send=0) for i in range(n)]

@@ -16,16 +16,6 @@ from make_trace import END, SECOND, START, Request, json_frame, totals, trace
 PASS, REGRESSED, MISTAKE, UNDECIDED, NOT_COMPARABLE = range(5)
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write_trace(name, requests, **more):
-        path = tmp_path / f"{name}.rqs"
-        path.write_bytes(trace(requests, **more))
-        return path
-
-    return write_trace
-
-
 def steady(n, gap_us=10_000, handler=100_000, route="/a", start=START, **more):
     """Requests at a constant rate, of nearly a constant time."""
     return [Request(start + i * gap_us * 1000, route=route, queue=0, handler=handler + i % 7 * 512, send=0, **more)
