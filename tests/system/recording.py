@@ -46,17 +46,18 @@ def recorded(name: str, trace: Path, mode: str, *, run_options=(), env=None, **o
             server.stop()
 
 
+def if_ended(path: Path) -> read_trace.Trace | None:
+    """The trace if it has its end frame."""
+    try:
+        trace = read_trace.read(path)
+    except (FileNotFoundError, read_trace.Damaged):
+        return None  # not there yet, or half a frame written
+    return trace if trace.ended else None
+
+
 def ended_trace(path: Path) -> read_trace.Trace:
     """The trace once its end frame is written: under LD_PRELOAD the collector outlives the server by a moment."""
-
-    def ended():
-        try:
-            trace = read_trace.read(path)
-        except (FileNotFoundError, read_trace.Damaged):
-            return None  # not there yet, or half a frame written
-        return trace if trace.ended else None
-
-    return wait_until(ended, 10, f"the end of {path.name}")
+    return wait_until(lambda: if_ended(path), 10, f"the end of {path.name}")
 
 
 def report(path: Path) -> dict:

@@ -15,7 +15,7 @@ from pathlib import Path
 import load
 import pytest
 from procfs import command_line, descendants
-from recording import assert_balanced, ended_trace, preload_env, recorded, report, run_prefix
+from recording import assert_balanced, ended_trace, if_ended, preload_env, recorded, report, run_prefix
 from serve import Server, wait_until
 
 ROUNDS = int(os.environ.get("RQS_FAULT_ROUNDS", "3"))
@@ -59,8 +59,11 @@ def test_the_server_is_killed(name, round_, trace):
         pause(dice)
         server.kill()
         done = running.join()
-    if not done.answered and not trace.exists():
-        return  # killed between its listen() and the collector's start: there was nothing to lose yet
+    if not done.answered:
+        # Killed between its listen() and the collector's start, there was nothing to lose: an empty trace is removed.
+        wait_until(lambda: not trace.exists() or if_ended(trace), 10, "an end, or no trace")
+        if not trace.exists():
+            return
     ended_trace(trace)
     assert_kill_balances(report(trace), done.answered)
 
