@@ -3,7 +3,6 @@
 #include "export/exporter.h"
 #include "render/output.h"
 
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,81 +41,29 @@ struct export_options {
 	const char *route;
 };
 
-enum option_id {
-	OPTION_FORMAT = 256,
+enum own_option {
+	OPTION_FORMAT = RQS_OWN_OPTION,
 	OPTION_ROUTE,
-	OPTION_SKIP,
-	OPTION_FROM,
-	OPTION_TO,
 };
 
-static const struct option options_long[] = {
-    {"help", no_argument, NULL, 'h'},
-    {"output", required_argument, NULL, 'o'},
-    {"force", no_argument, NULL, 'f'},
+static const struct option own_options[] = {
     {"format", required_argument, NULL, OPTION_FORMAT},
     {"route", required_argument, NULL, OPTION_ROUTE},
-    {"skip", required_argument, NULL, OPTION_SKIP},
-    {"from", required_argument, NULL, OPTION_FROM},
-    {"to", required_argument, NULL, OPTION_TO},
     {0},
 };
 
-static int take_option(struct export_options *o, int option)
+static int take_option(void *context, int option, const char *argument)
 {
-	struct rqs_window *window = &o->view.load.window;
+	struct export_options *o = context;
 
-	switch (option) {
-	case 'o':
-		o->view.output = optarg;
+	if (option == OPTION_ROUTE) {
+		o->route = argument;
 		return RQS_EXIT_OK;
-	case 'f':
-		o->view.force = true;
-		return RQS_EXIT_OK;
-	case OPTION_ROUTE:
-		o->route = optarg;
-		return RQS_EXIT_OK;
-	case OPTION_FORMAT:
-		o->exporter = rqs_exporter_find(optarg);
-		if (o->exporter)
-			return RQS_EXIT_OK;
-		return rqs_usage_error(&rqs_command_export, "no format '%s'; there are %s", optarg,
-				       rqs_exporter_names());
-	case OPTION_SKIP:
-		return rqs_take_moment(&rqs_command_export, &window->from, "--skip", optarg);
-	case OPTION_FROM:
-		return rqs_take_moment(&rqs_command_export, &window->from, "--from", optarg);
-	case OPTION_TO:
-		return rqs_take_moment(&rqs_command_export, &window->to, "--to", optarg);
 	}
-	return RQS_EXIT_USAGE;
-}
-
-/* False: stop with o->view.status. */
-static bool parse(struct export_options *o, int argc, char **argv)
-{
-	int option;
-
-	memset(o, 0, sizeof(*o));
-	optind = 1;
-	opterr = 0;
-	while ((option = getopt_long(argc, argv, ":ho:f", options_long, NULL)) != -1) {
-		if (option == 'h') {
-			rqs_print_usage(&rqs_command_export);
-			return false;
-		}
-		if (option == '?')
-			o->view.status = rqs_usage_error(&rqs_command_export, "unknown option '%s'", argv[optind - 1]);
-		else if (option == ':')
-			o->view.status =
-			    rqs_usage_error(&rqs_command_export, "option '%s' needs a value", argv[optind - 1]);
-		else
-			o->view.status = take_option(o, option);
-		if (o->view.status)
-			return false;
-	}
-	o->view.first = optind;
-	return true;
+	o->exporter = rqs_exporter_find(argument);
+	if (o->exporter)
+		return RQS_EXIT_OK;
+	return rqs_usage_error(&rqs_command_export, "no format '%s'; there are %s", argument, rqs_exporter_names());
 }
 
 /* What is wrong with the command as a whole; RQS_EXIT_OK when nothing is. */
@@ -167,14 +114,6 @@ static void take_rows(void *context, const struct rqs_request_rows *rows)
 		e->options->exporter->take(e->state, chosen);
 }
 
-static bool anything_readable(const struct rqs_traces *traces)
-{
-	for (unsigned i = 0; i < traces->count; i++)
-		if (!traces->trace[i].fatal)
-			return true;
-	return false;
-}
-
 static bool export_to(FILE *out, void *context)
 {
 	struct exporting *e = context;
@@ -185,7 +124,7 @@ static bool export_to(FILE *out, void *context)
 	e->options->view.load.rows = exporter->take ? take_rows : NULL;
 	e->options->view.load.rows_context = e;
 	e->status = rqs_load_and_tell(&e->traces, e->files, e->count, &e->options->view);
-	bool readable = anything_readable(&e->traces);
+	bool readable = rqs_anything_readable(&e->traces);
 	if (readable)
 		exporter->finish(e->state);
 	exporter->free(e->state);
@@ -195,9 +134,10 @@ static bool export_to(FILE *out, void *context)
 
 static int run_export(int argc, char **argv)
 {
-	struct export_options options;
+	struct export_options options = {0};
+	const struct rqs_own_options own = {own_options, take_option, &options};
 
-	if (!parse(&options, argc, argv))
+	if (!rqs_view_options_parse(&options.view, &rqs_command_export, &own, argc, argv))
 		return options.view.status;
 	struct exporting e = {
 	    .options = &options,

@@ -40,7 +40,7 @@ static const struct option common[] = {
 };
 #define COMMON (sizeof(common) / sizeof(common[0]))
 
-int rqs_take_moment(const struct rqs_command *command, struct rqs_moment *m, const char *name, const char *value)
+static int take_moment(const struct rqs_command *command, struct rqs_moment *m, const char *name, const char *value)
 {
 	if (!strcmp(name, "--skip") ? rqs_seconds_parse(m, value) : rqs_moment_parse(m, value))
 		return RQS_EXIT_OK;
@@ -67,11 +67,11 @@ static int take_option(struct rqs_view_options *o, const struct rqs_command *com
 			return rqs_usage_error(command, "--format %s shows gates, which only compare has", optarg);
 		return RQS_EXIT_OK;
 	case OPTION_SKIP:
-		return rqs_take_moment(command, &o->load.window.from, "--skip", optarg);
+		return take_moment(command, &o->load.window.from, "--skip", optarg);
 	case OPTION_FROM:
-		return rqs_take_moment(command, &o->load.window.from, "--from", optarg);
+		return take_moment(command, &o->load.window.from, "--from", optarg);
 	case OPTION_TO:
-		return rqs_take_moment(command, &o->load.window.to, "--to", optarg);
+		return take_moment(command, &o->load.window.to, "--to", optarg);
 	}
 	return RQS_EXIT_USAGE;
 }
@@ -79,12 +79,13 @@ static int take_option(struct rqs_view_options *o, const struct rqs_command *com
 bool rqs_view_options_parse(struct rqs_view_options *o, const struct rqs_command *command,
 			    const struct rqs_own_options *own, int argc, char **argv)
 {
-	struct option all[COMMON + RQS_OWN_OPTIONS_MAX + 1] = {{0}};
+	struct option all[RQS_OWN_OPTIONS_MAX + COMMON + 1] = {{0}};
+	unsigned owned = 0;
 	int option;
 
-	memcpy(all, common, sizeof(common));
-	for (unsigned i = 0; own && i < RQS_OWN_OPTIONS_MAX && own->list[i].name; i++)
-		all[COMMON + i] = own->list[i];
+	for (; own && owned < RQS_OWN_OPTIONS_MAX && own->list[owned].name; owned++)
+		all[owned] = own->list[owned];
+	memcpy(all + owned, common, sizeof(common));
 	memset(o, 0, sizeof(*o));
 	o->format = rqs_format_find("text");
 	optind = 1;
@@ -176,6 +177,14 @@ int rqs_load_and_tell(struct rqs_traces *traces, char *const *files, unsigned co
 		status = one > status ? one : status;
 	}
 	return status;
+}
+
+bool rqs_anything_readable(const struct rqs_traces *traces)
+{
+	for (unsigned i = 0; i < traces->count; i++)
+		if (!traces->trace[i].fatal)
+			return true;
+	return false;
 }
 
 int rqs_show(struct rqs_doc *doc, cJSON *json, const struct rqs_view_options *options, int status)

@@ -23,7 +23,7 @@ struct rqs_view_options {
 #define RQS_OWN_OPTION 512 /* a command's own options have values from here on */
 #define RQS_OWN_OPTIONS_MAX 16
 
-/* A command's own options, or NULL where there are none. */
+/* A command's own options, or NULL where there are none; one of a common one's name stands in its place. */
 struct rqs_own_options {
 	const struct option *list; /* ends with a zeroed one; at most RQS_OWN_OPTIONS_MAX */
 	/* RQS_EXIT_OK, or what a mistake costs, once told. */
@@ -34,8 +34,6 @@ struct rqs_own_options {
 /* False: stop with options->status; --help was printed or the mistake told. */
 bool rqs_view_options_parse(struct rqs_view_options *options, const struct rqs_command *command,
 			    const struct rqs_own_options *own, int argc, char **argv);
-/* One of --skip, --from and --to, its value into *m. RQS_EXIT_OK, or what a mistake costs. */
-int rqs_take_moment(const struct rqs_command *command, struct rqs_moment *m, const char *name, const char *value);
 /* "see `reqscope X --help`", after a complaint. Returns RQS_EXIT_USAGE. */
 int rqs_usage_error(const struct rqs_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "reqscope: FILE: ..." on standard error, fit for a terminal. */
@@ -43,6 +41,7 @@ void rqs_complain_of_file(const char *file, const char *format, ...) __attribute
 /* Loads with progress, and tells of each trace that can't be read, is damaged or truncated. Returns the exit status so
  * far. */
 int rqs_load_and_tell(struct rqs_traces *traces, char *const *files, unsigned count, struct rqs_view_options *options);
+bool rqs_anything_readable(const struct rqs_traces *traces);
 /* Writes doc and JSON as asked for; frees both. Returns the exit status: `status`, or worse. */
 int rqs_show(struct rqs_doc *doc, cJSON *json, const struct rqs_view_options *options, int status);
 

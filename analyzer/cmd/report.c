@@ -25,14 +25,6 @@ static const char usage[] = "usage: reqscope report [OPTIONS] FILE...\n"
 			    "exit status: 0 good; 2 a mistake in the command, or a file that is unreadable or damaged\n"
 			    "(what can be read of it is shown all the same).\n";
 
-static bool anything_readable(const struct rqs_traces *traces)
-{
-	for (unsigned i = 0; i < traces->count; i++)
-		if (!traces->trace[i].fatal)
-			return true;
-	return false;
-}
-
 static int run_report(int argc, char **argv)
 {
 	struct rqs_view_options options;
@@ -49,7 +41,7 @@ static int run_report(int argc, char **argv)
 		return RQS_EXIT_USAGE;
 	}
 	int status = rqs_load_and_tell(&traces, argv + options.first, (unsigned)(argc - options.first), &options);
-	if (anything_readable(&traces))
+	if (rqs_anything_readable(&traces))
 		status = rqs_show(rqs_report_doc(&traces), rqs_report_json(&traces), &options, status);
 	rqs_traces_free(&traces);
 	return status;
