@@ -147,7 +147,8 @@ static int compare(struct rqs_comparison *c, struct rqs_findings *f, struct rqs_
 		return RQS_EXIT_USAGE;
 	}
 	rqs_findings_make(f, c);
-	return rqs_show(rqs_compare_doc(f), rqs_compare_json(f), options, rqs_findings_status(f));
+	return rqs_show(options->format->document ? rqs_compare_doc(f) : NULL,
+			options->format->data ? rqs_compare_json(f) : NULL, options, rqs_findings_status(f));
 }
 
 static int run_compare(int argc, char **argv)

@@ -48,7 +48,8 @@ static int show_one(const char *file, const struct rqs_view_options *options)
 	rqs_inspect(&inspection, file);
 	int status = tell(&inspection);
 	if (!inspection.fatal)
-		status = rqs_show(rqs_inspection_doc(&inspection), rqs_inspection_json(&inspection), options, status);
+		status = rqs_show(options->format->document ? rqs_inspection_doc(&inspection) : NULL,
+				  options->format->data ? rqs_inspection_json(&inspection) : NULL, options, status);
 	rqs_inspection_free(&inspection);
 	return status;
 }

@@ -42,7 +42,8 @@ void rqs_complain_of_file(const char *file, const char *format, ...) __attribute
  * far. */
 int rqs_load_and_tell(struct rqs_traces *traces, char *const *files, unsigned count, struct rqs_view_options *options);
 bool rqs_anything_readable(const struct rqs_traces *traces);
-/* Writes doc and JSON as asked for; frees both. Returns the exit status: `status`, or worse. */
+/* Writes doc or JSON, whichever the format needs; the other may be NULL. Frees both. Returns the exit status: `status`,
+ * or worse. */
 int rqs_show(struct rqs_doc *doc, cJSON *json, const struct rqs_view_options *options, int status);
 
 #endif

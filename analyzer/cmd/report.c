@@ -42,7 +42,8 @@ static int run_report(int argc, char **argv)
 	}
 	int status = rqs_load_and_tell(&traces, argv + options.first, (unsigned)(argc - options.first), &options);
 	if (rqs_anything_readable(&traces))
-		status = rqs_show(rqs_report_doc(&traces), rqs_report_json(&traces), &options, status);
+		status = rqs_show(options.format->document ? rqs_report_doc(&traces) : NULL,
+				  options.format->data ? rqs_report_json(&traces) : NULL, &options, status);
 	rqs_traces_free(&traces);
 	return status;
 }

@@ -61,7 +61,8 @@ static void render_junit(FILE *out, const struct rqs_rendering *what)
 	fputs("  </testsuite>\n</testsuites>\n", out);
 }
 
-const struct rqs_format rqs_format_junit = {.name = "junit", .gates = true, .render = render_junit};
+const struct rqs_format rqs_format_junit = {
+    .name = "junit", .document = true, .data = true, .gates = true, .render = render_junit};
 
 /* ---- GitHub ---- */
 
@@ -103,4 +104,5 @@ static void render_github(FILE *out, const struct rqs_rendering *what)
 	    put_command(out, level_of(item), text_of(item, "gate"), text_of(item, "text"));
 }
 
-const struct rqs_format rqs_format_github = {.name = "github", .gates = true, .render = render_github};
+const struct rqs_format rqs_format_github = {
+    .name = "github", .document = true, .data = true, .gates = true, .render = render_github};

@@ -10,7 +10,7 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
-/* What is written, in both shapes: a renderer takes the one it needs. */
+/* What is written: of its two shapes those that the format asks for, the other may be NULL. */
 struct rqs_rendering {
 	const struct rqs_doc *doc;
 	const cJSON *json;
@@ -20,7 +20,8 @@ struct rqs_rendering {
 
 struct rqs_format {
 	const char *name;
-	bool gates; /* shows gates alone, which only comparisons have */
+	bool document, data; /* what it needs: the doc, the JSON */
+	bool gates;          /* shows gates alone, which only comparisons have */
 	void (*render)(FILE *out, const struct rqs_rendering *what);
 };
 

@@ -250,4 +250,4 @@ static void render_html(FILE *out, const struct rqs_rendering *what)
 		rqs_html_script);
 }
 
-const struct rqs_format rqs_format_html = {.name = "html", .render = render_html};
+const struct rqs_format rqs_format_html = {.name = "html", .document = true, .render = render_html};

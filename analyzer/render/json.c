@@ -16,4 +16,4 @@ static void render_json(FILE *out, const struct rqs_rendering *what)
 	free(text);
 }
 
-const struct rqs_format rqs_format_json = {.name = "json", .render = render_json};
+const struct rqs_format rqs_format_json = {.name = "json", .data = true, .render = render_json};

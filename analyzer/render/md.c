@@ -138,4 +138,4 @@ static void render_md(FILE *out, const struct rqs_rendering *what)
 	free(text);
 }
 
-const struct rqs_format rqs_format_md = {.name = "md", .render = render_md};
+const struct rqs_format rqs_format_md = {.name = "md", .document = true, .render = render_md};

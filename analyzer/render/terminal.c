@@ -311,4 +311,4 @@ static void render_text(FILE *out, const struct rqs_rendering *what)
 	}
 }
 
-const struct rqs_format rqs_format_text = {.name = "text", .render = render_text};
+const struct rqs_format rqs_format_text = {.name = "text", .document = true, .render = render_text};
