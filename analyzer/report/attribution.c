@@ -1,6 +1,5 @@
 /* attribution.c - compositions from breakdowns. */
 #include "report/attribution.h"
-#include "report/rows.h"
 
 static const struct {
 	const char *name, *title;
@@ -21,8 +20,12 @@ const char *rqs_part_title(unsigned part)
 	return parts[part].title;
 }
 
-static struct rqs_composition compose(const struct rqs_cell *cell, double share)
+struct rqs_composition rqs_compose(const struct rqs_result *r, int route, double share)
 {
+	const struct rqs_cell *cell = rqs_route_cell(r, route);
+
+	if (!cell)
+		return (struct rqs_composition){0};
 	struct rqs_breakdown_mean mean = rqs_breakdown_slowest(&cell->breakdown, share);
 	struct rqs_composition composition = {.requests = mean.requests, .latency = mean.latency / 1e9};
 	double left = composition.latency;
@@ -42,16 +45,4 @@ static struct rqs_composition compose(const struct rqs_cell *cell, double share)
 	composition.part[RQS_PART_OTHER] = left;
 	composition.measured[RQS_PART_OTHER] = true;
 	return composition;
-}
-
-struct rqs_composition rqs_compose_result(const struct rqs_result *r, double share)
-{
-	return compose(&r->all, share);
-}
-
-struct rqs_composition rqs_compose(const struct rqs_side *side, int route, double share)
-{
-	const struct rqs_cell *cell = route == RQS_WHOLE ? &side->result.all : rqs_side_cell(side, (unsigned)route);
-
-	return cell ? compose(cell, share) : (struct rqs_composition){0};
 }

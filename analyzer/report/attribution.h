@@ -24,9 +24,7 @@ struct rqs_composition {
 const char *rqs_part_name(unsigned part);
 const char *rqs_part_title(unsigned part);
 
-/* Of all requests of a result. */
-struct rqs_composition rqs_compose_result(const struct rqs_result *r, double share);
-/* Of a route of all runs (RQS_WHOLE: of all requests), the slowest `share` of them. */
-struct rqs_composition rqs_compose(const struct rqs_side *side, int route, double share);
+/* The slowest `share` of a route's requests; RQS_WHOLE: of all requests. */
+struct rqs_composition rqs_compose(const struct rqs_result *r, int route, double share);
 
 #endif

@@ -100,7 +100,7 @@ static void add_time_parts(struct rqs_doc *d, const struct rqs_chart_side *side,
 		struct rqs_series *s = rqs_chart_series(chart, rqs_part_title(p), p);
 
 		for (unsigned i = 0; i < sides; i++) {
-			struct rqs_composition all = rqs_compose_result(side[i].result, 1);
+			struct rqs_composition all = rqs_compose(side[i].result, RQS_WHOLE, 1);
 
 			rqs_series_point(s, i, all.measured[p] ? all.part[p] : NAN);
 		}

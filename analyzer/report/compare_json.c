@@ -168,7 +168,7 @@ static cJSON *make_attribution(const struct rqs_findings *f, int route, double s
 	cJSON *o = cJSON_CreateObject();
 
 	for (unsigned i = 0; i < sides; i++)
-		composition[i] = rqs_compose(&f->c->side[i], route, share);
+		composition[i] = rqs_compose(&f->c->side[i].result, route, share);
 	add_route(o, f->c, route);
 	cJSON_AddNumberToObject(o, "share", share);
 	cJSON *latency = cJSON_AddArrayToObject(o, "latency_mean");
@@ -223,7 +223,7 @@ static void add_histograms(cJSON *o, const struct rqs_findings *f, int route)
 	sides = cJSON_AddArrayToObject(entry, "sides");
 	for (unsigned i = 0; i < f->c->sides; i++) {
 		const struct rqs_side *s = &f->c->side[i];
-		const struct rqs_cell *cell = route == RQS_WHOLE ? &s->result.all : rqs_side_cell(s, (unsigned)route);
+		const struct rqs_cell *cell = rqs_route_cell(&s->result, route);
 
 		cJSON_AddItemToArray(sides,
 				     cell ? make_histogram(&cell->metric[RQS_METRIC_LATENCY]) : cJSON_CreateNull());

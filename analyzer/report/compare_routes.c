@@ -110,7 +110,7 @@ static void add_composition(struct rqs_doc *d, const struct rqs_findings *f, dou
 	bool known = true;
 
 	for (unsigned i = 0; i < sides; i++) {
-		all.side[i] = rqs_compose(&f->c->side[i], RQS_WHOLE, share);
+		all.side[i] = rqs_compose(&f->c->side[i].result, RQS_WHOLE, share);
 		known &= all.side[i].requests > 0;
 	}
 	if (known) {

@@ -74,7 +74,7 @@ static void check_load(const struct preflight *p, const struct rqs_side *base, c
 
 static double share(const struct rqs_side *s, unsigned row)
 {
-	const struct rqs_cell *cell = rqs_side_cell(s, row);
+	const struct rqs_cell *cell = rqs_route_cell(&s->result, (int)row);
 
 	return cell ? (double)cell->requests / (double)s->result.all.requests : 0;
 }

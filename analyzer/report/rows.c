@@ -21,13 +21,6 @@
 
 /* ---- segments ---- */
 
-static const struct rqs_cell *run_cell(const struct rqs_result *r, int route)
-{
-	if (route == RQS_WHOLE)
-		return &r->all;
-	return (unsigned)route < r->cells ? r->cell[route] : NULL;
-}
-
 struct rqs_segments rqs_side_segments(const struct rqs_comparison *c, const struct rqs_side *side, int route)
 {
 	static const struct rqs_slices none;
@@ -36,7 +29,7 @@ struct rqs_segments rqs_side_segments(const struct rqs_comparison *c, const stru
 
 	for (unsigned i = 0; i < side->runs; i++) {
 		const struct rqs_result *r = &c->traces.trace[side->first + i].result;
-		const struct rqs_cell *cell = run_cell(r, route);
+		const struct rqs_cell *cell = rqs_route_cell(r, route);
 
 		rqs_slices_segments(cell ? &cell->slices : &none, &r->grid, RQS_METRIC_COUNT, &run[i]);
 		/* A run lasts until its last response, its segments until its last arrival; a rate is that of the run.
@@ -119,7 +112,7 @@ static double *run_values(const struct rqs_comparison *c, const struct rqs_side 
 	*count = 0;
 	for (unsigned i = 0; i < side->runs; i++) {
 		const struct rqs_result *r = &c->traces.trace[side->first + i].result;
-		const struct rqs_cell *cell = run_cell(r, route);
+		const struct rqs_cell *cell = rqs_route_cell(r, route);
 		double value = cell && cell->requests ? rqs_figure_value(figure, r, cell) : NAN;
 
 		if (!isnan(value))
@@ -131,7 +124,7 @@ static double *run_values(const struct rqs_comparison *c, const struct rqs_side 
 static struct rqs_row_side value_of(const struct rqs_comparison *c, const struct rqs_side *side, enum rqs_figure figure,
 				    int route, const struct rqs_estimate *estimate)
 {
-	const struct rqs_cell *cell = route == RQS_WHOLE ? &side->result.all : rqs_side_cell(side, (unsigned)route);
+	const struct rqs_cell *cell = rqs_route_cell(&side->result, route);
 	struct rqs_row_side v = {.value = cell ? rqs_figure_value(figure, &side->result, cell) : NAN,
 				 .why = estimate->why,
 				 .low = NAN,

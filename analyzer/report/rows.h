@@ -9,7 +9,6 @@
 #include "report/sides.h"
 #include "report/verdict.h"
 
-#define RQS_WHOLE (-1)         /* no route: all requests */
 #define RQS_WANTED_CHANGE 0.05 /* what runs are wanted for where no threshold says it */
 
 struct rqs_row_side {

@@ -195,9 +195,11 @@ void rqs_comparison_free(struct rqs_comparison *c)
 	memset(c, 0, sizeof(*c));
 }
 
-const struct rqs_cell *rqs_side_cell(const struct rqs_side *side, unsigned row)
+const struct rqs_cell *rqs_route_cell(const struct rqs_result *r, int route)
 {
-	const struct rqs_cell *cell = row < side->result.cells ? side->result.cell[row] : NULL;
+	if (route == RQS_WHOLE)
+		return &r->all;
+	const struct rqs_cell *cell = (unsigned)route < r->cells ? r->cell[route] : NULL;
 
 	return cell && cell->requests ? cell : NULL;
 }
@@ -217,13 +219,14 @@ static double impact(const struct rqs_comparison *c, unsigned row)
 	double spent = 0;
 
 	if (c->sides == 2) {
-		const struct rqs_cell *base = rqs_side_cell(&c->side[0], row), *new = rqs_side_cell(&c->side[1], row);
+		const struct rqs_cell *base = rqs_route_cell(&c->side[0].result, (int)row),
+				      *new = rqs_route_cell(&c->side[1].result, (int)row);
 
 		if (base && new)
 			return fabs(mean_latency(new) - mean_latency(base)) * (double)new->requests;
 	}
 	for (unsigned i = 0; i < c->sides; i++) {
-		const struct rqs_cell *cell = rqs_side_cell(&c->side[i], row);
+		const struct rqs_cell *cell = rqs_route_cell(&c->side[i].result, (int)row);
 
 		spent += cell ? (double)cell->metric[RQS_METRIC_LATENCY].sum : 0;
 	}
@@ -254,7 +257,7 @@ int *rqs_comparison_rows(const struct rqs_comparison *c)
 		bool used = false;
 
 		for (unsigned i = 0; i < c->sides; i++)
-			used |= rqs_side_cell(&c->side[i], row) != NULL;
+			used |= rqs_route_cell(&c->side[i].result, (int)row) != NULL;
 		if (used)
 			ranked[n++] = (struct ranked_row){(int)row, impact(c, row)};
 	}

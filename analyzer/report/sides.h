@@ -42,7 +42,8 @@ void rqs_comparison_free(struct rqs_comparison *c);
 
 /* The rows that any side has requests for, by impact. Ends with -1; to be freed. */
 int *rqs_comparison_rows(const struct rqs_comparison *c);
-/* The cell of a side for a row, or NULL when it has no requests there. */
-const struct rqs_cell *rqs_side_cell(const struct rqs_side *side, unsigned row);
+/* A route's cell, or that of all requests; NULL when the route has no requests there. */
+#define RQS_WHOLE (-1) /* no route: all requests */
+const struct rqs_cell *rqs_route_cell(const struct rqs_result *r, int route);
 
 #endif
