@@ -41,6 +41,12 @@ struct rqs_py_request {
 	uint64_t loop_ticks; /* UINT64_MAX: not measured */
 };
 
+/* Whether it is the same request as when it had that id, and open. Any thread. */
+static inline bool rqs_py_is_still(const struct rqs_py_request *request, uint32_t id)
+{
+	return request && rqs_load_relaxed(&request->live) == id;
+}
+
 /* A thread; zero is its start. */
 struct rqs_py_thread {
 	/* What the owner was resolved from. state RQS_PY_LOOK_AGAIN: from nothing that holds. */

@@ -59,7 +59,7 @@ void rqs_py_switch(struct rqs_py_thread *thread, struct rqs_py_request *request,
 	if (request == before && id == thread->owner_id)
 		return;
 	rqs_py_settle(thread);
-	bool charge = before && rqs_load_relaxed(&before->live) == thread->owner_id && thread->since;
+	bool charge = thread->since && rqs_py_is_still(before, thread->owner_id);
 	if (charge || request) {
 		uint64_t now = rqs_py_clock(thread);
 
@@ -494,11 +494,6 @@ static void *own_context(void)
 	return state ? *(void **)((char *)state + rqs_py_context_offset) : NULL;
 }
 
-static bool is_still(const struct rqs_py_request *request, uint32_t id)
-{
-	return request && rqs_load_relaxed(&request->live) == id;
-}
-
 /*
  * Not an event loop's, and it hasn't begun there: what has been done for it is
  * charged to the one that this thread has begun last, or to nobody. So it is
@@ -506,10 +501,10 @@ static bool is_still(const struct rqs_py_request *request, uint32_t id)
  */
 static void answers_anothers(const struct rqs_py_thread *thread, struct rqs_py_request *request)
 {
-	if (thread->served == request && is_still(request, thread->served_id))
+	if (thread->served == request && rqs_py_is_still(request, thread->served_id))
 		return;
 	request->handed_over = true;
-	if (is_still(thread->served, thread->served_id))
+	if (rqs_py_is_still(thread->served, thread->served_id))
 		thread->served->handed_over = true;
 }
 

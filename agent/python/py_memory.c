@@ -74,7 +74,7 @@ void rqs_py_settle(struct rqs_py_thread *thread)
 	add_to(thread->counters, count + raw, bytes);
 	if (!owner)
 		return;
-	if (rqs_likely(rqs_load_relaxed(&owner->live) == thread->owner_id)) {
+	if (rqs_likely(rqs_py_is_still(owner, thread->owner_id))) {
 		rqs_add(&owner->alloc_count, count);
 		rqs_add(&owner->raw_count, raw);
 		rqs_add(&owner->alloc_bytes, bytes);
@@ -229,7 +229,7 @@ static bool is_cut(const void *p, size_t size)
 		return false;
 	thread->big = NULL;
 	thread->big_received = false;
-	if (thread->big_request && rqs_load_relaxed(&thread->big_request->live) == thread->big_id)
+	if (rqs_py_is_still(thread->big_request, thread->big_id))
 		rqs_add(&thread->big_request->recv_bytes, size - thread->big_size);
 	return true;
 }

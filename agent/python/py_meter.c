@@ -118,7 +118,7 @@ bool rqs_py_is_serving(void)
 {
 	const struct rqs_py_thread *thread = &rqs_py_self;
 
-	return !thread->is_loop && thread->served && rqs_load_relaxed(&thread->served->live) == thread->served_id;
+	return !thread->is_loop && rqs_py_is_still(thread->served, thread->served_id);
 }
 
 void rqs_py_hands_over(void)

@@ -36,7 +36,7 @@ void rqs_py_waited(uint64_t ticks)
 	struct rqs_py_thread *thread = &rqs_py_self;
 	struct rqs_py_request *owner = thread->owner;
 
-	if (!owner || rqs_load_relaxed(&owner->live) != thread->owner_id)
+	if (!rqs_py_is_still(owner, thread->owner_id))
 		return;
 	rqs_add(&owner->gil_ticks, ticks);
 	/* An event loop's time is what passes; this wasn't its own. */
