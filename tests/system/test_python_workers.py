@@ -56,9 +56,12 @@ def test_reloaded_under_load(name, trace):
         client = loading(server, 3000)
         for _ in range(2):
             time.sleep(0.3)
+            replaced = old | set(server.pids()[1:])
             os.kill(server.pid, signal.SIGHUP)
+            wait_until(lambda gone=replaced: set(server.pids()[1:]) - gone, 20, "new workers")
         done = load.parse_fixed(client.communicate(timeout=60)[0], [])
-        wait_until(lambda: not old & set(server.pids()), 20, "the old workers to end")
+        # All of them: one that ends later would close the connections of the last load.
+        wait_until(lambda: not replaced & set(server.pids()), 30, "the old workers to end")
         after = load.fixed(server.url + "/json", 100, CLIENTS)
     assert after.succeeded == 100 and done.succeeded > 0
     seen = ended_trace(trace)
