@@ -38,7 +38,7 @@
 #include <stdint.h>
 
 #define RQS_REGION_MAGIC 0x3152474552515352ull /* "RSQREGR1" */
-#define RQS_REGION_VERSION 4
+#define RQS_REGION_VERSION 5
 
 #define RQS_PROCESSES 4096u
 #define RQS_THREADS 32768u
@@ -153,7 +153,12 @@ struct rqs_process {
 	uint64_t after_bytes;
 	uint64_t heap_in_use; /* Node: bytes, by V8's own account; 0 not known. Written by its main thread */
 	uint64_t exchanged;   /* Python: not 0 where ours may not be among its allocators, or for a time weren't */
-	uint64_t reserved[3];
+	/*
+	 * Attached: requests that began before the recording, found by their
+	 * responses. Counted as started and unfinished; atomic add by the agent.
+	 */
+	uint64_t preceding;
+	uint64_t reserved[2];
 };
 _Static_assert(offsetof(struct rqs_process, version) == 40, "region layout");
 _Static_assert(offsetof(struct rqs_process, listeners) == 72, "region layout");
