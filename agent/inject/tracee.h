@@ -31,6 +31,7 @@ struct rqs_tracee {
 	uint8_t xstate[RQS_XSTATE_MAX];    /* likewise the FPU's */
 	size_t xstate_size;
 	uint64_t postponed; /* signals that it got */
+	uint64_t mask;      /* of one that was borrowed (threads.h): the signals that it blocks itself */
 	bool gone;          /* ended, or not answering in time */
 };
 

@@ -1,0 +1,379 @@
+/* threads.c - see threads.h. */
+#include "inject/threads.h"
+
+#include "os/sys.h"
+
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/signalfd.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SYSCALL_SIZE 2 /* of the instruction */
+#define KERNEL_SIGSET 8
+#define GIVING_BACK_NS 1000000000ull
+#define TRACE(request, tid, address, data) rqs_sys4(SYS_ptrace, request, tid, address, data)
+
+uint64_t rqs_threads_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* ---- waiting ---- */
+
+static sigset_t child_signal(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	return set;
+}
+
+/* Ignored it wouldn't come, and not blocked it would be lost. */
+static void expect_children(void)
+{
+	sigset_t child = child_signal();
+
+	signal(SIGCHLD, SIG_DFL);
+	sigprocmask(SIG_BLOCK, &child, NULL);
+}
+
+/* The next stop of one thread: 0; -ESRCH it has ended, -ETIMEDOUT. */
+static int next_stop(pid_t tid, uint64_t deadline_ns, int *status)
+{
+	sigset_t child = child_signal();
+
+	for (;;) {
+		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
+		uint64_t now = rqs_threads_now_ns();
+		/* One signal may be for many threads: it is asked again now and then. */
+		struct timespec moment = {.tv_nsec = 500000};
+
+		if (got == tid)
+			return WIFSTOPPED(*status) ? 0 : -ESRCH;
+		if (got < 0 && errno != EINTR)
+			return -ESRCH;
+		if (now >= deadline_ns)
+			return -ETIMEDOUT;
+		sigtimedwait(&child, NULL, &moment);
+	}
+}
+
+static int event_of(int status)
+{
+	return status >> 16;
+}
+
+/* Waits for the stop that was asked for. Signals that come first begin to act, as they would have. */
+static int await_stop(pid_t tid, uint64_t deadline_ns)
+{
+	int status, error;
+
+	while (!(error = next_stop(tid, deadline_ns, &status)) && event_of(status) != PTRACE_EVENT_STOP)
+		TRACE(PTRACE_CONT, tid, 0, event_of(status) ? 0 : WSTOPSIG(status));
+	return error;
+}
+
+/* ---- one thread ---- */
+
+static bool read_registers(struct rqs_stopped *thread)
+{
+	return !TRACE(PTRACE_GETREGS, thread->tid, 0, &thread->registers);
+}
+
+static int ask_to_stop(struct rqs_stopped *thread, pid_t pid, pid_t tid)
+{
+	*thread = (struct rqs_stopped){.pid = pid, .tid = tid};
+	expect_children();
+	long error = TRACE(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD);
+	thread->since_ns = rqs_threads_now_ns();
+	return error ? (int)error : (int)TRACE(PTRACE_INTERRUPT, tid, 0, 0);
+}
+
+/* It may stop only now, when it can't be waited for any more: so it is waited for a moment longer. */
+static void forget(struct rqs_stopped *thread)
+{
+	if (!thread->gone && TRACE(PTRACE_DETACH, thread->tid, 0, 0) &&
+	    !await_stop(thread->tid, rqs_threads_now_ns() + GIVING_BACK_NS))
+		TRACE(PTRACE_DETACH, thread->tid, 0, 0);
+}
+
+static int finish_stop(struct rqs_stopped *thread, uint64_t deadline_ns)
+{
+	int error = await_stop(thread->tid, deadline_ns);
+
+	if (!error && !read_registers(thread))
+		error = -ESRCH;
+	thread->gone = error == -ESRCH;
+	return error;
+}
+
+int rqs_thread_stop(struct rqs_stopped *thread, pid_t pid, pid_t tid, uint64_t deadline_ns)
+{
+	int error = ask_to_stop(thread, pid, tid);
+
+	if (error)
+		return error;
+	error = finish_stop(thread, deadline_ns);
+	if (error)
+		forget(thread);
+	return error;
+}
+
+/* ---- calls that were interrupted ---- */
+
+/* A signal that acts when the thread goes on: then the call has been interrupted by that. */
+static bool has_signal(const struct rqs_stopped *thread)
+{
+	uint64_t pending = 0, blocked = 0, set;
+	char path[64], line[256];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)thread->pid, (int)thread->tid);
+	FILE *file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "SigPnd: %" SCNx64, &set) == 1 || sscanf(line, "ShdPnd: %" SCNx64, &set) == 1)
+			pending |= set;
+		if (sscanf(line, "SigBlk: %" SCNx64, &set) == 1)
+			blocked = set;
+	}
+	if (file)
+		fclose(file);
+	return (pending & ~blocked) != 0;
+}
+
+static bool waits_with_limit(const struct user_regs_struct *r)
+{
+	return (r->orig_rax == SYS_epoll_wait || r->orig_rax == SYS_epoll_pwait) && (int)r->r10 > 0;
+}
+
+/* What ends by EINTR although no handler runs. Other interrupted calls the kernel makes again by itself. */
+static void hide_interruption(struct rqs_stopped *thread)
+{
+	struct user_regs_struct *r = &thread->registers;
+
+	if ((long)r->orig_rax < 0 || (long)r->rax != -EINTR || (thread->knows_eintr && waits_with_limit(r)) ||
+	    has_signal(thread))
+		return;
+	r->rip -= SYSCALL_SIZE;
+	r->rax = r->orig_rax;
+	thread->changed = true;
+}
+
+void rqs_thread_release(struct rqs_stopped *thread)
+{
+	if (thread->gone)
+		return;
+	hide_interruption(thread);
+	if (thread->changed)
+		TRACE(PTRACE_SETREGS, thread->tid, 0, &thread->registers);
+	if (TRACE(PTRACE_DETACH, thread->tid, 0, 0))
+		forget(thread);
+}
+
+bool rqs_thread_step(struct rqs_stopped *thread)
+{
+	int status;
+
+	if (TRACE(PTRACE_SETREGS, thread->tid, 0, &thread->registers) ||
+	    TRACE(PTRACE_SINGLESTEP, thread->tid, 0, 0) ||
+	    next_stop(thread->tid, rqs_threads_now_ns() + GIVING_BACK_NS, &status))
+		return false;
+	bool stepped = !event_of(status) && WSTOPSIG(status) == SIGTRAP;
+	/* The stop that it is let go from is to be one that was asked for. */
+	TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
+	TRACE(PTRACE_CONT, thread->tid, 0, stepped || event_of(status) ? 0 : WSTOPSIG(status));
+	return !finish_stop(thread, rqs_threads_now_ns() + GIVING_BACK_NS) && stepped;
+}
+
+/* ---- all threads ---- */
+
+void rqs_threads_list(pid_t pid, bool (*visit)(void *data, pid_t tid), void *data)
+{
+	char path[64];
+	struct dirent *entry;
+	bool more = true;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	DIR *folder = opendir(path);
+	while (folder && more && (entry = readdir(folder)))
+		if (entry->d_name[0] != '.')
+			more = visit(data, (pid_t)atoi(entry->d_name));
+	if (folder)
+		closedir(folder);
+}
+
+static bool is_known(const struct rqs_threads *threads, pid_t tid)
+{
+	for (size_t i = 0; i < threads->count; i++)
+		if (threads->all[i].tid == tid)
+			return true;
+	return tid == threads->but;
+}
+
+static struct rqs_stopped *add(struct rqs_threads *threads)
+{
+	if (threads->count == threads->room) {
+		size_t room = threads->room ? 2 * threads->room : 64;
+		struct rqs_stopped *all = realloc(threads->all, room * sizeof(*all));
+
+		if (!all)
+			return NULL;
+		threads->all = all;
+		threads->room = room;
+	}
+	return &threads->all[threads->count++];
+}
+
+struct round {
+	struct rqs_threads *threads;
+	int error;
+};
+
+static bool is_ending(pid_t pid, pid_t tid)
+{
+	char path[64], text[512], *state;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)tid);
+	FILE *file = fopen(path, "re");
+	size_t got = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+	if (file)
+		fclose(file);
+	text[got] = 0;
+	state = strrchr(text, ')');
+	return !state || strchr("ZXx", state[2]);
+}
+
+static bool ask_new_one(void *data, pid_t tid)
+{
+	struct round *round = data;
+	struct rqs_threads *threads = round->threads;
+
+	if (is_known(threads, tid))
+		return true;
+	struct rqs_stopped *thread = add(threads);
+	int error = thread ? ask_to_stop(thread, threads->pid, tid) : -ENOMEM;
+	if (!error)
+		return true;
+	if (thread)
+		threads->count--;
+	if (error != -ESRCH && !is_ending(threads->pid, tid))
+		round->error = error;
+	return !round->error;
+}
+
+static int stop_round(struct rqs_threads *threads, uint64_t deadline_ns, size_t *done)
+{
+	struct round round = {.threads = threads};
+
+	rqs_threads_list(threads->pid, ask_new_one, &round);
+	for (; !round.error && *done < threads->count; ++*done) {
+		int error = finish_stop(&threads->all[*done], deadline_ns);
+
+		if (error && error != -ESRCH)
+			round.error = error;
+	}
+	return round.error;
+}
+
+int rqs_threads_stop(struct rqs_threads *threads, pid_t pid, uint64_t deadline_ns)
+{
+	size_t done = 0, before;
+	int error;
+
+	threads->pid = pid;
+	threads->count = 0;
+	do {
+		before = threads->count;
+		error = stop_round(threads, deadline_ns, &done);
+	} while (!error && threads->count > before);
+	if (!error && !threads->count && !threads->but)
+		error = -ESRCH;
+	if (error) {
+		for (size_t i = done; i < threads->count; i++)
+			forget(&threads->all[i]);
+		threads->count = done;
+		rqs_threads_release(threads);
+	}
+	return error;
+}
+
+void rqs_threads_release(struct rqs_threads *threads)
+{
+	uint64_t since = threads->count ? threads->all[0].since_ns : 0;
+
+	for (size_t i = 0; i < threads->count; i++)
+		rqs_thread_release(&threads->all[i]);
+	if (since)
+		threads->stopped_ns += rqs_threads_now_ns() - since;
+	free(threads->all);
+	threads->all = NULL;
+	threads->count = threads->room = 0;
+}
+
+/* ---- borrowing one ---- */
+
+int rqs_thread_borrow(struct rqs_tracee *tracee, const struct rqs_stopped *thread, uint64_t deadline_ns)
+{
+	struct iovec xstate = {tracee->xstate, sizeof(tracee->xstate)};
+	uint64_t all = UINT64_MAX;
+	sigset_t child = child_signal();
+	char path[64];
+
+	memset(tracee, 0, sizeof(*tracee));
+	tracee->pid = thread->tid;
+	tracee->deadline_ns = deadline_ns;
+	tracee->registers = thread->registers;
+	tracee->stops = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)thread->pid);
+	tracee->memory = open(path, O_RDWR | O_CLOEXEC);
+	if (tracee->memory < 0 || tracee->stops < 0)
+		return -errno;
+	if (TRACE(PTRACE_GETSIGMASK, thread->tid, KERNEL_SIGSET, &tracee->mask) ||
+	    TRACE(PTRACE_GETREGSET, thread->tid, NT_X86_XSTATE, &xstate))
+		return -ESRCH;
+	tracee->xstate_size = xstate.iov_len;
+	return TRACE(PTRACE_SETSIGMASK, thread->tid, KERNEL_SIGSET, &all) ? -ESRCH : 0;
+}
+
+/*
+ * Whether an interrupted call is made again is looked at by the kernel when a
+ * thread goes on from a stop like the first one: so it is brought to another.
+ */
+bool rqs_thread_give_back(struct rqs_tracee *tracee, struct rqs_stopped *thread)
+{
+	struct iovec xstate = {tracee->xstate, tracee->xstate_size};
+	uint64_t until = rqs_threads_now_ns() + GIVING_BACK_NS;
+	int status;
+	bool stopped = TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0) == 0;
+
+	if (!tracee->gone)
+		TRACE(PTRACE_CONT, thread->tid, 0, 0);
+	while (stopped && (stopped = !next_stop(thread->tid, until, &status)) && event_of(status) != PTRACE_EVENT_STOP)
+		TRACE(PTRACE_CONT, thread->tid, 0, 0);
+	if (tracee->xstate_size) {
+		TRACE(PTRACE_SETREGSET, thread->tid, NT_X86_XSTATE, &xstate);
+		TRACE(PTRACE_SETSIGMASK, thread->tid, KERNEL_SIGSET, &tracee->mask);
+	}
+	thread->changed = true;
+	thread->gone = !stopped;
+	TRACE(PTRACE_SETREGS, thread->tid, 0, &thread->registers);
+	if (tracee->memory >= 0)
+		close(tracee->memory);
+	if (tracee->stops >= 0)
+		close(tracee->stops);
+	return stopped;
+}

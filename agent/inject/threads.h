@@ -1,0 +1,57 @@
+/*
+ * threads.h - threads of a process that runs, stopped for a moment and let go
+ * again as if nothing had been.
+ *
+ * If we are killed the kernel lets them all go on where they are.
+ */
+#ifndef REQSCOPE_THREADS_H
+#define REQSCOPE_THREADS_H
+
+#include "inject/tracee.h"
+
+/* A thread that is stopped: where it may be given other registers. */
+struct rqs_stopped {
+	pid_t pid, tid;
+	struct user_regs_struct registers; /* with these it goes on */
+	bool changed;     /* set by who changed them */
+	bool gone;        /* it has ended */
+	bool knows_eintr; /* set by who knows: a wait with a limit that ended early is nothing that it minds */
+	uint64_t since_ns; /* CLOCK_MONOTONIC, when it was asked to stop */
+};
+
+uint64_t rqs_threads_now_ns(void);
+
+/* Stops one thread until the deadline (CLOCK_MONOTONIC, ns). 0; -ETIMEDOUT, -ESRCH, -EPERM: it runs on. */
+int rqs_thread_stop(struct rqs_stopped *thread, pid_t pid, pid_t tid, uint64_t deadline_ns);
+
+/* Lets it go. A system call that was interrupted by the stop is made again, without its caller's notice. */
+void rqs_thread_release(struct rqs_stopped *thread);
+
+/* Runs one instruction of it. False: it has ended, or is elsewhere. */
+bool rqs_thread_step(struct rqs_stopped *thread);
+
+struct rqs_threads {
+	pid_t pid;
+	struct rqs_stopped *all;
+	size_t count, room;
+	pid_t but; /* this one is left alone: stopped already; 0 none */
+	uint64_t stopped_ns; /* result: how long they were stopped, added to by each release */
+};
+
+/* All of them, new ones included. 0 or -errno with all running. rqs_threads_release() in the first case. */
+int rqs_threads_stop(struct rqs_threads *threads, pid_t pid, uint64_t deadline_ns);
+void rqs_threads_release(struct rqs_threads *threads);
+
+/* Calls visit for each thread's number, as long as that says true. */
+void rqs_threads_list(pid_t pid, bool (*visit)(void *data, pid_t tid), void *data);
+
+/*
+ * Makes calls by a stopped thread possible (tracee.h), with its signals
+ * blocked until it is given back. memory is opened. syscall_instruction is to
+ * be set by the caller before the first call. Given back in any case.
+ */
+int rqs_thread_borrow(struct rqs_tracee *tracee, const struct rqs_stopped *thread, uint64_t deadline_ns);
+/* It is stopped again as before, with its own registers and signals. False: it isn't any more; it goes on with them. */
+bool rqs_thread_give_back(struct rqs_tracee *tracee, struct rqs_stopped *thread);
+
+#endif
