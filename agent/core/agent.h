@@ -65,6 +65,7 @@ struct rqs_agent {
 	bool off;      /* switched off for good: calls pass unseen */
 	bool frozen;   /* no system calls of ours: the process has restricted its own */
 	bool stamping; /* arrival times may be asked for */
+	bool attached; /* set before the start: the process ran before, and may have connections open */
 	uint32_t measures;      /* RQS_MEASURES_*; Go only */
 	bool threadless;        /* workers aren't threads: their ends can't be told */
 	bool wants_table;       /* of goroutines, claimed with the process slot */

@@ -56,6 +56,7 @@ static void reset(struct rqs_conn *conn, enum rqs_conn_kind kind)
 	conn->stamped = false;
 	conn->unstamped = false;
 	conn->awaits_stamp = false;
+	conn->preceded = false;
 	conn->aliases = 0;
 	conn->first = RQS_NO_SLOT;
 	conn->last = RQS_NO_SLOT;
@@ -74,6 +75,8 @@ static void reset(struct rqs_conn *conn, enum rqs_conn_kind kind)
 static void inherit(const struct rqs_agent *agent, struct rqs_conn *conn, bool torn)
 {
 	conn->epoch = agent->epoch;
+	if (conn->kind == RQS_CONN_RESYNC)
+		rqs_store_relaxed(&conn->kind, (uint8_t)RQS_CONN_OTHER);
 	if (conn->kind != RQS_CONN_SERVED)
 		return;
 	if (torn || rqs_request_any(conn) || !conn->protocol->is_idle(conn)) {
@@ -174,7 +177,7 @@ void rqs_conn_lose_interest(const struct rqs_call *call, struct rqs_conn *conn)
 	rqs_store_relaxed(&conn->kind, (uint8_t)RQS_CONN_OTHER);
 }
 
-/* ---- what the hooks tell ---- */
+/* ---- descriptors of which nothing is known yet ---- */
 
 static bool may_be_method(const uint8_t *p, size_t n)
 {
@@ -200,13 +203,92 @@ static bool adopt(const struct rqs_call *call, struct rqs_conn *conn, int fd, co
 	return true;
 }
 
+/* A whole request line of HTTP/1: nothing of a body's middle looks like that. */
+static bool is_request_line(const uint8_t *p, size_t n)
+{
+	static const char version[] = " HTTP/1.";
+	const size_t length = sizeof(version) - 1;
+	const uint8_t *end = rqs_find(p, n, '\n');
+
+	if (end == p + n || !may_be_method(p, n))
+		return false;
+	if (end > p && end[-1] == '\r')
+		end--;
+	if ((size_t)(end - p) <= length)
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if (end[-1 - (ptrdiff_t)length + (ptrdiff_t)i] != (uint8_t)version[i])
+			return false;
+	return true;
+}
+
+/* 100 Continue and its like, written at once: the response is still to come. */
+static bool is_interim(const uint8_t *p, size_t n)
+{
+	return n > 12 && p[0] == 'H' && p[4] == '/' && p[8] == ' ' && p[9] == '1' && !(p[10] == '0' && p[11] == '1');
+}
+
+/* The head of a TLS record (RFC 8446, 5.1). */
+static bool is_tls(const uint8_t *p, size_t n)
+{
+	return n >= 3 && p[0] >= 20 && p[0] <= 23 && p[1] == 3 && p[2] <= 4;
+}
+
+/* The first time that an attached agent hears of fd. True: a connection that was being served then. */
+static bool meet(const struct rqs_call *call, struct rqs_conn *conn, int fd, const uint8_t *p, size_t n)
+{
+	struct rqs_agent *agent = call->agent;
+
+	if (!agent->attached || agent->frozen || conn->kind != RQS_CONN_UNKNOWN)
+		return false;
+	enum rqs_origin origin = agent->env->origin(fd);
+	if (origin == RQS_ORIGIN_SERVED && is_tls(p, n)) {
+		rqs_count(agent, RQS_EVENT_UNSUPPORTED);
+		origin = RQS_ORIGIN_OTHER;
+	}
+	if (origin == RQS_ORIGIN_OTHER)
+		rqs_store_relaxed(&conn->kind, (uint8_t)RQS_CONN_OTHER);
+	if (origin != RQS_ORIGIN_SERVED)
+		return false;
+	reset(conn, RQS_CONN_RESYNC);
+	opened(agent, conn);
+	return true;
+}
+
+/* What is read from a connection that isn't followed yet: does a request begin with it that can be? */
+static bool begins(const struct rqs_call *call, struct rqs_conn *conn, int fd, const void *p, size_t n)
+{
+	bool begin = meet(call, conn, fd, p, n) ? is_request_line(p, n) : conn->preceded && may_be_method(p, n);
+
+	if (conn->kind == RQS_CONN_UNKNOWN)
+		return adopt(call, conn, fd, p, n);
+	if (conn->kind != RQS_CONN_RESYNC || !begin)
+		return false;
+	rqs_store_relaxed(&conn->kind, (uint8_t)RQS_CONN_SERVED);
+	return true;
+}
+
+/* What is written to a connection that isn't followed: maybe a response to a request from before. */
+static void answers(const struct rqs_call *call, struct rqs_conn *conn, int fd, const void *p, size_t n)
+{
+	meet(call, conn, fd, p, n);
+	if (conn->kind == RQS_CONN_UNKNOWN)
+		rqs_store_relaxed(&conn->kind, (uint8_t)RQS_CONN_OTHER);
+	if (conn->kind != RQS_CONN_RESYNC || conn->preceded || is_interim(p, n))
+		return;
+	conn->preceded = true;
+	rqs_add(&call->agent->process->preceding, 1);
+}
+
+/* ---- what the hooks tell ---- */
+
 void rqs_conn_input(const struct rqs_call *call, int fd, const void *p, size_t n)
 {
 	struct rqs_conn *conn = rqs_conn_of(call->agent, fd);
 
 	if (!conn || !lock(call, conn))
 		return;
-	if (conn->kind == RQS_CONN_SERVED || (conn->kind == RQS_CONN_UNKNOWN && adopt(call, conn, fd, p, n))) {
+	if (conn->kind == RQS_CONN_SERVED || begins(call, conn, fd, p, n)) {
 		if (!conn->input_ended)
 			conn->protocol->input(call, conn, p, n);
 	}
@@ -221,8 +303,8 @@ void rqs_conn_output(const struct rqs_call *call, int fd, const void *p, size_t 
 		return;
 	if (conn->kind == RQS_CONN_SERVED)
 		conn->protocol->output(call, conn, p, n);
-	else if (conn->kind == RQS_CONN_UNKNOWN)
-		rqs_store_relaxed(&conn->kind, (uint8_t)RQS_CONN_OTHER);
+	else
+		answers(call, conn, fd, p, n);
 	unlock(conn);
 }
 
@@ -234,6 +316,8 @@ void rqs_conn_output_unseen(const struct rqs_call *call, int fd, uint64_t n)
 		return;
 	if (conn->kind == RQS_CONN_SERVED)
 		conn->protocol->output_unseen(call, conn, n);
+	else if (call->agent->attached)
+		answers(call, conn, fd, NULL, 0);
 	unlock(conn);
 }
 
@@ -243,7 +327,9 @@ void rqs_conn_input_unseen(const struct rqs_call *call, int fd, uint64_t n)
 
 	if (!conn || !lock(call, conn))
 		return;
-	if (conn->kind == RQS_CONN_SERVED && !conn->input_ended)
+	if (conn->kind != RQS_CONN_SERVED)
+		meet(call, conn, fd, NULL, 0);
+	else if (!conn->input_ended)
 		conn->protocol->input_unseen(call, conn, n);
 	unlock(conn);
 }
@@ -254,7 +340,7 @@ void rqs_conn_unseen(const struct rqs_call *call, int fd)
 
 	if (!conn || !lock(call, conn))
 		return;
-	if (conn->kind == RQS_CONN_SERVED)
+	if (conn->kind == RQS_CONN_SERVED || conn->kind == RQS_CONN_RESYNC)
 		rqs_conn_lose_interest(call, conn);
 	unlock(conn);
 }

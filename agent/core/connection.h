@@ -24,6 +24,7 @@ enum rqs_conn_kind {
 	RQS_CONN_SERVED,
 	RQS_CONN_LISTENER,
 	RQS_CONN_ALIAS, /* its state is in the entry `target` */
+	RQS_CONN_RESYNC, /* served since before the attach, in the middle of something: until its next request begins */
 	RQS_CONN_OTHER, /* of no interest until it is closed */
 };
 
@@ -36,6 +37,7 @@ struct rqs_conn {
 	bool stamped;     /* its reads bring the kernel's arrival time: the hooks asked for it (hook/arrival.h) */
 	bool unstamped;   /* and took it back; what a listener accepts may still have it */
 	bool awaits_stamp; /* the request that arrives began with a read without one: the next brings it */
+	bool preceded;    /* RESYNC: the response to a request from before the attach was seen, and that is counted */
 	uint32_t target;  /* ALIAS: descriptor of the entry that holds the state */
 	uint32_t aliases; /* how many entries point here */
 	/* Open requests in their order: slots chained by `next`, then those that found no slot. */
@@ -64,7 +66,7 @@ void rqs_conn_lose_interest(const struct rqs_call *call, struct rqs_conn *conn);
  */
 static inline bool rqs_conn_matters(uint8_t kind)
 {
-	return kind == RQS_CONN_SERVED || kind == RQS_CONN_UNKNOWN || kind == RQS_CONN_ALIAS;
+	return kind == RQS_CONN_SERVED || kind == RQS_CONN_UNKNOWN || kind == RQS_CONN_ALIAS || kind == RQS_CONN_RESYNC;
 }
 
 /* The entry that holds fd's state, or NULL. */

@@ -15,6 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Where a descriptor that was open before the attach comes from. */
+enum rqs_origin {
+	RQS_ORIGIN_UNKNOWN, /* can't be told */
+	RQS_ORIGIN_SERVED,  /* accepted by a listener of this process */
+	RQS_ORIGIN_OTHER,
+};
+
 /* The host's services. None may fail, block, or touch errno. */
 struct rqs_env {
 	uint64_t (*monotonic)(void); /* ns; asked only where the time stamp counter can't be used */
@@ -23,6 +30,7 @@ struct rqs_env {
 	uint32_t (*tid)(void);
 	uint32_t (*parent_pid)(void);
 	bool (*is_stream_socket)(int fd); /* a connected stream socket, not a listening one */
+	enum rqs_origin (*origin)(int fd); /* asked only by an agent that is attached */
 	void (*yield)(void); /* lets other threads run */
 };
 

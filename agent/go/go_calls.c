@@ -166,7 +166,7 @@ struct bytes {
 static void input(struct rqs_go_context *context, const struct rqs_go_call *frame, struct bytes bytes, uint64_t stamp)
 {
 	int fd = (int)frame->arguments[0];
-	bool unknown = kind_of(fd) == RQS_CONN_UNKNOWN;
+	bool followed = kind_of(fd) == RQS_CONN_SERVED;
 	struct rqs_call call;
 
 	if (!rqs_conn_matters(kind_of(fd)) || !enter(context, frame, &call))
@@ -183,7 +183,7 @@ static void input(struct rqs_go_context *context, const struct rqs_go_call *fram
 			rqs_conn_input(&call, fd, bytes.v[i].iov_base, part);
 		bytes.n -= part;
 	}
-	if (unknown && kind_of(fd) == RQS_CONN_SERVED)
+	if (!followed && kind_of(fd) == RQS_CONN_SERVED)
 		rqs_stamps_ask(call.agent, fd);
 }
 

@@ -513,7 +513,7 @@ call_done:
 /* No context in time: what went by can't be told, so the connection is no longer followed. */
 2:	lock incq GO_CONTENDED + rqs_go(%rip)
 	CONNECTION_OF %rdi, 1b
-	movb $4, CONN_KIND(%r11)
+	movb $KIND_OTHER, CONN_KIND(%r11)
 	ret
 
 	.section .rodata

@@ -225,7 +225,7 @@ RQS_EXPORT FILE *fdopen(int fd, const char *mode)
 {
 	FILE *file = RQS_REAL(fdopen)(fd, mode);
 
-	if (file && rqs_active() && (rqs_kind(fd) == RQS_CONN_SERVED || rqs_kind(fd) == RQS_CONN_ALIAS)) {
+	if (file && rqs_active() && rqs_kind(fd) != RQS_CONN_UNKNOWN && rqs_conn_matters(rqs_kind(fd))) {
 		rqs_count(&rqs_agent, RQS_EVENT_STDIO);
 		tell(rqs_conn_unseen, fd);
 	}

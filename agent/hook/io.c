@@ -40,7 +40,7 @@ static void maybe_activate(const void *p, size_t n)
 
 static void input_slow(int fd, const struct iovec *v, size_t count, size_t n, uint64_t stamp)
 {
-	bool unknown = rqs_kind(fd) == RQS_CONN_UNKNOWN;
+	bool followed = rqs_kind(fd) == RQS_CONN_SERVED;
 	struct rqs_call call;
 
 	if (!rqs_enter(&call))
@@ -61,7 +61,7 @@ static void input_slow(int fd, const struct iovec *v, size_t count, size_t n, ui
 	if (rqs_py_on)
 		rqs_py_was_told(fd);
 	rqs_leave();
-	if (rqs_unlikely(unknown) && rqs_kind(fd) == RQS_CONN_SERVED)
+	if (rqs_unlikely(!followed) && rqs_kind(fd) == RQS_CONN_SERVED)
 		rqs_arrival_ask(fd);
 }
 

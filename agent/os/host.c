@@ -1,6 +1,7 @@
 /* host.c - see host.h. */
 #include "os/host.h"
 
+#include "os/adopt.h"
 #include "os/reserve.h"
 #include "os/sys.h"
 
@@ -67,6 +68,7 @@ static const struct rqs_env env = {
 	.tid = tid,
 	.parent_pid = parent_pid,
 	.is_stream_socket = is_stream_socket,
+	.origin = rqs_adopt_origin,
 	.yield = yield,
 };
 

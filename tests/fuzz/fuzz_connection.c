@@ -42,6 +42,11 @@ static bool is_socket(int fd)
 	return fd & 1;
 }
 
+static enum rqs_origin origin(int fd)
+{
+	return (enum rqs_origin)(fd % 3);
+}
+
 static void yield(void)
 {
 }
@@ -52,10 +57,11 @@ static const struct rqs_env env = {
 	.tid = get_pid,
 	.parent_pid = get_parent,
 	.is_stream_socket = is_socket,
+	.origin = origin,
 	.yield = yield,
 };
 
-static void start(void)
+static void start(bool attached)
 {
 	if (!region.header) {
 		if (rqs_region_create(&region))
@@ -79,6 +85,7 @@ static void start(void)
 	agent.connections = connections;
 	agent.connection_limit = DESCRIPTORS;
 	agent.runtime = RQS_RUNTIME_NATIVE;
+	agent.attached = attached;
 	if (!rqs_agent_start(&agent, region.header, region.size))
 		abort();
 }
@@ -175,10 +182,13 @@ static void event(uint8_t what, int fd, const uint8_t *p, size_t n)
 	}
 }
 
-/* Events of three bytes each: what, descriptor, and how many of the bytes behind them belong to it. */
+/*
+ * Events of three bytes each: what, descriptor, and how many of the bytes behind them belong to it.
+ * An odd last byte: the agent was attached.
+ */
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-	start();
+	start(length && bytes[length - 1] & 1);
 	while (length >= 3) {
 		size_t n = bytes[2] < length - 3 ? bytes[2] : length - 3;
 

@@ -40,6 +40,16 @@ static bool get_socket(int fd)
 	return socket_answer;
 }
 
+static enum rqs_origin origin_answer;
+static unsigned origins_asked;
+
+static enum rqs_origin get_origin(int fd)
+{
+	(void)fd;
+	origins_asked++;
+	return origin_answer;
+}
+
 static unsigned yields;
 
 static void count_yield(void)
@@ -54,6 +64,7 @@ static const struct rqs_env env = {
 	.tid = get_pid,
 	.parent_pid = get_parent,
 	.is_stream_socket = get_socket,
+	.origin = get_origin,
 	.yield = count_yield,
 };
 
@@ -66,6 +77,8 @@ static int start(void **state)
 	fake_pid = 100;
 	fake_parent = 1;
 	socket_answer = true;
+	origin_answer = RQS_ORIGIN_SERVED;
+	origins_asked = 0;
 	if (rqs_region_create(&region))
 		return -1;
 	agent.env = &env;
@@ -569,6 +582,122 @@ static void allocations_of_a_thread_of_its_own(void **state)
 	assert_false(totals().last.flags & RQS_RECORD_HAS_ALLOC);
 }
 
+/* ---- attached ---- */
+
+static void an_idle_connection_from_before_is_followed(void **state)
+{
+	(void)state;
+	agent.attached = true;
+	in(5, REQUEST);
+	assert_int_equal(agent.connections[5].kind, RQS_CONN_SERVED);
+	out(5, RESPONSE);
+	in(5, REQUEST);
+	out(5, RESPONSE);
+	assert_int_equal(origins_asked, 1);
+	assert_int_equal(totals().finished, 2);
+	assert_int_equal(agent.process->connections, 1);
+	assert_int_equal(agent.process->accepted, 0);
+	assert_int_equal(agent.process->preceding, 0);
+	closing(5);
+	assert_int_equal(agent.process->connections, 0);
+}
+
+static void a_response_from_before_is_counted_once(void **state)
+{
+	(void)state;
+	agent.attached = true;
+	out(5, RESPONSE);
+	out(5, "and more of it");
+	assert_int_equal(agent.connections[5].kind, RQS_CONN_RESYNC);
+	assert_int_equal(agent.process->preceding, 1);
+	assert_int_equal(agent.process->connections, 1);
+	in(5, "GE");
+	in(5, "T /a HTTP/1.1\r\n\r\n");
+	out(5, RESPONSE);
+	assert_int_equal(totals().finished, 1);
+	assert_string_equal(totals().route, "/a");
+	assert_int_equal(agent.process->preceding, 1);
+	assert_int_equal(agent.process->connections, 1);
+
+	/* Sent by sendfile. */
+	struct rqs_call call = call_by(&worker);
+	rqs_conn_output_unseen(&call, 6, 1000);
+	assert_int_equal(agent.process->preceding, 2);
+	closing(6);
+	assert_int_equal(agent.process->connections, 1);
+}
+
+static void a_body_from_before_begins_no_request(void **state)
+{
+	(void)state;
+	agent.attached = true;
+	in(5, "GET this is a body's end\nHTTP/1.1");
+	in(5, REQUEST); /* not behind a response: still the body */
+	out(5, "HTTP/1.1 100 Continue\r\n\r\n");
+	assert_int_equal(agent.process->preceding, 0);
+	in(5, "GET");
+	assert_int_equal(totals().started, 0);
+	out(5, RESPONSE);
+	assert_int_equal(agent.process->preceding, 1);
+	in(5, REQUEST);
+	out(5, RESPONSE);
+	assert_int_equal(totals().started, 1);
+	assert_int_equal(totals().finished, 1);
+}
+
+static void only_served_connections_from_before_are_followed(void **state)
+{
+	(void)state;
+	agent.attached = true;
+	/* A client's: of no interest, whatever it reads. */
+	origin_answer = RQS_ORIGIN_OTHER;
+	out(5, REQUEST);
+	in(5, REQUEST);
+	in(6, REQUEST);
+	assert_int_equal(agent.connections[5].kind, RQS_CONN_OTHER);
+	assert_int_equal(agent.connections[6].kind, RQS_CONN_OTHER);
+	/* It can't be told: who reads a head first is served. */
+	origin_answer = RQS_ORIGIN_UNKNOWN;
+	out(7, RESPONSE);
+	assert_int_equal(agent.connections[7].kind, RQS_CONN_OTHER);
+	in(8, REQUEST);
+	out(8, RESPONSE);
+	assert_int_equal(totals().finished, 1);
+	/* Under TLS nothing is seen. */
+	origin_answer = RQS_ORIGIN_SERVED;
+	out(9, "\x17\x03\x03");
+	assert_int_equal(agent.connections[9].kind, RQS_CONN_OTHER);
+	assert_int_equal(agent.process->events[RQS_EVENT_UNSUPPORTED], 1);
+	assert_int_equal(agent.process->preceding, 0);
+	assert_int_equal(totals().started, 1);
+}
+
+static void a_response_from_before_stays_the_parents(void **state)
+{
+	(void)state;
+	agent.attached = true;
+	in(5, "the rest of a body");
+	alive.epoch = 0;
+	fake_pid = 101;
+	out(5, RESPONSE);
+	assert_int_equal(agent.connections[5].kind, RQS_CONN_OTHER);
+	assert_int_equal(agent.process->preceding, 0);
+	closing(5);
+	assert_int_equal(agent.process->connections, 0);
+}
+
+static void nobody_asks_where_nothing_was_attached_to(void **state)
+{
+	(void)state;
+	out(5, RESPONSE);
+	in(6, REQUEST);
+	in(7, "no request");
+	assert_int_equal(origins_asked, 0);
+	assert_int_equal(agent.connections[5].kind, RQS_CONN_OTHER);
+	assert_int_equal(agent.connections[7].kind, RQS_CONN_OTHER);
+	assert_int_equal(agent.process->preceding, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -591,6 +720,12 @@ int main(void)
 		TEST(a_stamp_may_come_with_the_rest),
 		TEST(a_worker_keeps_a_slot),
 		TEST(allocations_of_a_thread_of_its_own),
+		TEST(an_idle_connection_from_before_is_followed),
+		TEST(a_response_from_before_is_counted_once),
+		TEST(a_body_from_before_begins_no_request),
+		TEST(only_served_connections_from_before_are_followed),
+		TEST(a_response_from_before_stays_the_parents),
+		TEST(nobody_asks_where_nothing_was_attached_to),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
