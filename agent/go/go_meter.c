@@ -123,6 +123,9 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 		((struct rqs_go_meter *)goroutine->serving)->shared = true;
 		meter->shared = true;
 	}
+	/* From before the attach, and never seen waiting: it runs, as it makes this call. */
+	if (rqs_go.sched && !goroutine->since)
+		goroutine->since = call->ticks;
 	meter->alloc_count = goroutine->alloc_count;
 	meter->alloc_bytes = goroutine->alloc_bytes;
 	meter->running = rqs_go.sched ? running(goroutine, call->ticks) : 0;

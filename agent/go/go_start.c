@@ -1,7 +1,9 @@
 /* go_start.c - takes the session's region into use in a Go program; see setup.h. */
 #include "go/go.h"
 
+#include "os/adopt.h"
 #include "os/host.h"
+#include "os/join.h"
 #include "os/reserve.h"
 #include "os/stamps.h"
 #include "os/sys.h"
@@ -146,38 +148,98 @@ static int clock_by_system_call(clockid_t clock, struct timespec *now)
 	return (int)rqs_sys2(SYS_clock_gettime, clock, now);
 }
 
-static bool start(const struct rqs_go_setup *setup)
+/* One that is attached to asks for the region itself. */
+static bool join(struct rqs_go_setup *setup)
 {
-	uint64_t size = rqs_reserve_share(setup->region_size) & ~(uint64_t)(RQS_CHUNK_SIZE - 1);
+	struct rqs_welcome welcome;
+
+	if (setup->region >= 0)
+		return true;
+	setup->region = rqs_join(setup->token, &welcome);
+	if (setup->region < 0) {
+		setup->error = setup->region;
+		return false;
+	}
+	setup->region_size = welcome.region_size;
+	setup->foreign_pids = welcome.foreign_pids != 0;
+	return true;
+}
+
+static void *region_;
+static uint64_t region_size_;
+
+static void give_back(void)
+{
+	rqs_go.agent = NULL;
+	unmap_own_memory();
+	rqs_host_unmap(&agent_);
+	rqs_unreserve(region_, region_size_);
+}
+
+static bool start(struct rqs_go_setup *setup)
+{
 	rqs_clock_gettime clock =
 	    setup->clock_gettime ? (rqs_clock_gettime)setup->clock_gettime : clock_by_system_call;
 
-	if (!rqs_trial_passes(rqs_host_calls_are_allowed) || rqs_host_counter_faults())
+	if (!rqs_trial_passes(rqs_host_calls_are_allowed) || rqs_host_counter_faults() || !join(setup))
 		return false;
-	void *region = rqs_reserve(size, setup->region);
-	if (!region)
+	region_size_ = rqs_reserve_share(setup->region_size) & ~(uint64_t)(RQS_CHUNK_SIZE - 1);
+	region_ = rqs_reserve(region_size_, setup->region);
+	if (!region_)
 		return false;
 	agent_.env = rqs_host_env(clock);
 	agent_.foreign_pids = setup->foreign_pids;
+	agent_.attached = setup->attached;
 	rqs_go_prepare(&agent_, setup);
 	rqs_stamps_start(&agent_);
 	rqs_go.placer = (char *)setup->program;
 	rqs_go.token = (char *)setup->token;
-	if (rqs_go_await(&agent_, NULL) && rqs_host_map(&agent_) && rqs_agent_start(&agent_, region, size)) {
+	if (rqs_go_await(&agent_, NULL) && rqs_host_map(&agent_) && rqs_agent_start(&agent_, region_, region_size_)) {
 		rqs_go_adopt(&agent_, setup, setup->region);
+		if (setup->attached)
+			rqs_adopt_listeners(&agent_);
 		return true;
 	}
-	rqs_go.agent = NULL;
-	unmap_own_memory();
-	rqs_host_unmap(&agent_);
-	rqs_unreserve(region, size);
+	give_back();
 	return false;
 }
 
-bool rqs_go_start(const struct rqs_go_setup *setup)
+bool rqs_go_start(struct rqs_go_setup *setup)
 {
 	bool started = start(setup);
 
-	rqs_sys1(SYS_close, setup->region);
+	if (setup->region >= 0)
+		rqs_sys1(SYS_close, setup->region);
 	return started;
+}
+
+/* ---- the end ---- */
+
+static bool is_context_taken(void)
+{
+	for (unsigned i = 0; rqs_go.contexts && i < CONTEXT_COUNT; i++)
+		if (rqs_load(&((struct rqs_go_context *)(rqs_go.contexts + (size_t)i * CONTEXT_SIZE))->taken))
+			return true;
+	return false;
+}
+
+bool rqs_go_stop(void)
+{
+	struct rqs_table *table = rqs_go.table;
+	uint64_t end = rqs_go.goroutines_end;
+
+	if (!rqs_go.agent)
+		return true;
+	if (is_context_taken())
+		return false;
+	rqs_go.table = NULL;
+	rqs_go.goroutine_mask = 0;
+	rqs_go.goroutines = (uint64_t)&nobody;
+	rqs_go.goroutines_end = (uint64_t)(&nobody + 1);
+	rqs_go.connection_limit = 0;
+	rqs_go.sched = 0;
+	if (table)
+		rqs_unreserve(table, end - (uint64_t)table);
+	give_back();
+	return true;
 }

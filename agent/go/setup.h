@@ -14,7 +14,7 @@ struct rqs_go_setup {
 	/* Where the program begins, and its stack: rqs_go_begin goes on there if nobody stops it (it was killed). */
 	uint64_t entry;
 	uint64_t stack;
-	int32_t region;       /* descriptor of the session's region; closed by rqs_go_start() */
+	int32_t region;       /* descriptor of the session's region; closed by rqs_go_start(). -1: joins by the token */
 	uint32_t measures;    /* RQS_MEASURES_* that hooks are placed for */
 	uint32_t curg_offset; /* of runtime.m's curg */
 	bool foreign_pids;
@@ -25,6 +25,8 @@ struct rqs_go_setup {
 	char program[4096];
 	char token[RQS_TOKEN_LENGTH + 1];
 	bool no_sched;
+	bool attached; /* to a program that runs already */
+	int32_t error; /* result: -errno of the joining, 0 none */
 };
 
 /*
@@ -33,7 +35,13 @@ struct rqs_go_setup {
  * constructor), on a stack of ours or any with 8 KiB left. False: nothing is
  * to be hooked; nothing of ours stays but the code itself.
  */
-bool rqs_go_start(const struct rqs_go_setup *setup);
+bool rqs_go_start(struct rqs_go_setup *setup);
+
+/*
+ * The end of that, once no hook is reached any more: gives the memory back.
+ * False, with nothing done: a thread is inside of a hook.
+ */
+bool rqs_go_stop(void);
 
 /*
  * In the payload's image (a shared object without undefined symbols, and with
@@ -42,6 +50,7 @@ bool rqs_go_start(const struct rqs_go_setup *setup);
  *   rqs_go_setup     struct rqs_go_setup, to be filled
  *   rqs_go_begin     code to be run once, on a stack of 16 KiB: calls rqs_go_start(&rqs_go_setup), and
  *                    ends at the SYSCALL instruction rqs_go_began with the result, 0 or 1, in RBX
+ *   rqs_go_end       likewise: calls rqs_go_stop(), and ends at rqs_go_began
  */
 extern const uint64_t rqs_go_entries[RQS_SITE_KINDS];
 

@@ -61,7 +61,8 @@ static bool find_symbols(struct rqs_loadable *payload)
 	payload->setup = rqs_dynsym(rqs_payload_start, payload_size(), "rqs_go_setup");
 	payload->begin = rqs_dynsym(rqs_payload_start, payload_size(), "rqs_go_begin");
 	payload->began = rqs_dynsym(rqs_payload_start, payload_size(), "rqs_go_began");
-	return payload->entries && payload->setup && payload->begin && payload->began &&
+	payload->end = rqs_dynsym(rqs_payload_start, payload_size(), "rqs_go_end");
+	return payload->entries && payload->setup && payload->begin && payload->began && payload->end &&
 	       payload->entries + RQS_SITE_KINDS * sizeof(uint64_t) <= payload->size &&
 	       payload->setup + sizeof(struct rqs_go_setup) <= payload->size;
 }

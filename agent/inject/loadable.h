@@ -27,7 +27,7 @@ struct rqs_loadable {
 		int protection;          /* PROT_* */
 	} segments[RQS_LOADABLE_SEGMENTS];
 	size_t segment_count;
-	uint64_t entries, setup, begin, began; /* offsets of what setup.h names */
+	uint64_t entries, setup, begin, began, end; /* offsets of what setup.h names */
 };
 
 /* 0 or -errno: -ENOEXEC when the payload isn't what the above says. rqs_loadable_free() in any case. */
