@@ -4,7 +4,7 @@ _reqscope()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W "run report compare info export merge --help --version" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "run report compare info export merge doctor --help --version" -- "$cur")
 		return
 	fi
 	case $prev in
@@ -25,7 +25,8 @@ _reqscope()
 	export:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --route --skip --from --to --help" -- "$cur") ;;
 	merge:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --help" -- "$cur") ;;
 	info:-*) mapfile -t COMPREPLY < <(compgen -W "--format --help" -- "$cur") ;;
-	run:*) mapfile -t COMPREPLY < <(compgen -c -- "$cur") ;;
+	doctor:-*) mapfile -t COMPREPLY < <(compgen -W "--json --help" -- "$cur") ;;
+	run:* | doctor:*) mapfile -t COMPREPLY < <(compgen -c -- "$cur") ;;
 	*) mapfile -t COMPREPLY < <(compgen -f -X '!*.rqs' -- "$cur" && true; compgen -d -- "$cur") ;;
 	esac
 }

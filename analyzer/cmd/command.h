@@ -22,6 +22,7 @@ struct rqs_command {
 	X(info)             \
 	X(export)           \
 	X(merge)            \
+	X(doctor)           \
 	X(collect)          \
 	X(show_plan)        \
 	X(patches)          \

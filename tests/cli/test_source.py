@@ -21,6 +21,7 @@ MAY_INCLUDE = {
     "agent/collect": {"collect", "reqscope"},
     "analyzer/base": {"base"},
     "analyzer/cmd": {"cmd", "collect", "inject", "os", "read", "model", "stats", "report", "render", "export", "merge", "base", "reqscope"},
+    "analyzer/doctor": {"doctor", "cmd", "collect", "inject", "os", "base", "reqscope"},
     "analyzer/read": {"read", "base", "reqscope"},
     "analyzer/model": {"model", "read", "stats", "base", "reqscope"},
     "analyzer/stats": {"stats", "base", "reqscope"},
