@@ -94,20 +94,26 @@ static void move_up(int *fd)
 		*fd = fcntl(*fd, F_DUPFD_CLOEXEC, 3);
 }
 
-static void close_others(int keep1, int keep2)
+/* The least descriptor to be kept from `first` on, or INT_MAX. */
+static int next_kept(int *const *keep, unsigned count, int first)
 {
-	int low = keep1 < keep2 ? keep1 : keep2, high = keep1 < keep2 ? keep2 : keep1;
-	int next = 3;
+	int next = __INT_MAX__;
 
-	if (low >= 0) {
-		close_between(next, low - 1);
-		next = low + 1;
+	for (unsigned i = 0; i < count; i++)
+		if (*keep[i] >= first && *keep[i] < next)
+			next = *keep[i];
+	return next;
+}
+
+static void close_others(int *const *keep, unsigned count)
+{
+	int first = 3, kept;
+
+	while ((kept = next_kept(keep, count, first)) != __INT_MAX__) {
+		close_between(first, kept - 1);
+		first = kept + 1;
 	}
-	if (high >= 0) {
-		close_between(next, high - 1);
-		next = high + 1;
-	}
-	close_between(next, __INT_MAX__);
+	close_between(first, __INT_MAX__);
 }
 
 static void leave_family(void)
@@ -122,7 +128,7 @@ static void leave_family(void)
 		_exit(child < 0 ? 1 : 0);
 }
 
-void rqs_go_to_background(bool detach, int *keep1, int *keep2)
+void rqs_go_to_background(bool detach, int *const *keep, unsigned count)
 {
 	if (detach)
 		leave_family();
@@ -130,10 +136,10 @@ void rqs_go_to_background(bool detach, int *keep1, int *keep2)
 		setsid();
 	ignore_signals();
 	fill_standard();
-	move_up(keep1);
-	move_up(keep2);
+	for (unsigned i = 0; i < count; i++)
+		move_up(keep[i]);
 	fill_standard_fds();
-	close_others(*keep1, *keep2);
+	close_others(keep, count);
 	raise_limit(RLIMIT_NOFILE);
 	raise_limit(RLIMIT_AS);
 	raise_limit(RLIMIT_FSIZE); /* which counts for the shared memory, too */

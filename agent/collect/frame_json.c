@@ -172,11 +172,11 @@ struct rqs_completeness rqs_completeness_of(const struct rqs_watched *watched)
 {
 	const struct rqs_sums *folded = &watched->folded, *live = &watched->live;
 	struct rqs_completeness c = {
-	    .started = folded->opened + live->opened + watched->unslotted,
+	    .started = folded->opened + live->opened + watched->unslotted + watched->preceding,
 	    .finished = watched->records - watched->lost,
 	    .dropped = folded->dropped + live->dropped + watched->unslotted + watched->lost,
 	    .given_up = folded->given_up + live->given_up,
-	    .unfinished = folded->unfinished,
+	    .unfinished = folded->unfinished + watched->preceding,
 	};
 	uint64_t ended = c.finished + c.dropped + c.given_up;
 

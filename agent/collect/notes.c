@@ -35,6 +35,21 @@ static void note_troubles(cJSON *notes, const struct rqs_troubles *troubles)
 	}
 }
 
+/* Of these nothing is known but that they were answered. */
+static void note_preceding(cJSON *notes, const struct rqs_processes *processes)
+{
+	uint64_t count = 0;
+	char why[128];
+
+	for (uint32_t i = 0; i < processes->noted_count; i++)
+		count += processes->noted[i]->preceding;
+	if (!count)
+		return;
+	snprintf(why, sizeof(why), "%" PRIu64 " of the unfinished began before the recording, and were answered in it",
+		 count);
+	add_note(notes, "requests", why);
+}
+
 static bool any_table_is_lost(const struct rqs_processes *processes)
 {
 	for (uint32_t i = 0; i < processes->noted_count; i++) {
@@ -190,6 +205,7 @@ void rqs_add_notes(cJSON *notes, const struct rqs_processes *processes, const st
 	note_node(notes, processes);
 	note_python(notes, processes);
 	note_go(notes, processes);
+	note_preceding(notes, processes);
 	note_imbalance(notes, processes);
 	note_contradiction(notes, processes);
 }

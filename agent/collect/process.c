@@ -93,6 +93,7 @@ static void copy_slot(struct rqs_watched *watched, const struct rqs_process *pro
 	watched->connections_peak = (uint64_t)load_count(&process->connections_peak);
 	watched->accepted = load(&process->accepted);
 	watched->unslotted = load(&process->unslotted);
+	watched->preceding = load(&process->preceding);
 	watched->after_count = load(&process->after_count);
 	watched->after_bytes = load(&process->after_bytes);
 	watched->heap_in_use = load(&process->heap_in_use);
@@ -249,7 +250,8 @@ bool rqs_processes_note(struct rqs_processes *processes, struct rqs_watched *wat
 
 static bool shows(const struct rqs_watched *watched, uint64_t now_ns)
 {
-	if (watched->accepted || watched->connections || watched->unslotted || watched->folded.opened)
+	if (watched->accepted || watched->connections || watched->unslotted || watched->preceding ||
+	    watched->folded.opened)
 		return true;
 	for (unsigned i = 0; i < RQS_EVENT_COUNT; i++)
 		if (watched->events[i])

@@ -55,6 +55,7 @@ struct rqs_watched {
 	uint64_t accepted;
 	uint64_t connections_peak;
 	uint64_t unslotted;
+	uint64_t preceding; /* began before the attach */
 	uint64_t events[RQS_EVENT_COUNT];
 	uint64_t heap_in_use; /* bytes, as Node says; 0 unknown */
 	uint64_t after_count, after_bytes; /* allocated for requests that had ended */

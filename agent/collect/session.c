@@ -34,6 +34,8 @@
 #define SETTLE_NS (30 * MS)
 #define SCAN_AGAIN_NS (1000 * MS)
 #define EVENTS 64
+/* Tag of the epoll event that asks for the end. */
+#define TAG_STOP (5ull << 32)
 
 struct session {
 	const struct rqs_session_options *options;
@@ -51,9 +53,26 @@ struct session {
 	uint64_t next_check_ns;
 	uint32_t versions; /* noted processes whose version was looked for */
 	uint64_t pass_ns;  /* the present pause between passes */
+	bool stopping;     /* somebody has asked for the end */
+};
+
+static const char *const modes[] = {
+    [RQS_SESSION_RUN] = "run",
+    [RQS_SESSION_PRELOAD] = "preload",
+    [RQS_SESSION_ATTACH] = "attach",
 };
 
 /* Setting up */
+
+bool rqs_parse_mode(const char *text, enum rqs_session_mode *mode)
+{
+	for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+		if (!strcmp(text, modes[i])) {
+			*mode = (enum rqs_session_mode)i;
+			return true;
+		}
+	return false;
+}
 
 bool rqs_parse_duration(const char *text, uint64_t *ns)
 {
@@ -98,6 +117,11 @@ static void tell_ready(const struct session *s)
 	close(s->options->ready_fd);
 }
 
+static bool is_preload(const struct session *s)
+{
+	return s->options->mode == RQS_SESSION_PRELOAD;
+}
+
 /* out.rqs -> out.PID.rqs */
 static void name_after_pid(const struct session *s, char *name, size_t size)
 {
@@ -118,7 +142,7 @@ static int open_trace(struct session *s)
 
 	int error = rqs_writer_open(&s->frames.writer, s->file, s->options->force);
 	/* Nobody is there to be told: an earlier trace is left alone. */
-	if (error == -EEXIST && s->options->preload && s->options->out) {
+	if (error == -EEXIST && is_preload(s) && s->options->out) {
 		name_after_pid(s, s->file, sizeof(s->file));
 		error = rqs_writer_open(&s->frames.writer, s->file, false);
 	}
@@ -147,7 +171,7 @@ static int write_run(struct session *s)
 	char *command = o->command ? NULL : rqs_procfs_command(s->lifetime.dir, &length);
 
 	struct rqs_run_facts facts = {
-	    .mode = o->preload ? "preload" : "run",
+	    .mode = modes[o->mode],
 	    .label = o->label,
 	    .command = o->command,
 	    .command_count = o->command_count,
@@ -234,6 +258,9 @@ static void handle(struct session *s, uint64_t tag)
 	case RQS_TAG_MAIN >> 32:
 		rqs_lifetime_event(&s->lifetime);
 		break;
+	case TAG_STOP >> 32:
+		s->stopping = true;
+		break;
 	default:
 		rqs_greeting_event(&s->greeting, tag, s->region.fd, s->region.size);
 	}
@@ -267,6 +294,8 @@ static const char *record(struct session *s)
 		pass(s, now_ns);
 		if (s->options->duration_ns && now_ns - start_ns >= s->options->duration_ns)
 			return "duration";
+		if (s->stopping)
+			return s->lifetime.gone && !s->processes.live ? "exited" : "detached";
 		if (rqs_lifetime_is_over(&s->lifetime, &s->processes, &s->greeting, now_ns))
 			return s->processes.live ? "idle" : "exited";
 		due_ns = now_ns + s->pass_ns;
@@ -349,6 +378,15 @@ static int start_trace(struct session *s)
 	return 0;
 }
 
+static int expect_stop(struct session *s)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = TAG_STOP};
+
+	if (s->options->stop_fd >= 0 && epoll_ctl(s->epoll, EPOLL_CTL_ADD, s->options->stop_fd, &event))
+		return fail(s, "descriptor %d can't be waited for: %s", s->options->stop_fd, strerror(errno));
+	return 0;
+}
+
 static int start(struct session *s)
 {
 	int error = start_memory(s);
@@ -356,7 +394,7 @@ static int start(struct session *s)
 	if (error)
 		return fail(s, "no shared memory: %s", strerror(-error));
 	rqs_lifetime_start(&s->lifetime, s->options->pid, s->options->token, s->epoll);
-	return start_trace(s);
+	return expect_stop(s) ? 1 : start_trace(s);
 }
 
 static void free_session(struct session *s)
@@ -382,7 +420,7 @@ static int live(struct session *s)
 	stop_agents(s);
 	int error = write_end(s, reason);
 	/* Started for a Go program, before it was known to serve: as `ls` leaves no trace, it doesn't. */
-	if (s->options->preload && !s->processes.noted_count && !s->frames.troubles.unplaced)
+	if (is_preload(s) && !s->processes.noted_count && !s->frames.troubles.unplaced)
 		remove_trace(s);
 	report(s, reason, !error);
 	free_session(s);
@@ -394,7 +432,7 @@ static int yield_to_other(const struct session *s)
 {
 	struct timespec moment = {0, 5 * MS}; /* the other may be between bind and listen */
 
-	if (!s->options->preload)
+	if (!is_preload(s))
 		return fail(s, "the session has a collector already");
 	nanosleep(&moment, NULL);
 	tell_ready(s);
@@ -404,11 +442,14 @@ static int yield_to_other(const struct session *s)
 int rqs_session_run(const struct rqs_session_options *options)
 {
 	struct rqs_session_options own = *options;
+	int *const keep[] = {&own.ready_fd, &own.report_fd, &own.stop_fd};
 	struct session *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return 1;
-	rqs_go_to_background(own.detach, &own.ready_fd, &own.report_fd);
+	if (own.mode != RQS_SESSION_ATTACH)
+		own.stop_fd = -1;
+	rqs_go_to_background(own.detach, keep, sizeof(keep) / sizeof(keep[0]));
 	s->options = &own;
 	s->drain.region = &s->region;
 	s->drain.clock = &s->clock;

@@ -9,16 +9,23 @@
 
 #include <limits.h>
 
+enum rqs_session_mode {
+	RQS_SESSION_RUN,
+	RQS_SESSION_PRELOAD, /* started by the library in a target, not by `reqscope run` */
+	RQS_SESSION_ATTACH,
+};
+
 struct rqs_session_options {
 	const char *token;
 	const char *out; /* NULL: reqscope.PID.rqs */
 	bool force;      /* replace an existing file */
 	const char *label;
-	bool preload;  /* started by the library in a target, not by `reqscope run` */
+	enum rqs_session_mode mode;
 	bool detach;   /* leave the starting process's family */
 	pid_t pid;     /* the main target: the session lasts as long as it does, at least */
 	int ready_fd;  /* -1 none. Gets one zero byte when processes may greet, else a text that says what is wrong */
 	int report_fd; /* -1 none. Gets one struct rqs_session_report at the end */
+	int stop_fd;   /* attach only; -1 none. Readable or at its end: the session is to end */
 	uint64_t duration_ns; /* 0 no limit */
 	char *const *command; /* NULL: that of `pid` */
 	int command_count;
@@ -38,6 +45,9 @@ struct rqs_session_report {
 	char reason[16];
 	char file[PATH_MAX];
 };
+
+/* run, preload or attach. False for anything else. */
+bool rqs_parse_mode(const char *text, enum rqs_session_mode *mode);
 
 /* Seconds, with a fraction, to ns. False for what isn't a positive number of at most 10 years. */
 bool rqs_parse_duration(const char *text, uint64_t *ns);

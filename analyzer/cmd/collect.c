@@ -14,14 +14,15 @@ static const char usage[] = "usage: reqscope collect --token T --pid PID [OPTION
 			    "\n"
 			    "  --token T        the session: 32 hexadecimal digits\n"
 			    "  --pid PID        the process whose end may end the session\n"
-			    "  --mode M         run (default) or preload\n"
+			    "  --mode M         run (default), preload or attach\n"
 			    "  --out FILE       the trace (default reqscope.PID.rqs)\n"
 			    "  --force          replace FILE\n"
 			    "  --label L        stored in the trace\n"
 			    "  --duration S     stop recording after S seconds\n"
 			    "  --detach         leave the caller's process group and session\n"
 			    "  --ready-fd N     gets a zero byte when ready, or a text that says what is wrong\n"
-			    "  --report-fd N    gets the result at the end\n";
+			    "  --report-fd N    gets the result at the end\n"
+			    "  --stop-fd N      attach: once it is readable or closed, the session ends\n";
 
 enum option_id {
 	OPT_TOKEN = 1,
@@ -34,6 +35,7 @@ enum option_id {
 	OPT_DETACH,
 	OPT_READY_FD,
 	OPT_REPORT_FD,
+	OPT_STOP_FD,
 	OPT_HELP,
 };
 
@@ -48,6 +50,7 @@ static const struct option long_options[] = {
     {"detach", no_argument, NULL, OPT_DETACH},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
     {"report-fd", required_argument, NULL, OPT_REPORT_FD},
+    {"stop-fd", required_argument, NULL, OPT_STOP_FD},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -73,8 +76,7 @@ static bool take_option(struct rqs_session_options *options, int option, char *v
 	case OPT_PID:
 		return parse_int(value, 1, &options->pid);
 	case OPT_MODE:
-		options->preload = !strcmp(value, "preload");
-		return options->preload || !strcmp(value, "run");
+		return rqs_parse_mode(value, &options->mode);
 	case OPT_OUT:
 		options->out = value;
 		return *value && strlen(value) < PATH_MAX - 32;
@@ -91,6 +93,8 @@ static bool take_option(struct rqs_session_options *options, int option, char *v
 		return parse_int(value, 0, &options->ready_fd);
 	case OPT_REPORT_FD:
 		return parse_int(value, 0, &options->report_fd);
+	case OPT_STOP_FD:
+		return parse_int(value, 0, &options->stop_fd);
 	default:
 		return false;
 	}
@@ -98,7 +102,7 @@ static bool take_option(struct rqs_session_options *options, int option, char *v
 
 static int collect(int argc, char **argv)
 {
-	struct rqs_session_options options = {.ready_fd = -1, .report_fd = -1};
+	struct rqs_session_options options = {.ready_fd = -1, .report_fd = -1, .stop_fd = -1};
 	int option;
 
 	opterr = 0;

@@ -301,7 +301,7 @@ static void of_two_collectors_one_yields(void **state)
 {
 	(void)state;
 	struct target target = start_target(serve_some);
-	struct rqs_session_options options = {.out = path, .pid = target.pid, .preload = true};
+	struct rqs_session_options options = {.out = path, .pid = target.pid, .mode = RQS_SESSION_PRELOAD};
 	struct collector first = start_collector(options), second;
 	int status;
 
@@ -322,7 +322,7 @@ static void who_serves_nobody_leaves_no_trace(void **state)
 {
 	(void)state;
 	struct target target = start_target(say_nothing);
-	struct rqs_session_options options = {.out = path, .pid = target.pid, .preload = true};
+	struct rqs_session_options options = {.out = path, .pid = target.pid, .mode = RQS_SESSION_PRELOAD};
 	struct collector collector = start_collector(options);
 
 	assert_int_equal(answer_of(&collector), 0);
@@ -347,7 +347,7 @@ static void an_existing_file_is_left_alone(void **state)
 	close(refused.ready);
 	close(refused.report);
 
-	options.preload = true;
+	options.mode = RQS_SESSION_PRELOAD;
 	struct collector collector = start_collector(options);
 	assert_int_equal(answer_of(&collector), 0);
 	let_go(&target);
@@ -385,6 +385,43 @@ static void a_duration_ends_the_recording_alone(void **state)
 	assert_string_equal(report.reason, "duration");
 	assert_int_equal(report.completeness.finished, 1000);
 	assert_int_equal(report.completeness.unfinished, 1);
+	assert_balanced(&report.completeness);
+	assert_int_equal(waitpid(target.pid, &status, 0), target.pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(rows_in_trace(), 1000);
+}
+
+static void serve_as_attached(struct fake_agent *agent)
+{
+	agent->processes[agent->process].preceding = 2;
+	serve_for_a_second(agent);
+}
+
+static void the_end_of_the_attacher_is_a_detach(void **state)
+{
+	int stop[2], status;
+
+	(void)state;
+	struct target target = start_target(serve_as_attached);
+	assert_int_equal(pipe2(stop, O_CLOEXEC), 0); /* which the target doesn't hold */
+	struct rqs_session_options options = {
+	    .out = path, .pid = target.pid, .mode = RQS_SESSION_ATTACH, .stop_fd = stop[0]};
+	struct pollfd joined = {.events = POLLIN};
+	struct collector collector = start_collector(options);
+
+	assert_int_equal(answer_of(&collector), 0);
+	assert_int_equal(write(target.gate, "", 1), 1);
+	close(target.gate);
+	joined.fd = collector.report;
+	assert_int_equal(poll(&joined, 1, 300), 0);
+	close(stop[0]);
+	close(stop[1]);
+	struct rqs_session_report report = report_of(&collector);
+	assert_int_equal(waitpid(target.pid, &status, WNOHANG), 0);
+	assert_string_equal(report.reason, "detached");
+	assert_int_equal(report.completeness.started, 1003);
+	assert_int_equal(report.completeness.finished, 1000);
+	assert_int_equal(report.completeness.unfinished, 3);
 	assert_balanced(&report.completeness);
 	assert_int_equal(waitpid(target.pid, &status, 0), target.pid);
 	assert_int_equal(status, 0);
@@ -595,6 +632,7 @@ int main(void)
 	    SESSION(who_serves_nobody_leaves_no_trace),
 	    SESSION(an_existing_file_is_left_alone),
 	    SESSION(a_duration_ends_the_recording_alone),
+	    SESSION(the_end_of_the_attacher_is_a_detach),
 	    SESSION(a_go_program_is_recorded),
 	    SESSION(a_python_program_is_recorded),
 	};
