@@ -91,6 +91,18 @@ static bool find_interpreter(char *line, char *path, size_t size)
 	return !rqs_program_find(first, path, size);
 }
 
+bool rqs_program_interpreter(const char *path, char *interpreter, size_t size)
+{
+	char text[256] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return false;
+	ssize_t got = pread(fd, text, sizeof(text) - 1, 0);
+	close(fd);
+	return got > 2 && !memcmp(text, "#!", 2) && find_interpreter(text, interpreter, size);
+}
+
 static enum rqs_program_kind kind_at_depth(const char *path, int depth)
 {
 	union {

@@ -16,6 +16,9 @@ enum rqs_program_kind {
 /* Finds what exec would run for `name`. 0 or -errno: ENOENT, EACCES. */
 int rqs_program_find(const char *name, char *path, size_t size);
 
+/* The program that the file's line "#!..." leads to, found as above. False: there is no such line, or no such program. */
+bool rqs_program_interpreter(const char *path, char *interpreter, size_t size);
+
 /* The kind of the program, or of the interpreter that runs it when it is a script. */
 enum rqs_program_kind rqs_program_kind(const char *path);
 

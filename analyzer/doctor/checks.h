@@ -17,8 +17,8 @@
 #define RQS_STATUS_SIZE 8192
 
 struct rqs_patient {
-	char path[PATH_MAX];  /* of the program that is executed; /proc/PID/exe of a process */
-	char named[PATH_MAX]; /* the same as it is shown */
+	char path[PATH_MAX];   /* of the program that is executed; /proc/PID/exe of a process */
+	char named[PATH_MAX];  /* the same as it is shown */
 	char script[PATH_MAX]; /* what was given, where that is run by an interpreter; else "" */
 	enum rqs_program_kind kind;
 	bool is_elf, is_readable;
@@ -35,41 +35,44 @@ struct rqs_patient {
 	char *maps;                   /* its file `maps`; NULL unreadable */
 };
 
-/* X(symbol): void rqs_check_<symbol>(struct rqs_diagnosis *, const struct rqs_patient *). In the order that is shown. */
-#define RQS_MACHINE_CHECKS(X) \
-	X(kernel)             \
-	X(clock)              \
-	X(ptrace)             \
-	X(capabilities)       \
-	X(sandbox)            \
-	X(container)          \
-	X(calls)              \
-	X(arrival)            \
-	X(proc)               \
-	X(library)            \
-	X(musl_library)       \
+/*
+ * X(symbol): rqs_check_<symbol>(), declared below. In the order that is shown. Of a program or process those of the
+ * machine are made, too, and told where they are in its way.
+ */
+#define RQS_MACHINE_CHECKS(X)                                                                                          \
+	X(kernel)                                                                                                      \
+	X(clock)                                                                                                       \
+	X(ptrace)                                                                                                      \
+	X(capabilities)                                                                                                \
+	X(sandbox)                                                                                                     \
+	X(container)                                                                                                   \
+	X(calls)                                                                                                       \
+	X(arrival)                                                                                                     \
+	X(proc)                                                                                                        \
+	X(library)                                                                                                     \
+	X(musl_library)                                                                                                \
 	X(placer)
 
-#define RQS_PROGRAM_CHECKS(X) \
-	X(kind)               \
-	X(privileges)         \
-	X(go)                 \
-	X(python)             \
-	X(node)               \
+#define RQS_PROGRAM_CHECKS(X)                                                                                          \
+	X(kind)                                                                                                        \
+	X(privileges)                                                                                                  \
+	X(go)                                                                                                          \
+	X(python)                                                                                                      \
+	X(node)                                                                                                        \
 	X(native)
 
 /* Of a process, after those of its program. */
-#define RQS_PROCESS_CHECKS(X) \
-	X(owner)              \
-	X(state)              \
-	X(tracer)             \
-	X(seccomp)            \
-	X(no_new_privs)       \
-	X(namespaces)         \
-	X(listeners)          \
+#define RQS_PROCESS_CHECKS(X)                                                                                          \
+	X(owner)                                                                                                       \
+	X(state)                                                                                                       \
+	X(tracer)                                                                                                      \
+	X(seccomp)                                                                                                     \
+	X(no_new_privs)                                                                                                \
+	X(namespaces)                                                                                                  \
+	X(listeners)                                                                                                   \
 	X(recorded)
 
-#define RQS_DECLARE_CHECK(symbol) \
+#define RQS_DECLARE_CHECK(symbol)                                                                                      \
 	void rqs_check_##symbol(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient);
 RQS_MACHINE_CHECKS(RQS_DECLARE_CHECK)
 RQS_PROGRAM_CHECKS(RQS_DECLARE_CHECK)
@@ -80,6 +83,8 @@ RQS_PROCESS_CHECKS(RQS_DECLARE_CHECK)
 int rqs_patient_program(struct rqs_patient *patient, const char *name);
 int rqs_patient_process(struct rqs_patient *patient, pid_t pid);
 void rqs_patient_free(struct rqs_patient *patient);
+/* Its hooks are placed by ptrace, and nothing is preloaded. */
+bool rqs_patient_is_static_go(const struct rqs_patient *patient);
 /* The value of a line of /proc/PID/status, NULL where there is none; valid up to the line's end. */
 const char *rqs_status_line(const char *status, const char *name);
 long rqs_status_number(const char *status, const char *name, long otherwise);

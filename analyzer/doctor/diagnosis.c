@@ -1,4 +1,4 @@
-/* diagnosis.c - see diagnosis.h. What is printed may have come from a process's command line: it is made fit for a terminal. */
+/* diagnosis.c - see diagnosis.h. A text may have parts of a command line in it, and is made fit for a terminal. */
 #include "doctor/diagnosis.h"
 
 #include "base/alloc.h"
@@ -47,6 +47,19 @@ void rqs_prescribe(struct rqs_diagnosis *diagnosis, const char *format, ...)
 	va_start(arguments, format);
 	finding->fix = format_text(format, arguments);
 	va_end(arguments);
+}
+
+void rqs_diagnosis_take_bad(struct rqs_diagnosis *diagnosis, const struct rqs_diagnosis *from)
+{
+	for (size_t i = 0; i < from->count; i++) {
+		const struct rqs_finding *finding = &from->findings[i];
+
+		if (finding->level < RQS_LEVEL_WARNING)
+			continue;
+		rqs_diagnose(diagnosis, finding->id, finding->level, "%s", finding->text);
+		if (finding->fix)
+			rqs_prescribe(diagnosis, "%s", finding->fix);
+	}
 }
 
 void rqs_diagnosis_free(struct rqs_diagnosis *diagnosis)

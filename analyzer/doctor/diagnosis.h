@@ -26,6 +26,8 @@ void rqs_diagnose(struct rqs_diagnosis *diagnosis, const char *id, enum rqs_leve
     __attribute__((format(printf, 4, 5)));
 /* What can be done about the last finding. */
 void rqs_prescribe(struct rqs_diagnosis *diagnosis, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Copies those findings by which something can't be recorded. */
+void rqs_diagnosis_take_bad(struct rqs_diagnosis *diagnosis, const struct rqs_diagnosis *from);
 void rqs_diagnosis_free(struct rqs_diagnosis *diagnosis);
 
 void rqs_diagnosis_print(const struct rqs_diagnosis *diagnosis);

@@ -8,27 +8,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char usage[] = "usage: reqscope doctor [--json] [PID | CMD [ARGUMENT...]]\n"
-			    "\n"
-			    "Tells what can and can't be recorded, why, and what to do about it: on this machine;\n"
-			    "of a program, before it is run; or of a process that runs. A single argument that is\n"
-			    "a number is a PID. Nothing is run, stopped or changed.\n"
-			    "\n"
-			    "  --json  {\"schema\": \"reqscope.doctor/1\", ...}: findings with id, level, text and fix\n"
-			    "  --help  this text\n"
-			    "\n"
-			    "Levels: ok; info: good to know; warning: a part can't be recorded, and is null in\n"
-			    "reports; error: no request can be.\n"
-			    "\n"
-			    "examples:\n"
-			    "  reqscope doctor                       this machine\n"
-			    "  reqscope doctor gunicorn -w 4 app:app a program, by the file that would be run\n"
-			    "  reqscope doctor ./server              likewise\n"
-			    "  reqscope doctor 1234                  the process 1234\n"
-			    "  reqscope doctor --json ./server | jq '.findings[] | select(.level == \"error\")'\n"
-			    "\n"
-			    "exit status: 0 everything can be recorded; 1 something can't (a warning or an error);\n"
-			    "2 a mistake in the command.\n";
+static const char usage[] =
+    "usage: reqscope doctor [--json] [PID | CMD [ARGUMENT...]]\n"
+    "\n"
+    "Tells what can and can't be recorded, why, and what to do about it: on this machine;\n"
+    "of a program, before it is run; or of a process that runs. A single argument that is\n"
+    "a number is a PID. Nothing is run, stopped or changed.\n"
+    "\n"
+    "  --json  {\"schema\": \"reqscope.doctor/1\", ...}: findings with id, level, text and fix\n"
+    "  --help  this text\n"
+    "\n"
+    "Levels: ok; info: good to know; warning: a part can't be recorded, and is null in\n"
+    "reports; error: no request can be.\n"
+    "\n"
+    "examples:\n"
+    "  reqscope doctor                       this machine\n"
+    "  reqscope doctor gunicorn -w 4 app:app a program, by the file that would be run\n"
+    "  reqscope doctor ./server              likewise\n"
+    "  reqscope doctor 1234                  the process 1234\n"
+    "  reqscope doctor --json ./server | jq '.findings[] | select(.level == \"error\")'\n"
+    "\n"
+    "exit status: 0 everything can be recorded; 1 something can't (a warning or an error);\n"
+    "2 a mistake in the command.\n";
 
 typedef void check_fn(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient);
 
@@ -53,16 +54,28 @@ static pid_t pid_of(const char *text)
 	return pid < INT_MAX ? (pid_t)pid : INT_MAX;
 }
 
+/* What is on the machine in the way of this program. */
+static void check_basis(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient)
+{
+	struct rqs_diagnosis machine = {0};
+
+	run_checks(machine_checks, &machine, patient);
+	rqs_diagnosis_take_bad(diagnosis, &machine);
+	rqs_diagnosis_free(&machine);
+}
+
 static void examine_process(struct rqs_diagnosis *diagnosis, struct rqs_patient *patient, pid_t pid)
 {
 	int error = rqs_patient_process(patient, pid);
 
 	if (error) {
-		rqs_diagnose(diagnosis, "process.exists", RQS_LEVEL_ERROR, "There is no process %d that can be seen: %s.",
-			     (int)pid, strerror(-error));
-		rqs_prescribe(diagnosis, "Look for it with `ps -e`; where /proc has hidepid set, as its owner or as root.");
+		rqs_diagnose(diagnosis, "process.exists", RQS_LEVEL_ERROR,
+			     "There is no process %d that can be seen: %s.", (int)pid, strerror(-error));
+		rqs_prescribe(diagnosis,
+			      "Look for it with `ps -e`; where /proc has hidepid set, as its owner or as root.");
 		return;
 	}
+	check_basis(diagnosis, patient);
 	run_checks(program_checks, diagnosis, patient);
 	run_checks(process_checks, diagnosis, patient);
 }
@@ -72,6 +85,7 @@ static void examine_program(struct rqs_diagnosis *diagnosis, struct rqs_patient 
 	int error = rqs_patient_program(patient, name);
 
 	if (!error) {
+		check_basis(diagnosis, patient);
 		run_checks(program_checks, diagnosis, patient);
 		return;
 	}

@@ -1,10 +1,8 @@
 /* machine_checks.c - the machine, or the container, that reqscope is started in. What can be tried is tried. */
 #include "cmd/siblings.h"
 #include "collect/clock.h"
-#include "collect/procfs.h"
 #include "doctor/checks.h"
 
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,9 +23,12 @@
 /* At most size - 1 bytes of a file of the kernel's; "" where there is none. */
 static void read_text(const char *path, char *text, size_t size)
 {
-	ssize_t length = rqs_procfs_read(AT_FDCWD, path, text, size);
+	FILE *file = fopen(path, "re");
+	size_t length = file ? fread(text, 1, size - 1, file) : 0;
 
-	text[length > 0 ? length : 0] = 0;
+	text[length] = 0;
+	if (file)
+		fclose(file);
 }
 
 static bool has_capability(unsigned capability)
@@ -60,9 +61,10 @@ void rqs_check_clock(struct rqs_diagnosis *diagnosis, const struct rqs_patient *
 			     "Times are taken from the CPU's time stamp counter, which is invariant.");
 		return;
 	}
-	rqs_diagnose(diagnosis, "machine.clock", RQS_LEVEL_INFO,
-		     "The CPU's time stamp counter isn't invariant, or the kernel doesn't trust it: times are taken from "
-		     "CLOCK_MONOTONIC. They are as right, and cost more.");
+	rqs_diagnose(
+	    diagnosis, "machine.clock", RQS_LEVEL_INFO,
+	    "The CPU's time stamp counter isn't invariant, or the kernel doesn't trust it: times are taken from "
+	    "CLOCK_MONOTONIC. They are as right, and cost more.");
 }
 
 /* In a child, as a filter may kill for it. */
@@ -80,31 +82,39 @@ void rqs_check_ptrace(struct rqs_diagnosis *diagnosis, const struct rqs_patient 
 {
 	static const char *const scopes[] = {
 	    "a process may trace others of its user",
-	    "a process may trace its descendants and those that allow it, which `reqscope run` has them do",
+	    "a process may trace its descendants and those that allow it, as what `reqscope run` starts does",
 	    "only processes with CAP_SYS_PTRACE may trace",
 	    "nobody may trace",
 	};
 	char text[16];
 
-	(void)patient;
+	enum rqs_level level = rqs_patient_is_static_go(patient) ? RQS_LEVEL_ERROR : RQS_LEVEL_WARNING;
+
+	if (patient->runtime && level == RQS_LEVEL_WARNING)
+		return;
 	read_text(YAMA, text, sizeof(text));
 	long scope = strtol(text, NULL, 10);
 	scope = scope < 0 || scope > 3 ? 3 : scope;
 	if (scope == 3 || (scope == 2 && !has_capability(CAP_SYS_PTRACE))) {
-		rqs_diagnose(diagnosis, "machine.ptrace", RQS_LEVEL_WARNING,
-			     "Static Go programs can't be recorded: Yama's ptrace_scope is %ld, so %s. Other programs can.",
-			     scope, scopes[scope]);
+		rqs_diagnose(
+		    diagnosis, "machine.ptrace", level,
+		    "Static Go programs can't be recorded: Yama's ptrace_scope is %ld, so %s. Other programs can.",
+		    scope, scopes[scope]);
 		rqs_prescribe(diagnosis, scope == 3 ? "It can't be lowered before the next boot; use another machine."
 						    : "Run reqscope as root, or with CAP_SYS_PTRACE.");
 	} else if (!may_be_traced()) {
-		rqs_diagnose(diagnosis, "machine.ptrace", RQS_LEVEL_WARNING,
-			     "Static Go programs can't be recorded: the system call ptrace is refused, as sandboxes and some "
-			     "containers do. Other programs can.");
-		rqs_prescribe(diagnosis, "Start the container with --cap-add SYS_PTRACE, or with a seccomp profile that "
-					 "allows ptrace.");
+		rqs_diagnose(
+		    diagnosis, "machine.ptrace", level,
+		    "Static Go programs can't be recorded: the system call ptrace is refused, as sandboxes and some "
+		    "containers do. Other programs can.");
+		rqs_prescribe(diagnosis,
+			      "Start the container with --cap-add SYS_PTRACE, or with a seccomp profile that "
+			      "allows ptrace.");
 	} else {
-		rqs_diagnose(diagnosis, "machine.ptrace", RQS_LEVEL_OK, "Go programs can be hooked at their start: %s%s.",
-			     *text ? "by Yama's ptrace_scope " : "there is no Yama, so ", scopes[scope]);
+		rqs_diagnose(diagnosis, "machine.ptrace", RQS_LEVEL_OK,
+			     "Go programs can be hooked at their start. %s %ld: %s.",
+			     *text ? "Yama's ptrace_scope is" : "There is no Yama, which is as ptrace_scope", scope,
+			     scopes[scope]);
 	}
 }
 
@@ -119,9 +129,10 @@ void rqs_check_sandbox(struct rqs_diagnosis *diagnosis, const struct rqs_patient
 {
 	(void)patient;
 	if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) > 0)
-		rqs_diagnose(diagnosis, "machine.seccomp", RQS_LEVEL_INFO,
-			     "A seccomp filter is on reqscope, and will be on what it runs. The agent tries in a child which of "
-			     "its calls are allowed, and does without the others: times of arrival may be missing.");
+		rqs_diagnose(
+		    diagnosis, "machine.seccomp", RQS_LEVEL_INFO,
+		    "A seccomp filter is on reqscope, and will be on what it runs. The agent tries in a child which of "
+		    "its calls are allowed, and does without the others: times of arrival may be missing.");
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) > 0)
 		rqs_diagnose(diagnosis, "machine.no_new_privs", RQS_LEVEL_INFO,
 			     "no_new_privs is set: set-user-ID programs get no privileges. Recording isn't affected.");
@@ -144,7 +155,8 @@ void rqs_check_container(struct rqs_diagnosis *diagnosis, const struct rqs_patie
 		sign = "process 1 is in a container's control group";
 	if (sign)
 		rqs_diagnose(diagnosis, "machine.container", RQS_LEVEL_INFO,
-			     "This seems to be a container (%s): what runs outside of it can't be seen from here.", sign);
+			     "This seems to be a container (%s): what runs outside of it can't be seen from here.",
+			     sign);
 }
 
 void rqs_check_calls(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient)
@@ -154,9 +166,10 @@ void rqs_check_calls(struct rqs_diagnosis *diagnosis, const struct rqs_patient *
 
 	(void)patient;
 	if (memory < 0) {
-		rqs_diagnose(diagnosis, "machine.memfd", RQS_LEVEL_ERROR,
-			     "Nothing can be recorded: memfd_create fails (%m), and with it the shared memory of agent and "
-			     "collector.");
+		rqs_diagnose(
+		    diagnosis, "machine.memfd", RQS_LEVEL_ERROR,
+		    "Nothing can be recorded: memfd_create fails (%m), and with it the shared memory of agent and "
+		    "collector.");
 		rqs_prescribe(diagnosis, "Use Linux 3.17 or later, without a filter that forbids memfd_create.");
 	} else {
 		rqs_diagnose(diagnosis, "machine.memfd", RQS_LEVEL_OK, "Shared memory can be made (memfd_create).");
@@ -179,7 +192,8 @@ void rqs_check_arrival(struct rqs_diagnosis *diagnosis, const struct rqs_patient
 			     "The kernel stamps what arrives (SO_TIMESTAMPNS): latency counts from there.");
 	} else {
 		rqs_diagnose(diagnosis, "machine.arrival", RQS_LEVEL_WARNING,
-			     "The kernel doesn't stamp what arrives (SO_TIMESTAMPNS: %m): queue is null, and latency counts from "
+			     "The kernel doesn't stamp what arrives (SO_TIMESTAMPNS: %m): queue is null, and latency "
+			     "counts from "
 			     "the server's read.");
 		rqs_prescribe(diagnosis, "Run it on Linux itself, not in a sandbox that imitates its sockets.");
 	}
@@ -227,8 +241,9 @@ void rqs_check_library(struct rqs_diagnosis *diagnosis, const struct rqs_patient
 
 	(void)patient;
 	if (!rqs_siblings_library("libreqscope.so", path)) {
-		rqs_diagnose(diagnosis, "machine.library", RQS_LEVEL_ERROR,
-			     "libreqscope.so is neither beside reqscope nor in ../lib/reqscope: nothing can be recorded.");
+		rqs_diagnose(
+		    diagnosis, "machine.library", RQS_LEVEL_ERROR,
+		    "libreqscope.so is neither beside reqscope nor in ../lib/reqscope: nothing can be recorded.");
 		rqs_prescribe(diagnosis, "Build it (make), or install all of it (make install).");
 	} else if (strpbrk(path, " :")) {
 		rqs_diagnose(diagnosis, "machine.library", RQS_LEVEL_ERROR,
@@ -245,11 +260,13 @@ void rqs_check_musl_library(struct rqs_diagnosis *diagnosis, const struct rqs_pa
 
 	(void)patient;
 	if (rqs_siblings_library("libreqscope-musl.so", path))
-		rqs_diagnose(diagnosis, "machine.musl_library", RQS_LEVEL_OK, "The agent for musl programs is %s.", path);
+		rqs_diagnose(diagnosis, "machine.musl_library", RQS_LEVEL_OK, "The agent for musl programs is %s.",
+			     path);
 	else
-		rqs_diagnose(diagnosis, "machine.musl_library", RQS_LEVEL_INFO,
-			     "libreqscope-musl.so isn't installed: programs that use musl can't be recorded. Where it is "
-			     "needed, install musl-tools and build again.");
+		rqs_diagnose(
+		    diagnosis, "machine.musl_library", RQS_LEVEL_INFO,
+		    "libreqscope-musl.so isn't installed: programs that use musl can't be recorded. Where it is "
+		    "needed, install musl-tools and build again.");
 }
 
 void rqs_check_placer(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient)
@@ -262,9 +279,10 @@ void rqs_check_placer(struct rqs_diagnosis *diagnosis, const struct rqs_patient 
 		return;
 	name = strrchr(siblings.placer, '/');
 	if (name && !strcmp(name, "/reqscope-place"))
-		rqs_diagnose(diagnosis, "machine.placer", RQS_LEVEL_OK, "Go programs that servers start are hooked by %s.",
-			     siblings.placer);
+		rqs_diagnose(diagnosis, "machine.placer", RQS_LEVEL_OK,
+			     "Go programs that servers start are hooked by %s.", siblings.placer);
 	else
-		rqs_diagnose(diagnosis, "machine.placer", RQS_LEVEL_INFO,
-			     "reqscope-place isn't beside reqscope, which takes its part where it finds its libraries.");
+		rqs_diagnose(
+		    diagnosis, "machine.placer", RQS_LEVEL_INFO,
+		    "reqscope-place isn't beside reqscope, which takes its part where it finds its libraries.");
 }

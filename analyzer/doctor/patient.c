@@ -107,26 +107,6 @@ static void look_at_file(struct rqs_patient *patient)
 	close(fd);
 }
 
-/* What the line "#!..." of the file at path names, as rqs_program_kind() follows it. */
-static bool find_interpreter(const char *path, char *to, size_t size)
-{
-	char line[256] = "", *rest;
-	int fd = rqs_executable_open(path);
-
-	if (fd < 0)
-		return false;
-	ssize_t got = pread(fd, line, sizeof(line) - 1, 0);
-	close(fd);
-	if (got < 3 || memcmp(line, "#!", 2))
-		return false;
-	line[strcspn(line, "\n")] = 0;
-	char *first = strtok_r(line + 2, " \t", &rest), *second = strtok_r(NULL, " \t", &rest);
-	const char *base = first ? strrchr(first, '/') : NULL;
-	if (base && !strcmp(base, "/env") && second && *second != '-')
-		first = second;
-	return first && !rqs_program_find(first, to, size);
-}
-
 int rqs_patient_program(struct rqs_patient *patient, const char *name)
 {
 	char next[PATH_MAX];
@@ -135,7 +115,7 @@ int rqs_patient_program(struct rqs_patient *patient, const char *name)
 	patient->dir = -1;
 	if (error)
 		return error;
-	for (int i = 0; i < SCRIPTS_MAX && find_interpreter(patient->path, next, sizeof(next)); i++) {
+	for (int i = 0; i < SCRIPTS_MAX && rqs_program_interpreter(patient->path, next, sizeof(next)); i++) {
 		if (!i)
 			strcpy(patient->script, patient->path);
 		strcpy(patient->path, next);
@@ -196,6 +176,11 @@ int rqs_patient_process(struct rqs_patient *patient, pid_t pid)
 	if (patient->maps && patient->runtime)
 		detect_in_maps(patient);
 	return 0;
+}
+
+bool rqs_patient_is_static_go(const struct rqs_patient *patient)
+{
+	return patient->kind == PROGRAM_STATIC && patient->runtime && !strcmp(patient->runtime, "go");
 }
 
 void rqs_patient_free(struct rqs_patient *patient)

@@ -21,8 +21,8 @@ void rqs_check_owner(struct rqs_diagnosis *diagnosis, const struct rqs_patient *
 	long user = rqs_status_number(patient->status, "Uid", -1);
 
 	if (user >= 0)
-		rqs_diagnose(diagnosis, "process.owner", RQS_LEVEL_OK, "Process %d runs as user %ld%s: %s", (int)patient->pid,
-			     user, user == (long)getuid() ? ", as you do" : "", patient->command);
+		rqs_diagnose(diagnosis, "process.owner", RQS_LEVEL_OK, "Process %d runs as user %ld%s: %s",
+			     (int)patient->pid, user, user == (long)getuid() ? ", as you do" : "", patient->command);
 }
 
 void rqs_check_state(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient)
@@ -46,9 +46,10 @@ void rqs_check_tracer(struct rqs_diagnosis *diagnosis, const struct rqs_patient 
 	long tracer = rqs_status_number(patient->status, "TracerPid", 0);
 
 	if (tracer > 0)
-		rqs_diagnose(diagnosis, "process.tracer", RQS_LEVEL_INFO,
-			     "It is traced by process %ld (a debugger, or strace): its times are those of a traced program.",
-			     tracer);
+		rqs_diagnose(
+		    diagnosis, "process.tracer", RQS_LEVEL_INFO,
+		    "It is traced by process %ld (a debugger, or strace): its times are those of a traced program.",
+		    tracer);
 }
 
 void rqs_check_seccomp(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient)
@@ -59,9 +60,10 @@ void rqs_check_seccomp(struct rqs_diagnosis *diagnosis, const struct rqs_patient
 		rqs_diagnose(diagnosis, "process.seccomp", RQS_LEVEL_WARNING,
 			     "It is under strict seccomp: from there on nothing of it is recorded.");
 	else if (mode == 2)
-		rqs_diagnose(diagnosis, "process.seccomp", RQS_LEVEL_INFO,
-			     "It is under a seccomp filter: the agent makes no calls of its own there that the filter might not "
-			     "know, so times of arrival may be missing, and latency counts from the read.");
+		rqs_diagnose(
+		    diagnosis, "process.seccomp", RQS_LEVEL_INFO,
+		    "It is under a seccomp filter: the agent makes no calls of its own there that the filter might not "
+		    "know, so times of arrival may be missing, and latency counts from the read.");
 }
 
 void rqs_check_no_new_privs(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient)
@@ -118,8 +120,8 @@ static size_t list_listeners(int dir, const char *name, struct listener *to, siz
 	while (count < room && fgets(line, sizeof(line), file)) {
 		unsigned state;
 
-		if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %" SCNu64, &to[count].port,
-			   &state, &to[count].inode) == 3 &&
+		if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %" SCNu64,
+			   &to[count].port, &state, &to[count].inode) == 3 &&
 		    state == TCP_LISTEN)
 			count++;
 	}
@@ -180,9 +182,10 @@ void rqs_check_listeners(struct rqs_diagnosis *diagnosis, const struct rqs_patie
 		rqs_diagnose(diagnosis, "process.listeners", RQS_LEVEL_OK, "It listens on TCP port%s %s%s.",
 			     shown > 1 ? "s" : "", ports, shown > SHOWN_MAX ? " and more" : "");
 	else
-		rqs_diagnose(diagnosis, "process.listeners", RQS_LEVEL_INFO,
-			     "It listens on no TCP port: it may be a worker that gets its connections from another process, a "
-			     "server on AF_UNIX, or no server.");
+		rqs_diagnose(
+		    diagnosis, "process.listeners", RQS_LEVEL_INFO,
+		    "It listens on no TCP port: it may be a worker that gets its connections from another process, a "
+		    "server on AF_UNIX, or no server.");
 }
 
 /* ---- recorded, or to be recorded how? ---- */
@@ -211,8 +214,9 @@ void rqs_check_recorded(struct rqs_diagnosis *diagnosis, const struct rqs_patien
 	else if (!patient->maps)
 		return;
 	else if (has_library)
-		rqs_diagnose(diagnosis, "process.recorded", RQS_LEVEL_INFO,
-			     "The agent is in it, and not switched on: it has served nothing yet, or its recording has ended.");
+		rqs_diagnose(
+		    diagnosis, "process.recorded", RQS_LEVEL_INFO,
+		    "The agent is in it, and not switched on: it has served nothing yet, or its recording has ended.");
 	else if (diagnosis->worst < RQS_LEVEL_ERROR)
 		advise(diagnosis, patient);
 }
