@@ -187,10 +187,11 @@ $(stats_programs): $(BUILD)/stats/%: $(BUILD)/obj/tests/stats/%.o $(library_obj)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-# The program and the core are linked to every unit test; a test of a hook names its object here.
-hook_test_obj = $(patsubst %,$(BUILD)/$(if $(SAN_FLAGS),sanobj,obj)/agent/hook/%.o,$(1))
-$(BUILD)/unit/test_interpreter: $(call hook_test_obj,interpreter)
-$(BUILD)/unit/test_environment: $(call hook_test_obj,environment)
+# The program and the core are linked to every unit test; a test of other parts of the agent names its objects here.
+agent_test_obj = $(patsubst %,$(BUILD)/$(if $(SAN_FLAGS),sanobj,obj)/agent/%.o,$(1))
+$(BUILD)/unit/test_interpreter: $(call agent_test_obj,hook/interpreter)
+$(BUILD)/unit/test_environment: $(call agent_test_obj,hook/environment)
+$(BUILD)/unit/test_adopt: $(call agent_test_obj,os/adopt os/stamps)
 
 # Small servers and the like, for one C library and the other.
 c_servers := $(patsubst tests/servers/c/%.c,$(BUILD)/servers/%,$(wildcard tests/servers/c/*.c))
