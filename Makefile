@@ -187,6 +187,13 @@ $(stats_programs): $(BUILD)/stats/%: $(BUILD)/obj/tests/stats/%.o $(library_obj)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# Attaching and detaching, without the command around it.
+attacher := $(BUILD)/attach/attacher
+$(attacher): $(BUILD)/attach/%: $(BUILD)/obj/tests/attach/%.o $(library_obj)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # The program and the core are linked to every unit test; a test of other parts of the agent names its objects here.
 agent_test_obj = $(patsubst %,$(BUILD)/$(if $(SAN_FLAGS),sanobj,obj)/agent/%.o,$(1))
 $(BUILD)/unit/test_interpreter: $(call agent_test_obj,hook/interpreter)
@@ -219,7 +226,7 @@ check: ## all tests
 	$(Q)tests/run.sh all $(BUILD)
 
 # By a make of its own: what can be built depends on what deps.sh has just installed.
-tested: $(c_servers) $(unit_bin) $(stats_programs)
+tested: $(c_servers) $(unit_bin) $(stats_programs) $(attacher)
 
 demo: ## record two small servers under load and compare them
 	$(Q)tests/deps.sh demo

@@ -254,7 +254,8 @@ static int detach(struct rqs_attachment *attachment)
 	if (!w)
 		return fail(attachment, -ENOMEM, "memory is short");
 	int error = prepare(w);
-	if (error == -ESRCH)
+	/* Ended, or another program by now: nothing of ours is there. */
+	if (error == -ESRCH || error == -ENOEXEC)
 		return end(w, 0);
 	if (error || !is_placed(w))
 		return end(w, error);

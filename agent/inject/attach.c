@@ -1,0 +1,110 @@
+/* attach.c - see attach.h: which of the two ways it is, and what can't be attached to at all. */
+#include "inject/attach.h"
+#include "inject/go_version.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Dynamic programs are attached to where that way is linked. */
+#pragma weak rqs_attach_library
+
+static int fail(struct rqs_attachment *attachment, int error, const char *why)
+{
+	snprintf(attachment->why, sizeof(attachment->why), "%s", why);
+	return error;
+}
+
+/* 0 when there is none. */
+static char state_of(pid_t pid)
+{
+	char path[64], text[512];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	FILE *file = fopen(path, "re");
+	size_t got = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+	if (file)
+		fclose(file);
+	text[got] = 0;
+	/* Its name may have brackets, too. */
+	const char *end = strrchr(text, ')');
+	return end && end[1] ? end[2] : 0;
+}
+
+static int look_at_state(struct rqs_attachment *attachment)
+{
+	switch (state_of(attachment->pid)) {
+	case 0:
+		return fail(attachment, -ESRCH, "there is no such process");
+	case 'Z':
+	case 'X':
+	case 'x':
+		return fail(attachment, -ESRCH, "it has ended, and its parent hasn't taken note");
+	default:
+		return 0;
+	}
+}
+
+static int open_program(struct rqs_attachment *attachment)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)attachment->pid);
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+	if (file >= 0)
+		return file;
+	if (errno == EACCES || errno == EPERM)
+		return fail(attachment, -EPERM, "it belongs to somebody else");
+	return fail(attachment, -ENOEXEC, "it has no program, as threads of the kernel");
+}
+
+static const struct rqs_attach_way *way_of(const struct rqs_attachment *attachment)
+{
+	return attachment->kind == RQS_ATTACH_GO ? &rqs_attach_go : &rqs_attach_library;
+}
+
+static int find_kind(struct rqs_attachment *attachment)
+{
+	struct rqs_image image;
+	char version[32];
+	int error = look_at_state(attachment), file = error ? error : open_program(attachment);
+
+	if (file < 0)
+		return file;
+	error = rqs_image_open(&image, file);
+	bool is_go = !error && rqs_go_version(&image, version, sizeof(version));
+	rqs_image_close(&image);
+	close(file);
+	attachment->kind = is_go ? RQS_ATTACH_GO : RQS_ATTACH_LIBRARY;
+	if (error)
+		return fail(attachment, error < 0 ? error : -ENOEXEC, "its program can't be looked at");
+	return way_of(attachment) ? 0 : fail(attachment, -ENOEXEC, "it isn't a Go program");
+}
+
+int rqs_attach(struct rqs_attachment *attachment, const struct rqs_attach_order *order)
+{
+	*attachment = (struct rqs_attachment){.pid = order->pid};
+	int error = find_kind(attachment);
+
+	return error ? error : way_of(attachment)->attach(attachment, order);
+}
+
+int rqs_detach(struct rqs_attachment *attachment)
+{
+	attachment->why[0] = 0;
+	attachment->stopped_ns = 0;
+	return way_of(attachment)->detach(attachment);
+}
+
+int rqs_detach_found(struct rqs_attachment *attachment, pid_t pid)
+{
+	*attachment = (struct rqs_attachment){.pid = pid};
+	int error = find_kind(attachment);
+
+	if (error)
+		return error == -ESRCH ? 0 : error;
+	return way_of(attachment)->detach_found(attachment);
+}
