@@ -3,6 +3,7 @@
 #include "collect/clock.h"
 #include "doctor/checks.h"
 
+#include <errno.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,15 +68,46 @@ void rqs_check_clock(struct rqs_diagnosis *diagnosis, const struct rqs_patient *
 	    "CLOCK_MONOTONIC. They are as right, and cost more.");
 }
 
-/* In a child, as a filter may kill for it. */
-static bool may_be_traced(void)
+/*
+ * Makes a call in a child, as a filter may kill for it: NULL when it succeeds,
+ * else what is in its way. No core is left by that.
+ */
+static const char *refusal(bool (*call)(void))
 {
 	int status = -1;
 	pid_t pid = fork();
 
-	if (pid == 0)
-		_exit(ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0);
-	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+	if (pid == 0) {
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+		_exit(call() ? 0 : errno);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return "it can't be tried";
+	if (WIFSIGNALED(status))
+		return "a seccomp filter kills for it";
+	return WEXITSTATUS(status) ? strerror(WEXITSTATUS(status)) : NULL;
+}
+
+static bool be_traced(void)
+{
+	return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0;
+}
+
+static bool make_memory(void)
+{
+	return memfd_create("reqscope-doctor", MFD_CLOEXEC) >= 0;
+}
+
+static bool open_process(void)
+{
+	return syscall(SYS_pidfd_open, getpid(), 0) >= 0;
+}
+
+static bool ask_for_stamps(void)
+{
+	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one));
 }
 
 void rqs_check_ptrace(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient)
@@ -102,7 +134,7 @@ void rqs_check_ptrace(struct rqs_diagnosis *diagnosis, const struct rqs_patient 
 		    scope, scopes[scope]);
 		rqs_prescribe(diagnosis, scope == 3 ? "It can't be lowered before the next boot; use another machine."
 						    : "Run reqscope as root, or with CAP_SYS_PTRACE.");
-	} else if (!may_be_traced()) {
+	} else if (refusal(be_traced)) {
 		rqs_diagnose(
 		    diagnosis, "machine.ptrace", level,
 		    "Static Go programs can't be recorded: the system call ptrace is refused, as sandboxes and some "
@@ -161,44 +193,40 @@ void rqs_check_container(struct rqs_diagnosis *diagnosis, const struct rqs_patie
 
 void rqs_check_calls(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient)
 {
-	int memory = memfd_create("reqscope-doctor", MFD_CLOEXEC);
-	long process = syscall(SYS_pidfd_open, getpid(), 0);
+	const char *memory = refusal(make_memory), *process = refusal(open_process);
 
 	(void)patient;
-	if (memory < 0) {
+	if (memory) {
 		rqs_diagnose(
 		    diagnosis, "machine.memfd", RQS_LEVEL_ERROR,
-		    "Nothing can be recorded: memfd_create fails (%m), and with it the shared memory of agent and "
-		    "collector.");
+		    "Nothing can be recorded: memfd_create fails (%s), and with it the shared memory of agent and "
+		    "collector.",
+		    memory);
 		rqs_prescribe(diagnosis, "Use Linux 3.17 or later, without a filter that forbids memfd_create.");
 	} else {
 		rqs_diagnose(diagnosis, "machine.memfd", RQS_LEVEL_OK, "Shared memory can be made (memfd_create).");
-		close(memory);
 	}
-	if (process < 0)
+	if (process)
 		rqs_diagnose(diagnosis, "machine.pidfd", RQS_LEVEL_INFO,
-			     "pidfd_open isn't to be had: a server's end is noticed a moment later.");
-	else
-		close((int)process);
+			     "pidfd_open isn't to be had (%s): a server's end is noticed a moment later.", process);
 }
 
 void rqs_check_arrival(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient)
 {
-	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const char *refused = refusal(ask_for_stamps);
 
 	(void)patient;
-	if (fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one))) {
+	if (!refused) {
 		rqs_diagnose(diagnosis, "machine.arrival", RQS_LEVEL_OK,
 			     "The kernel stamps what arrives (SO_TIMESTAMPNS): latency counts from there.");
-	} else {
-		rqs_diagnose(diagnosis, "machine.arrival", RQS_LEVEL_WARNING,
-			     "The kernel doesn't stamp what arrives (SO_TIMESTAMPNS: %m): queue is null, and latency "
-			     "counts from "
-			     "the server's read.");
-		rqs_prescribe(diagnosis, "Run it on Linux itself, not in a sandbox that imitates its sockets.");
+		return;
 	}
-	if (fd >= 0)
-		close(fd);
+	rqs_diagnose(
+	    diagnosis, "machine.arrival", RQS_LEVEL_WARNING,
+	    "The kernel doesn't stamp what arrives (SO_TIMESTAMPNS: %s): queue is null, and latency counts from the "
+	    "server's read.",
+	    refused);
+	rqs_prescribe(diagnosis, "Run it on Linux itself, not in a sandbox that imitates its sockets.");
 }
 
 /* Of the mount at /proc, its last where there are several. */

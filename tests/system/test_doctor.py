@@ -9,9 +9,10 @@ import struct
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from recording import BUILD, LIBRARY, REQSCOPE, preload_env
+from recording import BUILD, LIBRARY, REQSCOPE, preload_env, recorded
 from serve import Server, wait_until
 
 PYTHON = os.path.realpath(sys.executable)
@@ -137,20 +138,35 @@ def test_library_that_is_not_there(tmp_path):
         assert finding(value, "machine.library")["level"] == "error"
 
 
-@pytest.mark.parametrize("action", [0x00050001, 0x80000000], ids=["refused", "killed"])
-def test_ptrace_that_is_forbidden(action):
-    def forbid():
-        assert ctypes.CDLL(None).prctl(38, 1, 0, 0, 0) == 0
-        # Load the call's number; is it ptrace's? The action, else SECCOMP_RET_ALLOW.
-        lines = (0x20, 0, 0, 0), (0x15, 0, 1, 101), (6, 0, 0, action), (6, 0, 0, 0x7FFF0000)
-        code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
-        program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(lines), ctypes.addressof(code)))
-        assert ctypes.CDLL(None).prctl(22, 2, program, 0, 0) == 0
+REFUSED, KILLED = 0x00050001, 0x80000000  # SECCOMP_RET_ERRNO with EPERM, SECCOMP_RET_KILL_PROCESS
 
-    assert finding(doctor(status=1, preexec_fn=forbid), "machine.ptrace")["level"] == "warning"
-    value = doctor(built("gin"), status=1, preexec_fn=forbid)
+
+def forbid(call, action):
+    """A filter: load the call's number; is it that one? The action, else SECCOMP_RET_ALLOW."""
+    libc = ctypes.CDLL(None)
+    lines = (0x20, 0, 0, 0), (0x15, 0, 1, call), (6, 0, 0, action), (6, 0, 0, 0x7FFF0000)
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(lines), ctypes.addressof(code)))
+    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0
+
+
+@pytest.mark.parametrize("action", [REFUSED, KILLED], ids=["refused", "killed"])
+def test_ptrace_that_is_forbidden(action):
+    def restrict():
+        forbid(101, action)
+
+    assert finding(doctor(status=1, preexec_fn=restrict), "machine.ptrace")["level"] == "warning"
+    value = doctor(built("gin"), status=1, preexec_fn=restrict)
     assert finding(value, "machine.ptrace")["level"] == "error" and not value["requests"]
-    assert "machine.ptrace" not in ids(doctor(PYTHON, status=0, preexec_fn=forbid))
+    assert "machine.ptrace" not in ids(doctor(PYTHON, status=0, preexec_fn=restrict))
+
+
+@pytest.mark.parametrize("action", [REFUSED, KILLED], ids=["refused", "killed"])
+@pytest.mark.parametrize(("call", "name", "level"), [(319, "memfd", "error"), (434, "pidfd", "info"),
+                                                     (54, "arrival", "warning")])  # fmt: skip
+def test_calls_that_are_forbidden(call, name, level, action):
+    value = machine(preexec_fn=lambda: forbid(call, action))
+    assert finding(value, f"machine.{name}")["level"] == level
 
 
 # ---- programs ----
@@ -250,12 +266,21 @@ def test_server_that_runs_and_one_that_is_recorded(trace):
     with Server("httpd") as server:
         value = doctor(server.process.pid, status=1)
         assert f"TCP port {server.port}" in finding(value, "process.listeners")["text"]
-        recorded = finding(value, "process.recorded")
-        assert recorded["level"] == "warning" and "reqscope run -- " in recorded["fix"]
+        found = finding(value, "process.recorded")
+        assert found["level"] == "warning" and "reqscope run -- " in found["fix"]
     with Server("httpd", env=preload_env(trace)) as server:
         # It listens a moment before the agent is switched on.
         wait_until(lambda: finding(doctor(server.process.pid, status=0), "process.recorded")["level"] == "ok", 10,
                    "the recording")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["gin", "fastapi-asyncio"])
+def test_server_that_run_records(name, trace):
+    with recorded(name, trace, "run") as server:
+        parent = server.process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        (pid,) = (pid for pid in children if os.readlink(f"/proc/{pid}/exe") != str(REQSCOPE))
+        assert finding(doctor(pid, status=0), "process.recorded")["text"] == "It is recorded already."
 
 
 def test_stopped_process():
