@@ -9,13 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define LIBRARY "libreqscope.so"
-#define MUSL_LIBRARY "libreqscope-musl.so"
 
 static const char usage[] = "usage: reqscope run [-o FILE] [-f] [--duration S] [--label L] [--no-sched]\n"
 			    "                    -- CMD [ARGUMENT...]\n"
@@ -120,7 +116,7 @@ static int parse(struct run *run, int argc, char **argv)
  */
 static bool find_library(struct run *run)
 {
-	const char *name = run->kind == PROGRAM_MUSL ? MUSL_LIBRARY : LIBRARY;
+	const char *name = run->kind == PROGRAM_MUSL ? RQS_MUSL_LIBRARY : RQS_LIBRARY;
 
 	if (!rqs_siblings_library(name, run->library)) {
 		if (run->kind == PROGRAM_MUSL)
@@ -136,19 +132,6 @@ static bool find_library(struct run *run)
 	return true;
 }
 
-static bool make_token(struct run *run)
-{
-	unsigned char random[RQS_TOKEN_LENGTH / 2];
-
-	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
-		rqs_complain("run: getrandom: %s", strerror(errno));
-		return false;
-	}
-	for (size_t i = 0; i < sizeof(random); i++)
-		snprintf(run->token + 2 * i, 3, "%02x", random[i]);
-	return true;
-}
-
 static bool prepare(struct run *run)
 {
 	int error = rqs_program_find(run->command[0], run->path, sizeof(run->path));
@@ -161,7 +144,7 @@ static bool prepare(struct run *run)
 	/* Go's own linker may name a loader, which then has nothing to load. */
 	if (run->kind == PROGRAM_DYNAMIC && rqs_executable_is_static_go(run->path))
 		run->kind = PROGRAM_STATIC;
-	return find_library(run) && make_token(run);
+	return find_library(run) && rqs_collector_make_token("run", run->token);
 }
 
 /* All of it */
@@ -172,9 +155,9 @@ static int undo(struct run *run)
 	struct stat stat_;
 
 	waitpid(run->child, NULL, 0);
-	while (rqs_run_take_result(run))
+	while (rqs_collector_take_result(&run->collector))
 		;
-	rqs_run_end_collector(run);
+	rqs_collector_end(&run->collector);
 	if (!stat(run->out, &stat_) && S_ISREG(stat_.st_mode))
 		unlink(run->out);
 	return RQS_EXIT_RUN_FAILED;

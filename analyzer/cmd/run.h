@@ -10,8 +10,8 @@
 #ifndef CMD_RUN_H
 #define CMD_RUN_H
 
+#include "cmd/collector.h"
 #include "cmd/program.h"
-#include "collect/session.h"
 #include "inject/plan.h"
 
 #include <signal.h>
@@ -33,16 +33,13 @@ struct run {
 	struct sigaction old_child;
 	int signals; /* signalfd */
 	pid_t child; /* CMD; 0 when it has ended */
-	pid_t collector;
+	struct rqs_collector collector;
 	int status;     /* CMD's exit status, as ours */
 	int gate;       /* closing it unopened ends the waiting child */
 	int exec_error; /* tells the errno of a failed exec */
 	int unhooked;   /* tells why CMD, a Go program, isn't hooked; -1 once that is decided */
 	bool is_unhooked;
-	int ready, report; /* of the collector */
-	bool reported;     /* the result is in */
-	struct rqs_session_report result;
-	size_t result_length;
+	bool reported; /* the result is in */
 };
 
 /* run_start.c: the two processes. False: it couldn't be, which has been said. */
@@ -57,11 +54,8 @@ void rqs_run_give_signals_back(const struct run *run);
 /* Until CMD has ended and the recording, too. */
 void rqs_run_wait(struct run *run);
 
-/* run_result.c: when there is something to read on `unhooked`, or on `report`; what it says is printed. */
+/* run_result.c: when there is something to read on `unhooked`, or of the result; what it says is printed. */
 void rqs_run_read_unhooked(struct run *run);
 void rqs_run_read_result(struct run *run);
-/* A piece of the result. False: it is whole, or there is no more, as the collector is dead. */
-bool rqs_run_take_result(struct run *run);
-void rqs_run_end_collector(struct run *run);
 
 #endif

@@ -89,100 +89,22 @@ bool rqs_run_start_child(struct run *run)
 	return true;
 }
 
-static void become_collector(const struct run *run, int ready, int report)
-{
-	char pid[16], ready_text[16], report_text[16];
-	const char *arguments[20];
-	int count = 0, commands = 0;
-
-	while (run->command[commands])
-		commands++;
-	snprintf(pid, sizeof(pid), "%d", (int)run->child);
-	snprintf(ready_text, sizeof(ready_text), "%d", ready);
-	snprintf(report_text, sizeof(report_text), "%d", report);
-	arguments[count++] = "reqscope";
-	arguments[count++] = "collect";
-	arguments[count++] = "--token";
-	arguments[count++] = run->token;
-	arguments[count++] = "--pid";
-	arguments[count++] = pid;
-	arguments[count++] = "--out";
-	arguments[count++] = run->out;
-	arguments[count++] = "--ready-fd";
-	arguments[count++] = ready_text;
-	arguments[count++] = "--report-fd";
-	arguments[count++] = report_text;
-	if (run->force)
-		arguments[count++] = "--force";
-	if (run->label) {
-		arguments[count++] = "--label";
-		arguments[count++] = run->label;
-	}
-	if (run->duration) {
-		arguments[count++] = "--duration";
-		arguments[count++] = run->duration;
-	}
-	arguments[count++] = "--";
-
-	const char **all = malloc(((size_t)count + (size_t)commands + 1) * sizeof(*all));
-	if (!all)
-		_exit(RQS_EXIT_RUN_FAILED);
-	memcpy(all, arguments, (size_t)count * sizeof(*all));
-	memcpy(all + count, run->command, ((size_t)commands + 1) * sizeof(*all));
-	fcntl(ready, F_SETFD, 0);
-	fcntl(report, F_SETFD, 0);
-	unsetenv("LD_PRELOAD");
-	execv("/proc/self/exe", (char *const *)(uintptr_t)all);
-	_exit(RQS_EXIT_RUN_FAILED);
-}
-
-static bool fork_collector(struct run *run)
-{
-	int ready[2], report[2];
-
-	if (pipe2(ready, O_CLOEXEC) || pipe2(report, O_CLOEXEC)) {
-		rqs_complain("run: pipe: %s", strerror(errno));
-		return false;
-	}
-	run->collector = fork();
-	if (run->collector < 0) {
-		rqs_complain("run: fork: %s", strerror(errno));
-		return false;
-	}
-	if (!run->collector)
-		become_collector(run, ready[1], report[1]);
-	close(ready[1]);
-	close(report[1]);
-	run->ready = ready[0];
-	run->report = report[0];
-	return true;
-}
-
-/* A zero byte is good news; anything else is the reason why there is no session. */
-static bool collector_is_ready(struct run *run)
-{
-	char text[PATH_MAX + 256];
-	size_t length = 0;
-	ssize_t got;
-
-	while (length < sizeof(text) - 1 && (got = read(run->ready, text + length, sizeof(text) - 1 - length)) != 0) {
-		if (got < 0 && errno != EINTR)
-			break;
-		length += got > 0 ? (size_t)got : 0;
-		if (length && !text[0])
-			break;
-	}
-	close(run->ready);
-	text[length] = 0;
-	if (length && !text[0])
-		return true;
-	rqs_complain("run: %s", length ? text : "the collector couldn't be started");
-	return false;
-}
-
 bool rqs_run_start_collector(struct run *run)
 {
-	return fork_collector(run) && collector_is_ready(run);
+	const struct rqs_collector_order order = {
+	    .who = "run",
+	    .token = run->token,
+	    .mode = "run",
+	    .pid = run->child,
+	    .out = run->out,
+	    .force = run->force,
+	    .label = run->label,
+	    .duration = run->duration,
+	    .stop = -1,
+	    .command = run->command,
+	};
+
+	return rqs_collector_start(&run->collector, &order);
 }
 
 bool rqs_run_open_gate(struct run *run)

@@ -47,8 +47,8 @@ static void reap_children(struct run *run)
 	int status;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == run->collector)
-			run->collector = 0;
+		if (pid == run->collector.pid)
+			run->collector.pid = 0;
 		if (pid != run->child)
 			continue;
 		run->child = 0;
@@ -93,7 +93,7 @@ void rqs_run_wait(struct run *run)
 		struct pollfd fds[3] = {
 		    {.fd = run->signals, .events = POLLIN},
 		    {.fd = run->unhooked, .events = POLLIN},
-		    {.fd = run->reported ? -1 : run->report, .events = POLLIN},
+		    {.fd = run->reported ? -1 : run->collector.report, .events = POLLIN},
 		};
 
 		if (poll(fds, 3, -1) < 0 && errno != EINTR)

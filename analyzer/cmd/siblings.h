@@ -5,6 +5,10 @@
 #include <limits.h>
 #include <stdbool.h>
 
+/* The agent, for programs with glibc and with musl. */
+#define RQS_LIBRARY "libreqscope.so"
+#define RQS_MUSL_LIBRARY "libreqscope-musl.so"
+
 /* Absolute paths; "" where there is no such file. */
 struct rqs_siblings {
 	char program[PATH_MAX]; /* reqscope */
