@@ -67,9 +67,30 @@ bool rqs_agent_start(struct rqs_agent *agent, void *region, uint64_t size)
 	agent->chunks = base + header->chunks_offset;
 	if (!agent->meter)
 		agent->meter = agent->runtime == RQS_RUNTIME_NATIVE ? &rqs_meter_thread : &rqs_meter_none;
-	agent->epoch = 1;
+	agent->epoch++;
 	rqs_store(&agent->alive->epoch, agent->epoch);
 	return claim_process(agent);
+}
+
+void rqs_agent_stop(struct rqs_agent *agent)
+{
+	rqs_store(&agent->off, true);
+	/* Also for those that only ask whether they are set up. */
+	rqs_store(&agent->alive->epoch, RQS_ALIVE_BUSY);
+}
+
+void rqs_agent_renew(struct rqs_agent *agent)
+{
+	agent->meter = NULL;
+	agent->connections_used = 0;
+	agent->measures = 0;
+	agent->listeners = 0;
+	agent->open_connections = 0;
+	agent->forks = 0;
+	agent->thread_hint = 0;
+	agent->slot_hint = 0;
+	agent->slot_chunks = 0;
+	rqs_zero(agent->slot_chunk, sizeof(agent->slot_chunk));
 }
 
 bool rqs_agent_revive(struct rqs_agent *agent)
@@ -145,6 +166,8 @@ void rqs_worker_start(struct rqs_agent *agent, struct rqs_worker *worker)
 	worker->tid = agent->frozen || agent->threadless ? 0 : agent->env->tid(); /* 0: the collector can't tell when it ends */
 	worker->thread = claim_thread(agent, worker->tid);
 	worker->counters = worker->thread < RQS_THREADS ? &agent->threads[worker->thread] : &agent->fallback;
+	if (agent->thread_starts)
+		agent->thread_starts(worker);
 	worker->epoch = agent->epoch;
 }
 

@@ -56,13 +56,13 @@ struct rqs_agent {
 	uint32_t connection_limit;
 	uint32_t connections_used; /* entries from here on were never more than glanced at */
 	struct rqs_alive *alive;
-	uint64_t epoch; /* counts the forks in this line of processes, from 1 */
+	uint64_t epoch; /* counts the starts and the forks in this line of processes, from 1 */
 
 	struct rqs_process *process;
 	uint32_t process_index;
 	uint32_t runtime;
 	bool foreign_pids;
-	bool off;      /* switched off for good: calls pass unseen */
+	bool off;      /* switched off, for good but in a process that is attached to: calls pass unseen */
 	bool frozen;   /* no system calls of ours: the process has restricted its own */
 	bool stamping; /* arrival times may be asked for */
 	bool attached; /* set before the start: the process ran before, and may have connections open */
@@ -71,6 +71,7 @@ struct rqs_agent {
 	bool wants_table;       /* of goroutines, claimed with the process slot */
 	uint32_t table;         /* its index + 1, 0 none */
 	char version[32];       /* of the runtime */
+	void (*thread_starts)(struct rqs_worker *worker); /* its first call, of this epoch; NULL: of no interest */
 	int64_t listeners;      /* of this process, forks' inheritance included */
 	int64_t open_connections;
 	uint64_t forks; /* made by this process */
@@ -113,6 +114,13 @@ static inline bool rqs_wait_between(uint64_t arrived_ns, uint64_t returned_ns, u
  * set env, connections, alive, runtime, version, foreign_pids.
  */
 bool rqs_agent_start(struct rqs_agent *agent, void *region, uint64_t size);
+
+/*
+ * Switches off an agent that is started again later, and makes it ready for
+ * that: when no thread is in it any more. What it points to stays there.
+ */
+void rqs_agent_stop(struct rqs_agent *agent);
+void rqs_agent_renew(struct rqs_agent *agent);
 
 /* The first thing in a forked child. False: the agent is off in it. */
 bool rqs_agent_revive(struct rqs_agent *agent);

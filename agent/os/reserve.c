@@ -46,6 +46,17 @@ void rqs_unreserve(void *memory, size_t size)
 	rqs_sys2(SYS_munmap, memory, size);
 }
 
+void rqs_reserve_forget(void *memory, size_t size)
+{
+	rqs_sys2(SYS_munlock, memory, size);
+	rqs_sys3(SYS_madvise, memory, size, MADV_DONTNEED);
+}
+
+bool rqs_reserve_move(void *from, size_t size, void *to)
+{
+	return rqs_sys5(SYS_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == (long)to;
+}
+
 static size_t share_of(int resource, size_t wanted)
 {
 	struct rlimit limit;

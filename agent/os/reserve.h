@@ -18,6 +18,11 @@ void *rqs_reserve_at(size_t size, int fd, uint64_t offset);
 void *rqs_reserve_sparse(size_t size);
 void rqs_unreserve(void *memory, size_t size);
 
+/* Gives the pages of a reservation without a file back: it is zero again. */
+void rqs_reserve_forget(void *memory, size_t size);
+/* Puts a reservation of that size at the place of another, of which there is always one or the other. */
+bool rqs_reserve_move(void *from, size_t size, void *to);
+
 /* How much one reservation may take, at most `wanted`, given the host's limits. */
 size_t rqs_reserve_share(size_t wanted);
 
