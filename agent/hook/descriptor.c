@@ -59,7 +59,7 @@ void rqs_descriptor_accepted(int listener, int fd)
 	tell(rqs_conn_accepted, fd);
 	rqs_activate_python();
 	if (rqs_py_on && !rqs_in_vfork) {
-		rqs_py_next();
+		rqs_py_goes_on();
 		rqs_py_accepted(fd);
 	}
 	rqs_arrival_accepted(listener, fd);

@@ -61,6 +61,7 @@ struct rqs_py_thread {
 	/* The request that this thread has read last, and serves if it isn't an event loop's. */
 	struct rqs_py_request *served;
 	uint32_t served_id;
+	uint32_t generation; /* rqs_py_generation when the counters were found; else much of this is of another recording */
 	struct rqs_thread *counters; /* of the thread, in the region; NULL: not found yet, in this process */
 	/* Allocated, and neither charged to the owner nor counted there yet. */
 	uint64_t count, raw, bytes;
@@ -74,6 +75,7 @@ struct rqs_py_thread {
 	bool known;        /* the two above are set */
 	bool aftermath;    /* its last request has ended, and it hasn't waited for the next one yet */
 	bool hands_over;   /* the requests that it reads are served by others */
+	bool unsure;       /* it may be an event loop's; set, with the two above, until it is seen to wait */
 	uint32_t number;   /* of its thread slot, 0 none yet */
 	/* Values that are set there are the connection's, not its own, and right until it is left. */
 	void *accept_context;
@@ -102,8 +104,10 @@ static inline void rqs_py_look_again(struct rqs_py_thread *thread)
 	thread->state = RQS_PY_LOOK_AGAIN;
 }
 
-/* Set once: the allocators are wrapped, and the context variable is there. */
+/* The allocators are wrapped, and the context variable is there. */
 extern bool rqs_py_on;
+/* Counts installations and their ends, from 1. */
+extern uint32_t rqs_py_generation;
 
 extern const struct rqs_meter rqs_meter_python;
 
@@ -113,6 +117,12 @@ extern const struct rqs_meter rqs_meter_python;
  * False: it can't be measured here (yet).
  */
 bool rqs_py_install(void);
+/*
+ * Takes out what was installed, so that it can be installed again; tables
+ * and names stay, as contexts of Python's remember them. Holds the GIL
+ * meanwhile. No connection below `connections` is of interest any more.
+ */
+void rqs_py_uninstall(uint32_t connections);
 
 /* A context that works for a connection as a whole; the reference to it is weak. */
 struct rqs_py_own {
@@ -149,14 +159,27 @@ void rqs_py_received(const void *memory);
 void rqs_py_was_told(int fd);
 /* A read from fd to that memory brought nothing, or the end. */
 void rqs_py_received_nothing(int fd, const void *memory, bool ended);
-/* The calling thread waits for what comes next, or has got it: it is done with the request before. */
+/* The calling thread waits for what comes next: it is done with the request before. */
 static inline void rqs_py_next(void)
 {
 	if (rqs_py_self.aftermath) {
+		if (rqs_py_self.unsure)
+			rqs_py_self.unsure = rqs_py_self.hands_over = false;
 		rqs_py_self.aftermath = false;
 		rqs_py_look_again(&rqs_py_self);
 	}
 }
+/* The same where it has got it, without having waited for it, as far as is known. */
+static inline void rqs_py_goes_on(void)
+{
+	if (rqs_py_self.aftermath && !rqs_py_self.unsure)
+		rqs_py_next();
+}
+
+/* How a thread was found that was there before the recording. */
+enum rqs_py_found { RQS_PY_FOUND_NEW, RQS_PY_FOUND_LOOP, RQS_PY_FOUND_UNSURE };
+/* The calling thread's first call in a recording of a process that is attached to. */
+void rqs_py_thread_starts(enum rqs_py_found found);
 
 /* Does the calling thread, not an event loop's, have a request open that it has read? */
 bool rqs_py_is_serving(void);
@@ -189,6 +212,10 @@ void rqs_py_resolve(struct rqs_py_thread *thread, void *state);
 /* Charges the owner so far and makes another (or NULL) the owner. */
 void rqs_py_switch(struct rqs_py_thread *thread, struct rqs_py_request *request, uint32_t id);
 bool rqs_py_context_install(void);
+/* Requests have ended, connections are to be begun anew. */
+void rqs_py_context_uninstall(uint32_t connections);
+/* Nothing of an earlier recording holds for the thread any more. */
+void rqs_py_renew(struct rqs_py_thread *thread);
 /* False: waits for the GIL, and its release, aren't told from others. */
 bool rqs_py_gil_find(void);
 /* A part of that request's response is sent by this thread: is it known by the right name there? */
@@ -198,6 +225,7 @@ void rqs_py_ends(const struct rqs_py_thread *thread, const struct rqs_py_request
 		 uint32_t length);
 /* False: what is wrapped now couldn't be watched; nothing is wrapped. */
 bool rqs_py_memory_install(bool gil_is_seen);
+void rqs_py_memory_uninstall(void);
 /* The calling thread runs another interpreter than the one that we are in. With its GIL. */
 bool rqs_py_is_elsewhere(void);
 /* Some thread did: each may have a GIL of its own, and what relied on there being one ends. */

@@ -335,7 +335,9 @@ static void set(uint64_t number)
 
 static int set_pending(void *number)
 {
-	set((uint64_t)number);
+	rqs_py_self.naming = false;
+	if (rqs_py_on)
+		set((uint64_t)number);
 	return 0;
 }
 
@@ -369,7 +371,7 @@ static int adopt_pending(void *fd)
 	bool inside = thread->inside;
 
 	thread->naming = false;
-	if (rqs_py_is_elsewhere())
+	if (!rqs_py_on || rqs_py_is_elsewhere())
 		return 0;
 	rqs_py_enter(thread);
 	adopt(thread, (int)(uintptr_t)fd);
@@ -385,7 +387,7 @@ static int unname_pending(void *nothing)
 
 	(void)nothing;
 	thread->naming = false;
-	if (rqs_py_is_elsewhere())
+	if (!rqs_py_on || rqs_py_is_elsewhere())
 		return 0;
 	rqs_py_enter(thread);
 	thread->context = context_now();
@@ -591,6 +593,8 @@ static void find_in_context(const void *context)
 
 bool rqs_py_context_install(void)
 {
+	if (variable) /* installed before, in this very interpreter */
+		return rqs_py_variables_offset >= 0;
 	if (!map_tables())
 		return false;
 	interpreter = rqs_py.interpreter ? rqs_py.interpreter() : NULL;
@@ -607,4 +611,19 @@ bool rqs_py_context_install(void)
 	rqs_py.Py_DecRef(context);
 	rqs_py_self.accept_context = NULL;
 	return rqs_py_context_offset >= 0 && rqs_py_version_offset >= 0 && rqs_py_variables_offset >= 0;
+}
+
+void rqs_py_context_uninstall(uint32_t connections)
+{
+	for (uint32_t i = 0; i < rqs_agent.slot_chunks; i++)
+		for (uint32_t n = 0; n < 64 && rqs_agent.slot_chunk[i]; n++)
+			rqs_store_relaxed(&requests[(rqs_agent.slot_chunk[i] - 1) * 64 + n].live, 0);
+	for (uint32_t fd = 0; fd < connections; fd++) {
+		struct rqs_py_connection *connection = rqs_py_connection_of((int)fd);
+
+		if (!connection || !connection->serial)
+			continue;
+		rqs_py_disown(connection);
+		renew(connection);
+	}
 }

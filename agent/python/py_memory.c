@@ -13,6 +13,8 @@
 #include "python/py.h"
 #include "python/py_api.h"
 
+#include <string.h>
+
 #define BIG 16384u
 #define VARIABLES_OFFSET 24 /* in all versions so far */
 
@@ -28,6 +30,8 @@ static size_t quick_size;
 static intptr_t context_offset; /* of PyThreadState; the version is the next word */
 /* A thread's share is charged when it lets go of the GIL, or works for another; false: at once. */
 static bool settles_late;
+
+uint32_t rqs_py_generation;
 
 /* ---- counting ---- */
 
@@ -45,7 +49,10 @@ static bool __attribute__((noinline)) find_counters(struct rqs_py_thread *thread
 
 	if (!rqs_active() || !rqs_enter(&call))
 		return false;
+	if (thread->counters)
+		rqs_py_renew(thread);
 	thread->counters = call.worker->counters;
+	thread->generation = rqs_py_generation;
 	rqs_leave();
 	return true;
 }
@@ -71,6 +78,10 @@ void rqs_py_settle(struct rqs_py_thread *thread)
 	if (!(count | raw | bytes))
 		return;
 	thread->count = thread->raw = thread->bytes = 0;
+	if (rqs_unlikely(thread->generation != rqs_py_generation)) {
+		rqs_py_renew(thread);
+		return;
+	}
 	add_to(thread->counters, count + raw, bytes);
 	if (!owner)
 		return;
@@ -108,7 +119,7 @@ static void __attribute__((noinline)) count(size_t bytes)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
 
-	if (rqs_unlikely(!thread->counters) && !find_counters(thread))
+	if (rqs_unlikely(thread->generation != rqs_py_generation) && !find_counters(thread))
 		return;
 	look(thread);
 	count_here(thread, bytes);
@@ -143,7 +154,7 @@ void rqs_py_raw_allocated(size_t bytes)
 		thread->saw_malloc = true;
 		return;
 	}
-	if (rqs_unlikely(!thread->counters) && !find_counters(thread))
+	if (rqs_unlikely(thread->generation != rqs_py_generation) && !find_counters(thread))
 		return;
 	thread->raw++;
 	thread->bytes += bytes;
@@ -364,15 +375,30 @@ static bool passes(void)
 WRAP(mem)
 WRAP(obj)
 
+/* Whoever has put its own before ours calls ours for ever: they aren't put before that again. */
+static bool mem_stayed, obj_stayed;
+
 #define INSTALL(domain, number)                                 \
 	do {                                                    \
 		struct rqs_py_allocator ours;                   \
+		if (domain##_stayed)                            \
+			break;                                  \
 		rqs_py.PyMem_GetAllocator(number, &next_##domain); \
 		ours = next_##domain;                           \
 		ours.malloc = domain##_malloc;                  \
 		ours.calloc = domain##_calloc;                  \
 		ours.realloc = domain##_realloc;                \
 		rqs_py.PyMem_SetAllocator(number, &ours);       \
+	} while (0)
+
+/* Where ours are still the first, those before come back. */
+#define UNINSTALL(domain, number)                                      \
+	do {                                                           \
+		struct rqs_py_allocator now;                           \
+		rqs_py.PyMem_GetAllocator(number, &now);               \
+		domain##_stayed = now.malloc != domain##_malloc;       \
+		if (!domain##_stayed)                                  \
+			rqs_py.PyMem_SetAllocator(number, &next_##domain); \
 	} while (0)
 
 /* Does that much come from malloc, or from another of the wrapped? Called inside. */
@@ -394,15 +420,19 @@ bool rqs_py_memory_install(bool gil_is_seen)
 {
 	struct rqs_py_allocator mem, obj;
 
+	/* What they held was true as long as all blocks were seen. */
+	if (rqs_py_generation)
+		memset(sizes, 0, sizeof(sizes));
 	INSTALL(mem, RQS_PY_DOMAIN_MEM);
 	INSTALL(obj, RQS_PY_DOMAIN_OBJ);
 	rqs_py.PyMem_GetAllocator(RQS_PY_DOMAIN_MEM, &mem);
 	rqs_py.PyMem_GetAllocator(RQS_PY_DOMAIN_OBJ, &obj);
 	if (!rqs_py_allocators_find(&mem, &obj)) {
-		rqs_py.PyMem_SetAllocator(RQS_PY_DOMAIN_MEM, &next_mem);
-		rqs_py.PyMem_SetAllocator(RQS_PY_DOMAIN_OBJ, &next_obj);
+		UNINSTALL(mem, RQS_PY_DOMAIN_MEM);
+		UNINSTALL(obj, RQS_PY_DOMAIN_OBJ);
 		return false;
 	}
+	rqs_py_generation++;
 	rqs_py_on = true; /* from now on calls of malloc are told */
 	sizes_known = is_pymalloc(&next_mem) && is_pymalloc(&next_obj);
 	settles_late = gil_is_seen;
@@ -412,6 +442,13 @@ bool rqs_py_memory_install(bool gil_is_seen)
 	    rqs_py_version_offset == rqs_py_context_offset + 8)
 		quick_size = PYMALLOC_MAX;
 	return true;
+}
+
+void rqs_py_memory_uninstall(void)
+{
+	UNINSTALL(mem, RQS_PY_DOMAIN_MEM);
+	UNINSTALL(obj, RQS_PY_DOMAIN_OBJ);
+	rqs_py_memory_shared();
 }
 
 void rqs_py_memory_shared(void)

@@ -1,5 +1,6 @@
 /* py_meter.c - a request's costs in CPython, from its first byte to its response's last (core/meter.h). */
 #include "hook/hook.h"
+#include "hook/objects.h"
 #include "python/py.h"
 #include "python/py_api.h"
 
@@ -24,7 +25,7 @@ static void begin(const struct rqs_call *call, uint32_t slot)
 	if (!rqs_py_on)
 		return;
 	know(thread);
-	rqs_py_next();
+	rqs_py_goes_on();
 	rqs_store_relaxed(&request->live, 0);
 	request->sequence = 0;
 	request->fd = call->fd;
@@ -174,9 +175,11 @@ static bool install(bool gil_is_seen)
 	return installed;
 }
 
+static bool tried;
+
 bool rqs_py_install(void)
 {
-	static bool looked, known, tried;
+	static bool looked, known;
 
 	/* What isn't there won't come, and looking costs more than a connection does. */
 	if (!looked)
@@ -188,4 +191,61 @@ bool rqs_py_install(void)
 	tried = true;
 	rqs_py_on = install(rqs_py_gil_find());
 	return rqs_py_on;
+}
+
+/* One that ends has no lock that could be had any more; what is left in it ends with it. */
+static bool is_ending(void)
+{
+	int (*ending)(void) = NULL;
+	void *found = rqs_objects_any("Py_IsFinalizing", NULL);
+
+	/* The second is its name before 3.13. */
+	if (!found)
+		found = rqs_objects_any("_Py_IsFinalizing", NULL);
+	*(void **)(void *)&ending = found;
+	return !rqs_py.Py_IsInitialized() || (ending && ending());
+}
+
+void rqs_py_uninstall(uint32_t connections)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+
+	if (!tried)
+		return;
+	rqs_py_on = false;
+	tried = false;
+	rqs_py_generation++;
+	if (is_ending())
+		return;
+	rqs_py_enter(thread);
+	int gil = rqs_py.PyGILState_Ensure();
+	rqs_py_memory_uninstall();
+	rqs_py_context_uninstall(connections);
+	rqs_py.PyGILState_Release(gil);
+	rqs_py_leave(thread, false);
+}
+
+/* ---- threads that were there before ---- */
+
+void rqs_py_renew(struct rqs_py_thread *thread)
+{
+	*thread = (struct rqs_py_thread){
+		.inside = thread->inside,
+		.is_loop = thread->is_loop,
+		.is_main = thread->is_main,
+		.known = thread->known,
+		.naming = thread->naming,
+		.number = thread->number,
+	};
+}
+
+void rqs_py_thread_starts(enum rqs_py_found found)
+{
+	struct rqs_py_thread *thread = &rqs_py_self;
+
+	rqs_py_renew(thread);
+	if (found == RQS_PY_FOUND_LOOP)
+		thread->is_loop = true;
+	else if (found == RQS_PY_FOUND_UNSURE && !thread->is_loop)
+		thread->unsure = thread->hands_over = thread->aftermath = true;
 }

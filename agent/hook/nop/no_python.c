@@ -10,6 +10,16 @@ bool rqs_py_install(void)
 	return false;
 }
 
+void rqs_py_uninstall(uint32_t connections)
+{
+	(void)connections;
+}
+
+void rqs_py_thread_starts(enum rqs_py_found found)
+{
+	(void)found;
+}
+
 void rqs_py_accepted(int fd)
 {
 	(void)fd;
