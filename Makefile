@@ -124,7 +124,7 @@ $(BUILD)/obj/analyzer/render/page_assets.o: analyzer/render/page.css analyzer/re
 
 # One rule for the agent and its baselines; AGENT_OBJ says what goes in.
 agent_link = $(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,--version-script=agent/hook/exports.map \
-	-Wl,-z,now,-z,relro,-z,nodelete -Wl,--hash-style=gnu -o $@ $(filter %.o,$^) $(LIBC)
+	-Wl,-z,now,-z,relro,-z,nodelete -Wl,--hash-style=gnu -Wl,-Bsymbolic-functions -o $@ $(filter %.o,$^) $(LIBC)
 LIBC := -Wl,-z,defs -ldl
 
 $(BUILD)/libreqscope.so: $(core_obj) $(hook_obj) agent/hook/exports.map
@@ -134,11 +134,14 @@ $(BUILD)/libreqscope.so: $(core_obj) $(hook_obj) agent/hook/exports.map
 # For musl, whose loader needs no DT_NEEDED of libc; without one glibc's loader takes the library too (membership.c).
 # The kernel's headers come from the machine's own libc.
 musl_obj = $(patsubst %.c,$(BUILD)/obj-musl/%.o,$(core_src) $(hook_src)) $(go_entries)
+# Its loader takes no initial-exec TLS by dlopen; where the library comes at the start this one is as quick.
+MUSL_TLS := -ftls-model=global-dynamic -mtls-dialect=gnu2
 MUSL := -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 
 $(BUILD)/obj-musl/agent/core/%.o $(BUILD)/obj-musl/agent/proto/%.o: KIND = $(CORE)
 $(BUILD)/obj-musl/agent/os/%.o $(BUILD)/obj-musl/agent/go/%.o: KIND = $(FREESTANDING)
-$(BUILD)/obj-musl/agent/hook/%.o $(BUILD)/obj-musl/agent/python/%.o $(BUILD)/obj-musl/agent/runtime/%.o: KIND = $(HOOK)
+$(BUILD)/obj-musl/agent/hook/%.o $(BUILD)/obj-musl/agent/python/%.o $(BUILD)/obj-musl/agent/runtime/%.o: \
+	KIND = $(HOOK) $(MUSL_TLS)
 
 $(BUILD)/obj-musl/%.o: %.c
 	$(call say,MUSLCC,$<)
@@ -155,7 +158,7 @@ $(BUILD)/libreqscope-musl.so: $(musl_obj) agent/hook/exports.map
 nop_obj = $(patsubst %,$(BUILD)/obj/agent/hook/nop/%.o,$(1))
 $(call nop_obj,nop no_python no_times): KIND = $(HOOK)
 $(BUILD)/bench/libreqscope-nop.so: $(core_obj) $(call nop_obj,nop) agent/hook/exports.map \
-		$(filter-out %/activate.o %/membership.o %/go_program.o,$(filter-out $(BUILD)/obj/agent/runtime/%,$(hook_obj)))
+		$(filter-out %/activate.o %/membership.o %/go_program.o %/attached.o %/got.o,$(filter-out $(BUILD)/obj/agent/runtime/%,$(hook_obj)))
 $(BUILD)/bench/libreqscope-sockets.so: $(core_obj) $(call nop_obj,no_python) agent/hook/exports.map \
 		$(filter-out %/memory.o $(BUILD)/obj/agent/python/%,$(hook_obj))
 $(BUILD)/bench/libreqscope-memory.so: $(core_obj) $(call nop_obj,no_times) $(filter-out %/py_times.o,$(hook_obj)) agent/hook/exports.map

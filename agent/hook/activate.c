@@ -7,6 +7,7 @@
 #include "hook/go_program.h"
 #include "hook/hook.h"
 #include "hook/membership.h"
+#include "os/adopt.h"
 #include "os/host.h"
 #include "os/reserve.h"
 #include "os/sys.h"
@@ -71,7 +72,8 @@ static bool start_agent(const struct rqs_joined *joined)
 	else
 		detect_runtime();
 	rqs_activate_python();
-	if (!rqs_host_map(&rqs_agent) || !rqs_agent_start(&rqs_agent, joined->region, joined->size))
+	if (!(rqs_agent.connections || rqs_host_map(&rqs_agent)) ||
+	    !rqs_agent_start(&rqs_agent, joined->region, joined->size))
 		return false;
 	if (go) {
 		rqs_go_adopt(&rqs_agent, go, joined->memory);
@@ -80,22 +82,59 @@ static bool start_agent(const struct rqs_joined *joined)
 	return true;
 }
 
-static bool start(void)
-{
-	struct rqs_joined joined;
+/*
+ * Where the region of a process that was attached to is, or was: the next one
+ * comes to the same place, which is never without memory. Threads may have
+ * read its address long ago.
+ */
+static struct {
+	char *at;
+	size_t size;
+} place;
 
-	if (!rqs_trial_passes(rqs_host_calls_are_allowed) || rqs_host_counter_faults() || join(&joined))
-		return false;
-	rqs_agent.foreign_pids = joined.foreign_pids;
+static void put_in_place(struct rqs_joined *joined)
+{
+	if (place.at && joined->size <= place.size && rqs_reserve_move(joined->region, joined->size, place.at))
+		joined->region = place.at;
+}
+
+static void take_from_place(void)
+{
+	void *empty = rqs_reserve_sparse(place.size);
+
+	if (empty && !rqs_reserve_move(empty, place.size, place.at))
+		rqs_unreserve(empty, place.size);
+}
+
+static void give_up(struct rqs_joined *joined)
+{
+	if (joined->region == place.at) {
+		take_from_place();
+		return;
+	}
+	if (!place.at)
+		rqs_host_unmap(&rqs_agent);
+	rqs_unreserve(joined->region, joined->size);
+}
+
+/* 0 or -errno. */
+static int start(struct rqs_joined *joined)
+{
+	if (!rqs_trial_passes(rqs_host_calls_are_allowed) || rqs_host_counter_faults())
+		return -EPERM;
+	int error = join(joined);
+	if (error)
+		return error;
+	put_in_place(joined);
+	rqs_agent.foreign_pids = joined->foreign_pids;
 	rqs_agent.env = rqs_host_env(clock_gettime);
 	rqs_stamps_start(&rqs_agent);
-	bool started = start_agent(&joined);
-	rqs_sys1(SYS_close, joined.memory);
+	bool started = start_agent(joined);
+	rqs_sys1(SYS_close, joined->memory);
 	if (started)
-		return true;
-	rqs_host_unmap(&rqs_agent);
-	rqs_unreserve(joined.region, joined.size);
-	return false;
+		return 0;
+	give_up(joined);
+	return -ENOSPC;
 }
 
 void rqs_activate(void)
@@ -103,6 +142,7 @@ void rqs_activate(void)
 	uint32_t asleep = ASLEEP;
 	int saved = errno;
 	uint64_t blocked = ~0ull, before;
+	struct rqs_joined joined;
 
 	if (!rqs_session.wanted || rqs_session.stranger || rqs_in_vfork || rqs_load_relaxed(&state) != ASLEEP)
 		return;
@@ -113,10 +153,44 @@ void rqs_activate(void)
 		return;
 	/* The host's handlers would cut our calls short, and run in our children. */
 	rqs_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, &before, 8);
-	bool on = start();
+	bool on = start(&joined) == 0;
 	rqs_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
 	rqs_store(&state, (uint32_t)(on ? ON : OFF));
 	errno = saved;
+}
+
+/* ---- being attached to, any number of times ---- */
+
+int rqs_activate_now(void)
+{
+	struct rqs_joined joined;
+
+	/* From now on nobody else activates it. */
+	rqs_store(&state, (uint32_t)ON);
+	rqs_agent_renew(&rqs_agent);
+	rqs_agent.attached = true;
+	int error = start(&joined);
+	if (error)
+		return error;
+	if (joined.region != place.at) {
+		place.at = joined.region;
+		place.size = joined.size;
+	}
+	rqs_store(&rqs_agent.off, false);
+	rqs_adopt_listeners(&rqs_agent);
+	return 0;
+}
+
+void rqs_deactivate(void)
+{
+	rqs_stamps_stop(&rqs_agent);
+	rqs_agent_stop(&rqs_agent);
+}
+
+void rqs_deactivated(void)
+{
+	take_from_place();
+	rqs_reserve_forget(rqs_agent.connections, rqs_agent.connection_limit * sizeof(struct rqs_conn));
 }
 
 /* ---- entering the core ---- */

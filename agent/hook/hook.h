@@ -113,6 +113,18 @@ extern _Thread_local uint32_t rqs_in_vfork;
 /* Joins or starts a session, once a process; called where it turns out to be a server. May take some ms, once. */
 void rqs_activate(void);
 
+/*
+ * For a process that is attached to, by one thread at a time: joins
+ * rqs_session; 0 or -errno. Switches all hooks off. Gives memory back, when no
+ * thread is in the core any more; then it may be activated again.
+ */
+int rqs_activate_now(void);
+void rqs_deactivate(void);
+void rqs_deactivated(void);
+
+/* Epoll instances that are there already watch who knows how many descriptors. */
+void rqs_wait_forget(void);
+
 /* Where the agent is on before Python can be measured (no interpreter yet): tries again. Cheap when there is nothing to do. */
 void rqs_activate_python(void);
 

@@ -151,6 +151,9 @@ static void __attribute__((constructor)) learn(void)
 	const char *token = getenv(RQS_ENV_SESSION);
 
 	rqs_real_find();
+	/* Loaded by dlopen: what there is to know comes with reqscope_attach(). */
+	if (rqs_objects_are_before_us())
+		goto end;
 	if (getauxval(AT_SECURE) || !getcwd(rqs_session.directory, sizeof(rqs_session.directory)) || !find_library())
 		goto end;
 	if (out && *out && !join_path(rqs_session.out, sizeof(rqs_session.out), rqs_session.directory, out))
@@ -174,6 +177,25 @@ static void __attribute__((constructor)) learn(void)
 		rqs_go_program_hook();
 end:
 	errno = saved;
+}
+
+bool rqs_session_attach(const char *token, const char *library, bool children)
+{
+	if (rqs_session.wanted && !rqs_session.attached)
+		return false;
+	rqs_session.wanted = false;
+	rqs_session.on_demand = false;
+	if (!read_token(token) || rqs_session.on_demand)
+		return false;
+	rqs_session.attached = true;
+	strcpy(rqs_session.environment, RQS_ENV_SESSION "=");
+	strcat(rqs_session.environment, rqs_session.token);
+	if (!children || library[0] != '/' || !join_path(rqs_session.library, sizeof(rqs_session.library), "", library))
+		return true;
+	find_sibling();
+	find_placer();
+	rqs_session.wanted = true;
+	return true;
 }
 
 /* ---- joining ---- */

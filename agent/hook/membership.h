@@ -15,6 +15,7 @@
 /* What the constructor learnt; all strings NUL-terminated, all in our own memory. */
 struct rqs_session {
 	bool wanted;    /* there is a token: this process and its children belong to a session */
+	bool attached;  /* the token came with reqscope_attach(); `wanted` is for children alone then */
 	bool on_demand; /* plain LD_PRELOAD: the first server of the session starts the collector */
 	bool no_sched;  /* the times of goroutines aren't measured */
 	bool stranger;  /* we are built for another C library than the process has: only its children matter */
@@ -27,6 +28,12 @@ struct rqs_session {
 	char directory[PATH_MAX]; /* the working directory at the start */
 };
 extern struct rqs_session rqs_session;
+
+/*
+ * What reqscope_attach() was told; the library's path for children, "" none.
+ * False: the token is none, or the process belongs to a session by its environment.
+ */
+bool rqs_session_attach(const char *token, const char *library, bool children);
 
 struct rqs_joined {
 	void *region; /* mapped, or as much of it as the host's limits leave */

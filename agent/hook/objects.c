@@ -37,8 +37,6 @@ struct query {
 
 /* ---- the list ---- */
 
-typedef int visitor(struct dl_phdr_info *info, size_t size, void *argument);
-
 static int stop(struct dl_phdr_info *info, size_t size, void *argument)
 {
 	(void)info;
@@ -76,8 +74,7 @@ static bool may_walk(void)
 	return known.may;
 }
 
-/* As dl_iterate_phdr; 0, too, where the list can't be had. */
-static int walk(visitor *visit, void *argument)
+int rqs_objects_walk(rqs_objects_visitor *visit, void *argument)
 {
 	return may_walk() ? dl_iterate_phdr(visit, argument) : 0;
 }
@@ -95,18 +92,18 @@ static bool has_address(const struct dl_phdr_info *info, uint64_t address)
 	return false;
 }
 
-static bool is_own(const struct dl_phdr_info *info)
+bool rqs_objects_is_own(const struct dl_phdr_info *info)
 {
-	return has_address(info, (uint64_t)&is_own);
+	return has_address(info, (uint64_t)&rqs_objects_is_own);
 }
 
 /* glibc has made most objects' pointers absolute; musl leaves them, and both the kernel's own object's. */
-static const void *pointer(const struct dl_phdr_info *info, uint64_t value)
+const void *rqs_objects_pointer(const struct dl_phdr_info *info, uint64_t value)
 {
 	return (const void *)(has_address(info, value) ? value : info->dlpi_addr + value);
 }
 
-static const Elf64_Dyn *find_dynamic(const struct dl_phdr_info *info)
+const ElfW(Dyn) *rqs_objects_dynamic(const struct dl_phdr_info *info)
 {
 	for (int i = 0; i < info->dlpi_phnum; i++)
 		if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
@@ -116,11 +113,11 @@ static const Elf64_Dyn *find_dynamic(const struct dl_phdr_info *info)
 
 static bool read_object(struct object *object, const struct dl_phdr_info *info)
 {
-	const Elf64_Dyn *entry = find_dynamic(info);
+	const Elf64_Dyn *entry = rqs_objects_dynamic(info);
 
 	*object = (struct object){ .base = (const char *)info->dlpi_addr };
 	for (; entry && entry->d_tag != DT_NULL; entry++) {
-		const void *p = pointer(info, entry->d_un.d_ptr);
+		const void *p = rqs_objects_pointer(info, entry->d_un.d_ptr);
 
 		if (entry->d_tag == DT_SYMTAB)
 			object->symbols = p;
@@ -194,10 +191,10 @@ static int visit(struct dl_phdr_info *info, size_t size, void *argument)
 
 	(void)size;
 	if (!query->passed_own) {
-		query->passed_own = is_own(info);
+		query->passed_own = rqs_objects_is_own(info);
 		return 0;
 	}
-	if (is_own(info) || !read_object(&object, info))
+	if (rqs_objects_is_own(info) || !read_object(&object, info))
 		return 0;
 	const Elf64_Sym *found = object.gnu_hash ? look_up_gnu(&object, query) : look_up_old(&object, query);
 	if (!found)
@@ -226,7 +223,7 @@ static void *find(const char *name, bool anywhere, size_t *size)
 	struct query query = { .name = name, .passed_own = anywhere };
 
 	hash_name(&query);
-	if (!walk(visit, &query))
+	if (!rqs_objects_walk(visit, &query))
 		return NULL;
 	char *address = (char *)query.base + query.found.st_value;
 	if (size)
@@ -237,9 +234,20 @@ static void *find(const char *name, bool anywhere, size_t *size)
 	return address;
 }
 
+/* What it was at the first question: later, other objects may have come behind us. */
+bool rqs_objects_are_before_us(void)
+{
+	enum { UNKNOWN, NO, YES };
+	static uint32_t known;
+
+	if (rqs_load_relaxed(&known) == UNKNOWN)
+		rqs_store_relaxed(&known, (uint32_t)(find("listen", false, NULL) ? NO : YES));
+	return rqs_load_relaxed(&known) == YES;
+}
+
 void *rqs_objects_next(const char *name)
 {
-	return find(name, false, NULL);
+	return find(name, rqs_objects_are_before_us(), NULL);
 }
 
 void *rqs_objects_any(const char *name, size_t *size)
@@ -275,7 +283,7 @@ bool rqs_objects_data_around(const void *address, const char **start, const char
 {
 	struct part part = { .address = (uint64_t)address };
 
-	if (!walk(find_data, &part))
+	if (!rqs_objects_walk(find_data, &part))
 		return false;
 	*start = (const char *)part.start;
 	*end = (const char *)part.end;
@@ -287,7 +295,7 @@ bool rqs_objects_data_around(const void *address, const char **start, const char
 static int note_own_file(struct dl_phdr_info *info, size_t size, void *argument)
 {
 	(void)size;
-	if (!is_own(info))
+	if (!rqs_objects_is_own(info))
 		return 0;
 	*(const char **)argument = info->dlpi_name;
 	return 1;
@@ -297,6 +305,6 @@ const char *rqs_objects_own_file(void)
 {
 	const char *file = NULL;
 
-	walk(note_own_file, &file);
+	rqs_objects_walk(note_own_file, &file);
 	return file;
 }

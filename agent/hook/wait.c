@@ -10,6 +10,8 @@
 #include "python/py.h"
 #include "runtime/runtime.h"
 
+#include <string.h>
+
 /* How many descriptors an epoll instance watches, as far as seen; one that watches a single one is no event loop's. */
 #define MANY 255u
 static uint8_t watched[65536];
@@ -24,6 +26,11 @@ static bool watches_one(int epoll)
 	const uint8_t *count = watched_by(epoll);
 
 	return count && rqs_load_relaxed(count) == 1;
+}
+
+void rqs_wait_forget(void)
+{
+	memset(watched, MANY, sizeof(watched));
 }
 
 static int created(int epoll)

@@ -25,7 +25,7 @@ struct rqs_attach_words {
  * Joins the session, claims a process slot, puts hooks in the place of the
  * host's calls in every object, and looks at the descriptors that are open.
  * 0, or -errno with nothing changed: -EBUSY when another session records this
- * process, -EPROTO when the library is of another version, -ECONNREFUSED when
+ * process, or the last one hasn't been released, -EPROTO when the library is of another version, -ECONNREFUSED when
  * the collector isn't reached.
  */
 #define RQS_ATTACH_SYMBOL "reqscope_attach"
@@ -56,6 +56,11 @@ struct rqs_attach_probe {
 	uint32_t version; /* RQS_REGION_VERSION; 0 before the first attach */
 	uint32_t attached; /* 1 between attach and detach */
 	int64_t busy_offset;
+	/*
+	 * musl: the thread's address is that offset from entry tls_module of the
+	 * table that FS base + 8 points to, not from FS base. 0: from FS base.
+	 */
+	uint64_t tls_module;
 };
 
 #endif

@@ -1,0 +1,405 @@
+/*
+ * got.c - see got.h. Formats: the System V ABI's x86-64 supplement, "Relocation
+ * Types"; what is read-only after relocation as glibc's elf/dl-reloc.c has it.
+ */
+#include "hook/got.h"
+
+#include "hook/hook.h"
+#include "hook/objects.h"
+#include "os/reserve.h"
+#include "os/sys.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+
+#define PAGE 4096u
+#define PATIENCE 100000u /* calls of sched_yield */
+
+/* X(name): all that exports.map shows but free, which does nothing of its own. */
+#define HOOKS(X)                                                                                                 \
+	X(_Exit) X(_exit) X(accept) X(accept4) X(aligned_alloc) X(calloc) X(clone) X(close) X(connect) X(dup) X(dup2) \
+	X(dup3) X(epoll_create) X(epoll_create1) X(epoll_ctl) X(epoll_pwait) X(epoll_wait) X(execl) X(execle)    \
+	X(execlp) X(execv) X(execve) X(execvp) X(execvpe) X(fcntl) X(fdopen) X(fexecve) X(fork) X(getsockopt)    \
+	X(listen) X(malloc) X(memalign) X(mlockall) X(poll) X(posix_memalign) X(posix_spawn) X(posix_spawnp)     \
+	X(ppoll) X(pthread_cond_signal) X(pthread_cond_timedwait) X(pthread_cond_wait) X(prctl) X(pselect)       \
+	X(read) X(readv) X(realloc) X(reallocarray) X(recv) X(recvfrom) X(recvmmsg) X(recvmsg) X(select) X(send) \
+	X(sendfile) X(sendfile64) X(sendmmsg) X(sendmsg) X(sendto) X(setsockopt) X(shutdown) X(splice)           \
+	X(syscall) X(valloc) X(vfork) X(write) X(writev)
+#ifdef __GLIBC__
+#define GLIBC_HOOKS(X)                                                                                      \
+	X(__poll_chk) X(__ppoll_chk) X(__read_chk) X(__recv_chk) X(__recvfrom_chk) X(close_range) X(closefrom) \
+	X(epoll_pwait2) X(execveat) X(fcntl64) X(pvalloc)
+#else
+#define GLIBC_HOOKS(X)
+#endif
+/* X(name, C function called before): those of the linker itself, below. */
+#define LINKER_HOOKS(X) X(dlopen, rqs_got_opens) X(dlmopen, rqs_got_opens) X(dlsym, rqs_got_look) X(dlvsym, rqs_got_look)
+
+/* ---- the linker's calls ---- */
+
+/*
+ * It asks who calls it: for that one's RUNPATH, namespace, or the object after
+ * it. So these jump there, and the caller's return address stays where it is.
+ */
+#define JUMP(name, before)                                                                             \
+	extern const char rqs_got_##name[];                                                            \
+	const char *rqs_got_next_##name __attribute__((visibility("hidden")));                         \
+	__asm__(".text\n"                                                                              \
+		".hidden rqs_got_" #name "\n"                                                          \
+		".type rqs_got_" #name ", @function\n"                                                 \
+		"rqs_got_" #name ":\n"                                                                 \
+		"	.cfi_startproc\n"                                                              \
+		"	endbr64\n"                                                                     \
+		"	pushq %rdi\n	.cfi_adjust_cfa_offset 8\n"                                     \
+		"	pushq %rsi\n	.cfi_adjust_cfa_offset 8\n"                                     \
+		"	pushq %rdx\n	.cfi_adjust_cfa_offset 8\n"                                     \
+		"	call " #before "\n"                                                            \
+		"	popq %rdx\n	.cfi_adjust_cfa_offset -8\n"                                    \
+		"	popq %rsi\n	.cfi_adjust_cfa_offset -8\n"                                    \
+		"	popq %rdi\n	.cfi_adjust_cfa_offset -8\n"                                    \
+		"	jmp *rqs_got_next_" #name "(%rip)\n"                                           \
+		"	.cfi_endproc\n"                                                                \
+		".size rqs_got_" #name ", .-rqs_got_" #name "\n"                                       \
+		".globl rqs_got_" #name "\n");
+LINKER_HOOKS(JUMP)
+
+/* ---- what is hooked ---- */
+
+struct target {
+	const char *name;
+	const char *ours;
+	const char *real; /* NULL: there is none */
+};
+
+#define DECLARE(name) extern const char rqs_ours_##name[] __asm__(#name);
+HOOKS(DECLARE)
+GLIBC_HOOKS(DECLARE)
+
+#define TARGET(name) { #name, rqs_ours_##name, NULL },
+#define LINKER_TARGET(name, before) { #name, rqs_got_##name, NULL },
+static struct target targets[] = { HOOKS(TARGET) GLIBC_HOOKS(TARGET) LINKER_HOOKS(LINKER_TARGET) };
+#define TARGETS (sizeof(targets) / sizeof(targets[0]))
+
+#define BUCKETS 512u
+static uint8_t buckets[BUCKETS]; /* index + 1, 0 none; what is taken goes to the next */
+_Static_assert(TARGETS < 255, "indices are of a byte");
+
+static uint32_t hash_of(const char *name)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a */
+
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * 16777619u;
+	return hash % BUCKETS;
+}
+
+static void find_targets(void)
+{
+	if (buckets[hash_of(targets[0].name)])
+		return;
+	for (size_t i = 0; i < TARGETS; i++) {
+		uint32_t at = hash_of(targets[i].name);
+
+		while (buckets[at])
+			at = (at + 1) % BUCKETS;
+		targets[i].real = rqs_objects_next(targets[i].name);
+		buckets[at] = (uint8_t)(i + 1);
+	}
+#define NEXT(name, before) rqs_got_next_##name = rqs_objects_next(#name);
+	LINKER_HOOKS(NEXT)
+#undef NEXT
+}
+
+static const struct target *target_of(const char *name)
+{
+	for (uint32_t at = hash_of(name); buckets[at]; at = (at + 1) % BUCKETS) {
+		const struct target *target = &targets[buckets[at] - 1];
+
+		if (target->real && !strcmp(target->name, name))
+			return target;
+	}
+	return NULL;
+}
+
+/* ---- what was there ---- */
+
+#define RECORDS 65536u
+
+static struct record {
+	const char **slot;
+	const char *original;
+} *records;
+static uint32_t recorded;
+
+/* The slot's record, or where it is to be; objects may take the place of others. */
+static struct record *record_of(const char **slot)
+{
+	for (uint32_t at = (uint32_t)((uintptr_t)slot / 8 * 2654435761u) % RECORDS;; at = (at + 1) % RECORDS)
+		if (!records[at].slot || records[at].slot == slot)
+			return &records[at];
+}
+
+static bool record(const char **slot, const char *original)
+{
+	struct record *at = record_of(slot);
+
+	if (!at->slot && recorded == RECORDS / 2)
+		return false;
+	recorded += !at->slot;
+	*at = (struct record){ slot, original };
+	return true;
+}
+
+/* ---- an object ---- */
+
+struct object {
+	const struct dl_phdr_info *info;
+	const Elf64_Sym *symbols;
+	const char *strings;
+	const Elf64_Rela *jumps, *others;
+	size_t jump_count, other_count;
+	uint64_t sealed, sealed_end; /* whole pages that are read-only after relocation */
+	bool open;                   /* they can be written at the moment */
+};
+
+static bool read_object(struct object *object, const struct dl_phdr_info *info)
+{
+	const ElfW(Dyn) *entry = rqs_objects_dynamic(info);
+
+	*object = (struct object){ .info = info };
+	for (; entry && entry->d_tag != DT_NULL; entry++) {
+		const void *p = rqs_objects_pointer(info, entry->d_un.d_ptr);
+
+		if (entry->d_tag == DT_SYMTAB)
+			object->symbols = p;
+		else if (entry->d_tag == DT_STRTAB)
+			object->strings = p;
+		else if (entry->d_tag == DT_JMPREL)
+			object->jumps = p;
+		else if (entry->d_tag == DT_PLTRELSZ)
+			object->jump_count = entry->d_un.d_val / sizeof(Elf64_Rela);
+		else if (entry->d_tag == DT_RELA)
+			object->others = p;
+		else if (entry->d_tag == DT_RELASZ)
+			object->other_count = entry->d_un.d_val / sizeof(Elf64_Rela);
+	}
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		uint64_t start = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+
+		if (info->dlpi_phdr[i].p_type == PT_GNU_RELRO) {
+			object->sealed = start & ~(uint64_t)(PAGE - 1);
+			object->sealed_end = (start + info->dlpi_phdr[i].p_memsz) & ~(uint64_t)(PAGE - 1);
+		}
+	}
+	return object->symbols && object->strings;
+}
+
+/* Is that address in a part of the object with those rights? */
+static bool has(const struct object *object, uint64_t address, uint32_t rights)
+{
+	for (int i = 0; i < object->info->dlpi_phnum; i++) {
+		const Elf64_Phdr *part = &object->info->dlpi_phdr[i];
+
+		if (part->p_type == PT_LOAD && (part->p_flags & rights) &&
+		    address - object->info->dlpi_addr - part->p_vaddr < part->p_memsz)
+			return true;
+	}
+	return false;
+}
+
+static bool protect(struct object *object, int rights)
+{
+	return rqs_sys3(SYS_mprotect, object->sealed, object->sealed_end - object->sealed, rights) == 0;
+}
+
+static bool write_slot(struct object *object, const char **slot, const char *value)
+{
+	uint64_t at = (uint64_t)slot;
+
+	if (at >= object->sealed && at < object->sealed_end && !object->open)
+		object->open = protect(object, PROT_READ | PROT_WRITE);
+	if (at >= object->sealed && at < object->sealed_end && !object->open)
+		return false;
+	rqs_store(slot, value);
+	return true;
+}
+
+/* Not resolved yet, it leads to the object's own code that asks the linker. */
+static bool is_waiting(const struct object *object, const Elf64_Rela *relocation, const char *value)
+{
+	return ELF64_R_TYPE(relocation->r_info) == R_X86_64_JUMP_SLOT &&
+	       object->symbols[ELF64_R_SYM(relocation->r_info)].st_shndx == SHN_UNDEF &&
+	       has(object, (uint64_t)value, PF_X);
+}
+
+static void hook_slot(struct object *object, const Elf64_Rela *relocation, const char **slot, const struct target *target)
+{
+	const char *value = rqs_load_relaxed(slot);
+
+	if ((value == target->real || is_waiting(object, relocation, value)) && record(slot, value))
+		write_slot(object, slot, target->ours);
+}
+
+static void unhook_slot(struct object *object, const char **slot, const struct target *target)
+{
+	const struct record *at = record_of(slot);
+
+	if (rqs_load_relaxed(slot) == target->ours)
+		write_slot(object, slot, at->slot ? at->original : target->real);
+}
+
+static bool is_slot(const Elf64_Rela *relocation)
+{
+	unsigned type = ELF64_R_TYPE(relocation->r_info);
+
+	return type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT ||
+	       (type == R_X86_64_64 && !relocation->r_addend);
+}
+
+static void visit_slots(struct object *object, const Elf64_Rela *relocations, size_t count, bool hook)
+{
+	for (const Elf64_Rela *r = relocations; r && r < relocations + count; r++) {
+		uint64_t address = object->info->dlpi_addr + r->r_offset;
+
+		if (!is_slot(r) || address % 8 || !has(object, address, PF_W))
+			continue;
+		const char **slot = (const char **)address;
+		const struct target *target =
+			target_of(object->strings + object->symbols[ELF64_R_SYM(r->r_info)].st_name);
+		if (target && hook)
+			hook_slot(object, r, slot, target);
+		else if (target)
+			unhook_slot(object, slot, target);
+	}
+}
+
+/* ---- all of them ---- */
+
+/* glibc's linker works while its own tables are half made; musl's is the C library. */
+static bool is_linker(const struct dl_phdr_info *info)
+{
+#ifdef __GLIBC__
+	return info->dlpi_addr && info->dlpi_addr == getauxval(AT_BASE);
+#else
+	(void)info;
+	return false;
+#endif
+}
+
+static uint64_t adds_seen;
+
+static int visit(struct dl_phdr_info *info, size_t size, void *argument)
+{
+	bool hook = *(const bool *)argument;
+	struct object object;
+
+	(void)size;
+	adds_seen = info->dlpi_adds;
+	if (rqs_objects_is_own(info) || is_linker(info) || !read_object(&object, info))
+		return 0;
+	visit_slots(&object, object.jumps, object.jump_count, hook);
+	visit_slots(&object, object.others, object.other_count, hook);
+	if (object.open)
+		protect(&object, PROT_READ);
+	return 0;
+}
+
+static uint32_t hooked; /* also the lock: who is at the tables */
+enum { OUT, BUSY, IN };
+
+static bool begin(uint32_t from)
+{
+	return __atomic_compare_exchange_n(&hooked, &from, BUSY, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static void visit_all(bool hook)
+{
+	rqs_objects_walk(visit, &hook);
+	rqs_store(&hooked, (uint32_t)(hook ? IN : OUT));
+}
+
+bool rqs_got_hook(void)
+{
+	if (!records)
+		records = rqs_reserve_sparse(RECORDS * sizeof(*records));
+	if (!records || !begin(OUT))
+		return false;
+	find_targets();
+	visit_all(true);
+	return true;
+}
+
+/* Another thread may be hooking what has just been loaded; it won't be long, or it is there no more: after a fork. */
+void rqs_got_unhook(void)
+{
+	for (uint32_t i = 0; !begin(IN) && i < PATIENCE; i++) {
+		if (rqs_load(&hooked) == OUT)
+			return;
+		rqs_sys0(SYS_sched_yield);
+	}
+	visit_all(false);
+}
+
+void rqs_got_release(void)
+{
+	if (records)
+		rqs_reserve_forget(records, RECORDS * sizeof(*records));
+	recorded = 0;
+}
+
+/* ---- what is loaded later ---- */
+
+#define NS_PER_MS 1000000u
+#define LOADING_MS 2000u
+#define PAUSE_MS 10u
+
+static uint64_t opened_at, looked_at; /* ns; 0 never */
+
+static uint64_t now(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &at);
+	return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
+}
+
+static int read_adds(struct dl_phdr_info *info, size_t size, void *argument)
+{
+	(void)size;
+	*(uint64_t *)argument = info->dlpi_adds;
+	return 1;
+}
+
+/* While one is being loaded it is in the list, but not ready: so for some time after that it is looked at again. */
+static bool is_time(void)
+{
+	uint64_t at = now(), adds = 0;
+
+	rqs_objects_walk(read_adds, &adds);
+	if (adds == rqs_load_relaxed(&adds_seen) && (at - rqs_load_relaxed(&opened_at) > LOADING_MS * NS_PER_MS ||
+						      at - rqs_load_relaxed(&looked_at) < PAUSE_MS * NS_PER_MS))
+		return false;
+	rqs_store_relaxed(&looked_at, at);
+	return true;
+}
+
+__attribute__((used)) void rqs_got_look(void)
+{
+	int saved = errno;
+
+	if (rqs_active() && !rqs_in_vfork && !rqs_load_relaxed(&rqs_agent.frozen) && is_time() && begin(IN))
+		visit_all(true);
+	errno = saved;
+}
+
+void rqs_got_opens(void);
+
+__attribute__((used)) void rqs_got_opens(void)
+{
+	if (!rqs_in_vfork)
+		rqs_store_relaxed(&opened_at, now());
+	rqs_got_look();
+}

@@ -1,0 +1,246 @@
+"""The library's own part of attaching: hooks come into a server that runs, and go again, any number of times."""
+
+import os
+import re
+import secrets
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import load
+import procfs
+import pytest
+from recording import BUILD, LIBRARY, REQSCOPE, ROOT, SETTLE, ended_trace
+from serve import Server, wait_until
+
+MUSL_LIBRARY = BUILD / "libreqscope-musl.so"
+CYCLES = 20
+GROWTH = 1 << 20  # bytes: of a process with hooks that come and go
+ADDRESSES = re.compile(r"^([0-9a-f]{16})  \S+ R_X86_64_(JUMP_SLO|GLOB_DAT)", re.M)
+
+
+class Attachable:
+    """A server with a thread of the test's (attach_control.c) that does what an attacher makes one of its threads do."""
+
+    def __init__(self, server: Server, folder: Path, library: Path):
+        self.server, self.library = server, library
+        self.control = folder / "control"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(folder / "asker"))
+        self.socket.settimeout(30)
+
+    def ask(self, *words) -> int:
+        self.socket.sendto(" ".join(map(str, words)).encode(), str(self.control))
+        return int(self.socket.recv(100))
+
+    @contextmanager
+    def attached(self, trace: Path, seconds=3):
+        """Attached, with a collector of its own that stops after so long, as it does before a process is detached."""
+        token = secrets.token_hex(16)
+        collector = start_collector(token, self.server.pid, trace, seconds)
+        try:
+            assert self.ask("attach", self.library, token) == 0
+            yield
+            collector.wait(20)
+            assert self.ask("detach") == 0
+            time.sleep(SETTLE)  # in the place of looking at each thread
+            assert self.ask("release") == 0
+        finally:
+            collector.kill()
+            collector.wait(20)
+
+
+def start_collector(token: str, pid: int, trace: Path, seconds: float) -> subprocess.Popen:
+    ready, given = os.pipe()
+    command = [REQSCOPE, "collect", "--token", token, "--pid", str(pid), "--mode", "preload", "--out", trace,
+               "--ready-fd", str(given), "--duration", str(seconds)]  # fmt: skip
+    collector = subprocess.Popen(command, pass_fds=[given])
+    os.close(given)
+    assert os.read(ready, 1) == b"\0"
+    os.close(ready)
+    return collector
+
+
+def build_control(folder: Path, compiler: str) -> Path:
+    to = folder / "control.so"
+    source = Path(__file__).with_name("attach_control.c")
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", f"-I{ROOT / 'include'}", "-o", to, source, "-lpthread", "-ldl"], check=True
+    )
+    return to
+
+
+@contextmanager
+def attachable(name: str, folder: Path, library=LIBRARY, **options):
+    control = build_control(folder, "musl-gcc" if library == MUSL_LIBRARY else "cc")
+    env = {"LD_PRELOAD": str(control), "CONTROL": str(folder / "control"), **options.pop("env", {})}
+    with Server(name, env=env, **options) as server:
+        wait_until((folder / "control").exists, 10, "the control socket")
+        yield Attachable(server, folder, library)
+
+
+@contextmanager
+def under_load(url: str, clients=4):
+    """All the time, by short commands one after the other."""
+    ended, failed = threading.Event(), []
+
+    def run():
+        while not ended.is_set():
+            failed.append(load.fixed(url, 300, clients).errored)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    assert not any(failed) and failed
+
+
+def objects(pid: int) -> dict[str, int]:
+    """file -> where it is mapped, of what the process has loaded, but not ours."""
+    found = {}
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        words = line.split(None, 5)
+        if len(words) == 6 and words[5].startswith("/") and words[2] == "00000000" and words[5] not in found:
+            found[words[5]] = int(words[0].split("-")[0], 16)
+    return {path: at for path, at in found.items() if "libreqscope" not in path and Path(path).exists()}
+
+
+def slots(pid: int) -> dict[tuple[str, int], int]:
+    """(object, offset) -> the address there, of all that objects call or refer to by name."""
+    seen = {}
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for path, base in objects(pid).items():
+            listed = subprocess.run(["readelf", "-rW", path], capture_output=True, text=True).stdout
+            fixed = "EXEC" in subprocess.run(["readelf", "-hW", path], capture_output=True, text=True).stdout
+            for offset in {int(found[0], 16) for found in ADDRESSES.findall(listed)}:
+                memory.seek(offset if fixed else base + offset)
+                (seen[path, offset],) = struct.unpack("<Q", memory.read(8))
+    return seen
+
+
+def anonymous_kb(pid: int) -> int:
+    return int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+
+
+def threads(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def assert_recorded(trace: Path, at_least: int, route="/json"):
+    seen = ended_trace(trace)
+    done = [request for request in seen.requests if (request.route, request.status) == (route, 200)]
+    assert len(done) >= at_least
+
+
+KINDS = [
+    pytest.param("httpd", LIBRARY, id="glibc"),
+    pytest.param("httpd-musl", MUSL_LIBRARY, id="musl",
+                 marks=pytest.mark.skipif(not shutil.which("musl-gcc"), reason="needs musl-tools: make deps")),
+]  # fmt: skip
+# With everything resolved at the start; where it isn't, a call that is made for the first time changes its slot itself.
+NOW = {"LD_BIND_NOW": "1"}
+
+
+@pytest.mark.parametrize(("name", "library"), KINDS)
+def test_recorded_while_attached_alone(name, library, tmp_path):
+    with attachable(name, tmp_path, library) as target:
+        url = target.server.url + "/json"
+        load.fixed(url, 100)
+        with target.attached(tmp_path / "1.rqs"):
+            assert load.fixed(url, 500).errored == 0
+        load.fixed(url, 100)
+        with target.attached(tmp_path / "2.rqs"):
+            assert load.fixed(url, 300).errored == 0
+        target.server.stop()
+    assert len(ended_trace(tmp_path / "1.rqs").requests) == 500
+    assert len(ended_trace(tmp_path / "2.rqs").requests) == 300
+
+
+@pytest.mark.parametrize(("name", "library"), KINDS)
+def test_allocations_of_new_threads(name, library, tmp_path):
+    """Each connection has a thread of its own here, which began under our eyes."""
+    with attachable(name, tmp_path, library) as target:
+        with target.attached(tmp_path / "a.rqs"):
+            load.fixed(target.server.url + "/alloc?kb=8", 100, clients=2)
+        target.server.stop()
+    seen = ended_trace(tmp_path / "a.rqs").requests
+    allocated = {(request.values["alloc_count"], request.values["alloc_bytes"]) for request in seen}
+    assert len(seen) == 100 and allocated == {(2, 2 * 8192)}
+
+
+@pytest.mark.parametrize(("name", "library"), KINDS)
+def test_lazy_slots_are_as_before(name, library, tmp_path):
+    """What hadn't been called yet leads to the linker again, or was resolved by a call meanwhile."""
+    with attachable(name, tmp_path, library) as target:
+        load.fixed(target.server.url + "/json", 10)
+        before = slots(target.server.pid)
+        with target.attached(tmp_path / "a.rqs"):
+            during = slots(target.server.pid)
+        after = slots(target.server.pid)
+        target.server.stop()
+    assert [slot for slot in before if before[slot] != during[slot]]
+    # What the test does meanwhile, it does by calls of its own.
+    before = {slot: value for slot, value in before.items() if not slot[0].endswith("/control.so")}
+    assert {slot: after[slot] for slot in before} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "library"), [*KINDS, *(pytest.param(name, LIBRARY, id=name) for name in ("fastapi-asyncio", "fastapi-uvloop", "flask-waitress"))]
+)
+def test_twenty_times_under_load(name, library, tmp_path):
+    path = "/json"
+    with attachable(name, tmp_path, library, env=NOW, workers=1) as target:
+        pid = target.server.pid
+        load.fixed(target.server.url + path, 500)
+        before, sizes = slots(pid), []
+        for cycle in range(CYCLES):
+            trace = tmp_path / f"{cycle}.rqs"
+            with under_load(target.server.url + path), target.attached(trace, 0.6):
+                assert cycle or {slot: value for slot, value in slots(pid).items() if before.get(slot) != value}
+                time.sleep(0.2)
+            assert_recorded(trace, 1)
+            trace.unlink()
+            sizes.append(anonymous_kb(pid))
+        load.fixed(target.server.url + path, 500)
+        after = slots(pid)
+        assert procfs.alive(pid)
+        target.server.stop()
+    print(f"{name}: RssAnon in KiB after each cycle: {sizes}")
+    assert {slot: after[slot] for slot in before} == before
+    assert sizes[-1] - sizes[1] < GROWTH >> 10
+
+
+def test_loaded_later(tmp_path):
+    """A library that comes while its process is attached has its slots changed, and gets them back."""
+    source, plugin = tmp_path / "plugin.c", tmp_path / "plugin.so"
+    source.write_text("#include <unistd.h>\nint use(int fd) { char c; return read(fd, &c, 1); }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wl,-z,now", "-o", plugin, source], check=True)
+
+    def own(pid) -> dict:
+        return {slot: value for slot, value in slots(pid).items() if slot[0] == str(plugin)}
+
+    with attachable("httpd", tmp_path) as target:
+        with target.attached(tmp_path / "a.rqs"):
+            assert target.ask("load", plugin) == 0
+            loaded = own(target.server.pid)
+            target.ask("release")  # of no effect, but it asks the linker
+            hooked = own(target.server.pid)
+        after = own(target.server.pid)
+        target.server.stop()
+    assert loaded != hooked and after == loaded
+
+
+def test_every_export_is_hooked():
+    """What is interposed by a preload is what is patched; free does nothing of its own."""
+    exported = set(re.findall(r"^\t(\w+);$", (ROOT / "agent/hook/exports.map").read_text(), re.M))
+    source = (ROOT / "agent/hook/got.c").read_text()
+    listed = set(re.findall(r"\bX\((\w+)\)", source))
+    assert {name for name in exported if not name.startswith("reqscope_")} - {"free"} == listed - {"name"}
