@@ -67,7 +67,7 @@ RQS_EXPORT int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *e
 	return result;
 }
 
-static void several(size_t descriptors)
+static inline void several(size_t descriptors)
 {
 	if (rqs_py_on)
 		rqs_py_next();
