@@ -1,0 +1,334 @@
+/*
+ * attach_library.c - dynamic programs load libreqscope.so by their own dlopen,
+ * called in a thread that is at a safe point; all other threads run on.
+ *
+ * The library stays loaded when it is detached from, and does nothing then.
+ */
+#include "inject/attach.h"
+
+#include "inject/remote_call.h"
+#include "inject/remote_symbols.h"
+#include "inject/safe_point.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SEARCH_NS 3000000000ull /* for a safe point */
+#define CALLS_NS 5000000000ull  /* for all that is called there */
+#define PROBE_NS 2000000000ull  /* for all threads to leave the core */
+#define THREAD_NS 200000000ull  /* for one thread to stop */
+#define BY_LIBC 0x80000000u     /* __RTLD_DLOPEN: what dlopen passes to __libc_dlopen_mode */
+#define ERROR_TEXT 96
+
+static int refuse(struct rqs_attachment *attachment, int error, const char *why)
+{
+	snprintf(attachment->why, sizeof(attachment->why), "%s", why);
+	return error;
+}
+
+/* ---- at a safe point ---- */
+
+struct visit {
+	struct rqs_stopped thread;
+	struct rqs_remote remote;
+	uint64_t errno_at; /* of the thread; 0 unknown */
+	int32_t errno_;
+};
+
+/* What libc's functions leave in errno isn't the thread's. */
+static void keep_errno(struct visit *visit, const struct rqs_remote_libc *libc_)
+{
+	if (!libc_->errno_location || !rqs_remote_call(&visit->remote, libc_->errno_location, 0, 0, &visit->errno_at) ||
+	    !rqs_tracee_read(&visit->remote.tracee, visit->errno_at, &visit->errno_, sizeof(visit->errno_)))
+		visit->errno_at = 0;
+}
+
+static int refuse_point(struct rqs_attachment *attachment, int error)
+{
+	if (error == -EPERM)
+		return refuse(attachment, error, "the kernel refuses to trace it");
+	if (error == -ESRCH)
+		return refuse(attachment, error, "it has ended");
+	if (error == -EAGAIN)
+		return refuse(attachment, -ETIMEDOUT, "it is stopped by a signal");
+	return refuse(attachment, -ETIMEDOUT, "no thread of it was seen where a library can be loaded");
+}
+
+static void leave(struct rqs_attachment *attachment, struct visit *visit)
+{
+	if (visit->errno_at && !visit->remote.left)
+		rqs_tracee_write(&visit->remote.tracee, visit->errno_at, &visit->errno_, sizeof(visit->errno_));
+	rqs_remote_end(&visit->remote);
+	rqs_thread_release(&visit->thread);
+	uint64_t stopped = rqs_threads_now_ns() - visit->thread.since_ns;
+	if (stopped > attachment->stopped_ns)
+		attachment->stopped_ns = stopped;
+}
+
+/* 0: functions can be called; then leave(). */
+static int enter(struct rqs_attachment *attachment, struct visit *visit)
+{
+	int error = rqs_safe_point(&visit->thread, attachment->pid, rqs_threads_now_ns() + SEARCH_NS);
+
+	if (error)
+		return refuse_point(attachment, error);
+	visit->errno_at = 0;
+	error = rqs_remote_begin(&visit->remote, &visit->thread, rqs_threads_now_ns() + CALLS_NS);
+	if (!error)
+		return 0;
+	leave(attachment, visit);
+	return refuse(attachment, error, "no memory could be mapped in it");
+}
+
+static int call(struct rqs_attachment *attachment, struct visit *visit, uint64_t function, uint64_t a, uint64_t b,
+		uint64_t *result)
+{
+	if (rqs_remote_call(&visit->remote, function, a, b, result))
+		return 0;
+	return refuse(attachment, visit->remote.left ? -ETIMEDOUT : -EIO,
+		      visit->remote.left ? "a call in it didn't end in time" : "a call in it failed");
+}
+
+/* ---- loading ---- */
+
+/* Its loader's own words; asked for also so that the program never gets them. */
+static int refuse_loading(struct rqs_attachment *attachment, struct visit *visit, const struct rqs_remote_libc *libc_)
+{
+	char text[ERROR_TEXT] = "";
+	uint64_t at = 0;
+
+	if (libc_->dlerror_ && rqs_remote_call(&visit->remote, libc_->dlerror_, 0, 0, &at) && at)
+		rqs_tracee_read(&visit->remote.tracee, at, text, sizeof(text) - 1);
+	snprintf(attachment->why, sizeof(attachment->why), "it can't load the library: %s",
+		 text[0] ? text : "no reason told");
+	return -ENOEXEC;
+}
+
+static int load(struct rqs_attachment *attachment, struct visit *visit, const struct rqs_remote_libc *libc_,
+		const char *path)
+{
+	uint64_t handle = 0, flags = RTLD_NOW | (libc_->by_libc ? BY_LIBC : 0);
+
+	keep_errno(visit, libc_);
+	if (!rqs_tracee_write(&visit->remote.tracee, visit->remote.data, path, strlen(path) + 1))
+		return refuse(attachment, -EIO, "its memory can't be written to");
+	int error = call(attachment, visit, libc_->dlopen_, visit->remote.data, flags, &handle);
+	if (!error && !handle)
+		error = refuse_loading(attachment, visit, libc_);
+	return error;
+}
+
+/* Is it the same file for the process as for us? */
+static bool is_seen(pid_t pid, const char *path)
+{
+	char there[PATH_MAX + 32];
+	struct stat ours, its;
+
+	snprintf(there, sizeof(there), "/proc/%d/root%s", (int)pid, path);
+	return !stat(path, &ours) && !stat(there, &its) && ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
+}
+
+/* ---- attaching ---- */
+
+static int join(struct rqs_attachment *attachment, struct visit *visit, const struct rqs_attach_order *order,
+		const char *path, uint64_t function)
+{
+	struct rqs_attach_words words = {
+	    .version = RQS_REGION_VERSION, .children = order->children, .no_sched = order->no_sched};
+	uint64_t result = 0;
+
+	_Static_assert(sizeof(words) <= RQS_REMOTE_DATA / 2, "room");
+	snprintf(words.token, sizeof(words.token), "%s", order->token);
+	snprintf(words.library, sizeof(words.library), "%s", path);
+	if (!rqs_tracee_write(&visit->remote.tracee, visit->remote.data, &words, sizeof(words)))
+		return refuse(attachment, -EIO, "its memory can't be written to");
+	int error = call(attachment, visit, function, visit->remote.data, 0, &result);
+	if (error || !result)
+		return error;
+	error = (int)(int64_t)result;
+	return refuse(attachment, error,
+		      error == -EBUSY    ? "it is recorded already"
+		      : error == -EPROTO ? "it has loaded a library of another version"
+					 : "it can't join the recording");
+}
+
+static int attach_with(struct rqs_attachment *attachment, const struct rqs_attach_order *order, int memory)
+{
+	struct rqs_remote_libc libc_;
+	struct rqs_remote_library library;
+
+	if (!rqs_remote_libc(attachment->pid, memory, &libc_))
+		return refuse(attachment, -ENOEXEC, "it has no C library that could load another one");
+	const char *path = libc_.musl ? order->musl_library : order->library;
+	bool loaded = rqs_remote_library(attachment->pid, memory, &library);
+	bool seen = path[0] && is_seen(attachment->pid, path);
+	if (!loaded && !seen)
+		return refuse(attachment, -ENOEXEC, "its mount namespace has no libreqscope.so");
+	struct visit *visit = calloc(1, sizeof(*visit));
+	int error = visit ? enter(attachment, visit) : -ENOMEM;
+	if (!error) {
+		if (!loaded)
+			error = load(attachment, visit, &libc_, path);
+		else
+			keep_errno(visit, &libc_);
+		if (!error && !loaded && !rqs_remote_library(attachment->pid, memory, &library))
+			error = refuse(attachment, -ENOEXEC, "the library isn't there although it was loaded");
+		if (!error)
+			error = join(attachment, visit, order, seen ? path : "", library.attach);
+		leave(attachment, visit);
+	}
+	free(visit);
+	return error;
+}
+
+static int open_memory(struct rqs_attachment *attachment)
+{
+	char path[64];
+
+	attachment->stopped_ns = 0;
+	attachment->why[0] = '\0';
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)attachment->pid);
+	int memory = open(path, O_RDONLY | O_CLOEXEC);
+	if (memory >= 0)
+		return memory;
+	return errno == ENOENT ? refuse(attachment, -ESRCH, "there is no such process")
+			       : refuse(attachment, -EPERM, "the kernel refuses to trace it");
+}
+
+static int attach(struct rqs_attachment *attachment, const struct rqs_attach_order *order)
+{
+	int memory = open_memory(attachment);
+
+	if (memory < 0)
+		return memory;
+	int error = attach_with(attachment, order, memory);
+	close(memory);
+	return error;
+}
+
+/* ---- detaching ---- */
+
+struct probing {
+	pid_t pid;
+	int memory;
+	int64_t busy_offset;
+	pid_t *outside; /* seen there once: they never get in again */
+	size_t count, room;
+	bool all;
+	uint64_t longest_ns;
+};
+
+static bool note_outside(struct probing *probing, pid_t tid)
+{
+	if (probing->count == probing->room) {
+		size_t room = probing->room ? 2 * probing->room : 256;
+		pid_t *outside = realloc(probing->outside, room * sizeof(*outside));
+
+		if (!outside)
+			return false;
+		probing->outside = outside;
+		probing->room = room;
+	}
+	probing->outside[probing->count++] = tid;
+	return true;
+}
+
+static bool is_outside(struct probing *probing, pid_t tid)
+{
+	struct rqs_stopped thread;
+	uint8_t busy = 1;
+
+	for (size_t i = 0; i < probing->count; i++)
+		if (probing->outside[i] == tid)
+			return true;
+	int error = rqs_thread_stop(&thread, probing->pid, tid, rqs_threads_now_ns() + THREAD_NS);
+	if (error)
+		return error == -ESRCH;
+	bool read =
+	    pread(probing->memory, &busy, 1, (off_t)(thread.registers.fs_base + (uint64_t)probing->busy_offset)) == 1;
+	rqs_thread_release(&thread);
+	uint64_t stopped = rqs_threads_now_ns() - thread.since_ns;
+	if (stopped > probing->longest_ns)
+		probing->longest_ns = stopped;
+	return read && !busy && note_outside(probing, tid);
+}
+
+static bool probe_thread(void *data, pid_t tid)
+{
+	struct probing *probing = data;
+
+	if (!is_outside(probing, tid))
+		probing->all = false;
+	return true;
+}
+
+/* One after the other, those that were inside again. */
+static bool all_leave(struct rqs_attachment *attachment, int memory, int64_t busy_offset)
+{
+	const struct timespec moment = {.tv_nsec = 2000000};
+	struct probing probing = {.pid = attachment->pid, .memory = memory, .busy_offset = busy_offset};
+	uint64_t deadline = rqs_threads_now_ns() + PROBE_NS;
+
+	for (;;) {
+		probing.all = true;
+		rqs_threads_list(probing.pid, probe_thread, &probing);
+		if (probing.all || rqs_threads_now_ns() >= deadline)
+			break;
+		nanosleep(&moment, NULL);
+	}
+	if (probing.longest_ns > attachment->stopped_ns)
+		attachment->stopped_ns = probing.longest_ns;
+	free(probing.outside);
+	return probing.all;
+}
+
+/* A function of the library that keeps errno, at a safe point of its own. */
+static int call_library(struct rqs_attachment *attachment, uint64_t function)
+{
+	struct visit *visit = calloc(1, sizeof(*visit));
+	uint64_t result = 0;
+	int error = visit ? enter(attachment, visit) : -ENOMEM;
+
+	if (!error) {
+		error = call(attachment, visit, function, 0, 0, &result);
+		leave(attachment, visit);
+	}
+	free(visit);
+	return error ? error : (int)(int64_t)result;
+}
+
+static int detach_from(struct rqs_attachment *attachment, int memory)
+{
+	struct rqs_remote_library library;
+	struct rqs_attach_probe probe;
+
+	if (!rqs_remote_library(attachment->pid, memory, &library) ||
+	    pread(memory, &probe, sizeof(probe), (off_t)library.probe) != (ssize_t)sizeof(probe) || !probe.attached)
+		return 0;
+	int error = call_library(attachment, library.detach);
+	if (error)
+		return error;
+	if (!all_leave(attachment, memory, probe.busy_offset))
+		return refuse(attachment, -ETIMEDOUT, "a thread stayed in the agent; its memory is not given back");
+	return call_library(attachment, library.release);
+}
+
+static int detach(struct rqs_attachment *attachment)
+{
+	int memory = open_memory(attachment);
+
+	if (memory < 0)
+		return memory == -ESRCH ? 0 : memory;
+	int error = detach_from(attachment, memory);
+	close(memory);
+	return error == -ESRCH ? 0 : error;
+}
+
+const struct rqs_attach_way rqs_attach_library = {attach, detach, detach};

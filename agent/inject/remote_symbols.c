@@ -1,0 +1,256 @@
+/* remote_symbols.c - see remote_symbols.h. */
+#include "inject/remote_symbols.h"
+
+#include "reqscope/attach.h"
+
+#include <elf.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TABLE_LIMIT (64u << 20) /* more is no table of symbols */
+#define HEADERS 32
+#define NAMES 8
+
+bool rqs_each_mapping(pid_t pid, bool (*see)(const struct rqs_mapping *mapping, void *context), void *context)
+{
+	struct rqs_mapping mapping;
+	char path[64], line[sizeof(mapping.path) + 128], rights[8];
+	bool stopped = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	FILE *maps = fopen(path, "re");
+	while (maps && !stopped && fgets(line, sizeof(line), maps)) {
+		mapping.path[0] = '\0';
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %*s %*s %4095[^\n]", &mapping.start,
+			   &mapping.end, rights, &mapping.offset, mapping.path) < 4)
+			continue;
+		mapping.executable = rights[2] == 'x';
+		stopped = see(&mapping, context);
+	}
+	if (maps)
+		fclose(maps);
+	return stopped;
+}
+
+static const char *file_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static bool begins(const char *name, const char *with)
+{
+	return !strncmp(name, with, strlen(with));
+}
+
+bool rqs_is_loader(const char *path)
+{
+	const char *name = file_name(path);
+
+	return begins(name, "ld-linux") || begins(name, "ld-2.");
+}
+
+static bool is_libc(const char *name)
+{
+	return begins(name, "libc.so") || begins(name, "libc-2.") || begins(name, "libc.musl-") ||
+	       begins(name, "ld-musl-");
+}
+
+static bool is_libdl(const char *name)
+{
+	return begins(name, "libdl.so") || begins(name, "libdl-2.");
+}
+
+static bool is_ours(const char *name)
+{
+	return begins(name, "libreqscope");
+}
+
+/* ---- one object's table ---- */
+
+struct table {
+	int memory;
+	uint64_t base; /* added to addresses as linked */
+	uint64_t symbols, names, names_size, hash, gnu_hash;
+};
+
+static bool read_at(const struct table *table, uint64_t address, void *bytes, size_t size)
+{
+	return pread(table->memory, bytes, size, (off_t)address) == (ssize_t)size;
+}
+
+/* glibc's loader has replaced addresses as linked by those in memory, musl's hasn't. */
+static uint64_t loaded(const struct table *table, uint64_t address)
+{
+	return address && address < table->base ? address + table->base : address;
+}
+
+static void note(struct table *table, const Elf64_Dyn *entry)
+{
+	switch (entry->d_tag) {
+	case DT_SYMTAB:
+		table->symbols = loaded(table, entry->d_un.d_ptr);
+		break;
+	case DT_STRTAB:
+		table->names = loaded(table, entry->d_un.d_ptr);
+		break;
+	case DT_STRSZ:
+		table->names_size = entry->d_un.d_val;
+		break;
+	case DT_HASH:
+		table->hash = loaded(table, entry->d_un.d_ptr);
+		break;
+	case DT_GNU_HASH:
+		table->gnu_hash = loaded(table, entry->d_un.d_ptr);
+	}
+}
+
+/* Of the object whose ELF header lies at `start`. */
+static bool find_table(struct table *table, int memory, uint64_t start)
+{
+	Elf64_Ehdr head;
+	Elf64_Phdr headers[HEADERS];
+	Elf64_Dyn entry;
+	const Elf64_Phdr *dynamic = NULL;
+
+	*table = (struct table){.memory = memory, .base = start};
+	if (!read_at(table, start, &head, sizeof(head)) || memcmp(head.e_ident, ELFMAG, SELFMAG) ||
+	    head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_type != ET_DYN || head.e_phnum > HEADERS ||
+	    !read_at(table, start + head.e_phoff, headers, head.e_phnum * sizeof(*headers)))
+		return false;
+	for (unsigned i = 0; i < head.e_phnum; i++)
+		if (headers[i].p_type == PT_DYNAMIC)
+			dynamic = &headers[i];
+	for (uint64_t at = 0; dynamic && at + sizeof(entry) <= dynamic->p_memsz; at += sizeof(entry)) {
+		if (!read_at(table, start + dynamic->p_vaddr + at, &entry, sizeof(entry)) || entry.d_tag == DT_NULL)
+			break;
+		note(table, &entry);
+	}
+	return table->symbols && table->names && table->names_size < TABLE_LIMIT;
+}
+
+/* GNU's hash table has no count: the last chain's end is the last symbol. */
+static uint64_t count_by_gnu_hash(const struct table *table)
+{
+	uint32_t head[4], last = 0, bucket, link = 0;
+
+	if (!read_at(table, table->gnu_hash, head, sizeof(head)))
+		return 0;
+	uint64_t buckets = table->gnu_hash + sizeof(head) + head[2] * 8ull, chains = buckets + head[0] * 4ull;
+	for (uint64_t i = 0; i < head[0]; i++) {
+		if (!read_at(table, buckets + i * 4, &bucket, sizeof(bucket)))
+			return 0;
+		last = bucket > last ? bucket : last;
+	}
+	if (last < head[1])
+		return head[1];
+	while (!(link & 1) && read_at(table, chains + (last - head[1]) * 4ull, &link, sizeof(link)))
+		last++;
+	return last;
+}
+
+static uint64_t count_symbols(const struct table *table)
+{
+	uint32_t head[2];
+
+	if (table->hash && read_at(table, table->hash, head, sizeof(head)))
+		return head[1];
+	return table->gnu_hash ? count_by_gnu_hash(table) : 0;
+}
+
+static void look_up(const struct table *table, const Elf64_Sym *symbols, uint64_t count, const char *names,
+		    const char *const *wanted, uint64_t *found)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		if (symbols[i].st_shndx == SHN_UNDEF || !symbols[i].st_value || symbols[i].st_name >= table->names_size)
+			continue;
+		for (unsigned n = 0; wanted[n]; n++)
+			if (!found[n] && !strcmp(names + symbols[i].st_name, wanted[n]))
+				found[n] = table->base + symbols[i].st_value;
+	}
+}
+
+static void read_table(const struct table *table, const char *const *wanted, uint64_t *found)
+{
+	uint64_t count = count_symbols(table);
+
+	if (!count || count > TABLE_LIMIT / sizeof(Elf64_Sym))
+		return;
+	Elf64_Sym *symbols = malloc(count * sizeof(*symbols));
+	char *names = malloc(table->names_size + 1);
+	if (symbols && names && read_at(table, table->symbols, symbols, count * sizeof(*symbols)) &&
+	    read_at(table, table->names, names, table->names_size)) {
+		names[table->names_size] = '\0';
+		look_up(table, symbols, count, names, wanted, found);
+	}
+	free(symbols);
+	free(names);
+}
+
+/* ---- all objects ---- */
+
+struct search {
+	int memory;
+	bool (*fits)(const char *name);
+	const char *const *wanted; /* NULL at its end */
+	uint64_t *found;
+};
+
+static bool search_object(const struct rqs_mapping *mapping, void *context)
+{
+	struct search *search = context;
+	struct table table;
+
+	if (mapping->path[0] == '/' && !mapping->offset && search->fits(file_name(mapping->path)) &&
+	    find_table(&table, search->memory, mapping->start))
+		read_table(&table, search->wanted, search->found);
+	return search->found[0] != 0;
+}
+
+/* The first object that fits and has the first symbol. */
+static bool search_objects(pid_t pid, int memory, bool (*fits)(const char *name), const char *const *wanted,
+			   uint64_t *found)
+{
+	struct search search = {memory, fits, wanted, found};
+
+	memset(found, 0, NAMES * sizeof(*found));
+	return rqs_each_mapping(pid, search_object, &search);
+}
+
+bool rqs_remote_libc(pid_t pid, int memory, struct rqs_remote_libc *libc_)
+{
+	static const char *const of_libc[] = {"__errno_location",     "dlopen", "dlerror", "__libc_dlopen_mode",
+					      "gnu_get_libc_version", NULL};
+	static const char *const of_libdl[] = {"dlopen", "dlerror", NULL};
+	uint64_t found[NAMES], old[NAMES];
+
+	if (!search_objects(pid, memory, is_libc, of_libc, found))
+		return false;
+	*libc_ = (struct rqs_remote_libc){
+	    .errno_location = found[0], .dlopen_ = found[1], .dlerror_ = found[2], .musl = !found[4]};
+	if (!libc_->dlopen_ && search_objects(pid, memory, is_libdl, of_libdl, old)) {
+		libc_->dlopen_ = old[0];
+		libc_->dlerror_ = old[1];
+	}
+	if (!libc_->dlopen_) {
+		libc_->dlopen_ = found[3];
+		libc_->by_libc = true;
+	}
+	return libc_->dlopen_ != 0;
+}
+
+bool rqs_remote_library(pid_t pid, int memory, struct rqs_remote_library *library)
+{
+	static const char *const wanted[] = {RQS_ATTACH_SYMBOL, RQS_DETACH_SYMBOL, RQS_RELEASE_SYMBOL, RQS_PROBE_SYMBOL,
+					     NULL};
+	uint64_t found[NAMES];
+
+	if (!search_objects(pid, memory, is_ours, wanted, found))
+		return false;
+	*library = (struct rqs_remote_library){found[0], found[1], found[2], found[3]};
+	return found[1] && found[2] && found[3];
+}

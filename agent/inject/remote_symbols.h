@@ -1,0 +1,44 @@
+/*
+ * remote_symbols.h - where functions are in another process.
+ *
+ * Read from the tables that its loader uses, in its memory: also where files
+ * were replaced since, or lie in a mount namespace that isn't ours.
+ */
+#ifndef REQSCOPE_REMOTE_SYMBOLS_H
+#define REQSCOPE_REMOTE_SYMBOLS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Addresses in the process; 0 there is none. */
+struct rqs_remote_libc {
+	uint64_t dlopen_, dlerror_, errno_location;
+	bool by_libc; /* dlopen_ is __libc_dlopen_mode, which glibc's own libraries use */
+	bool musl;
+};
+
+struct rqs_remote_library {
+	uint64_t attach, detach, release, probe;
+};
+
+/* `memory` is /proc/PID/mem. False: it has no C library that was loaded. */
+bool rqs_remote_libc(pid_t pid, int memory, struct rqs_remote_libc *libc_);
+
+/* False: libreqscope.so isn't loaded there. */
+bool rqs_remote_library(pid_t pid, int memory, struct rqs_remote_library *library);
+
+/* A range of addresses that the process has mapped. */
+struct rqs_mapping {
+	uint64_t start, end, offset;
+	bool executable;
+	char path[4096]; /* as the kernel tells it; "" anonymous */
+};
+
+/* Calls until one returns true, in the order of addresses; that it was returned. */
+bool rqs_each_mapping(pid_t pid, bool (*see)(const struct rqs_mapping *mapping, void *context), void *context);
+
+/* Is that glibc's loader? (musl's is its libc, too.) */
+bool rqs_is_loader(const char *path);
+
+#endif
