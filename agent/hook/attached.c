@@ -1,11 +1,11 @@
 /*
- * attached.c - see reqscope/attach.h: the agent in a process that runs
+ * attached.c - see reqscope/attach_words.h: the agent in a process that runs
  * already, switched on and off from outside any number of times.
  *
  * What is given back is memory; addresses stay what they are, and readable,
  * as a thread may have read one long ago: the next attach takes the same.
  */
-#include "reqscope/attach.h"
+#include "reqscope/attach_words.h"
 
 #include "hook/got.h"
 #include "hook/hook.h"

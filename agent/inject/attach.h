@@ -13,7 +13,7 @@
 #ifndef REQSCOPE_INJECT_ATTACH_H
 #define REQSCOPE_INJECT_ATTACH_H
 
-#include "reqscope/attach.h"
+#include "reqscope/attach_words.h"
 
 #include "inject/plan.h"
 

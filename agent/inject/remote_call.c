@@ -10,7 +10,7 @@
 
 #include "os/sys.h"
 
-#include "reqscope/attach.h"
+#include "reqscope/attach_words.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
 /* remote_symbols.c - see remote_symbols.h. */
 #include "inject/remote_symbols.h"
 
-#include "reqscope/attach.h"
+#include "reqscope/attach_words.h"
 
 #include <elf.h>
 #include <inttypes.h>

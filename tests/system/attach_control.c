@@ -7,7 +7,7 @@
  *
  * The answer is the result, a number.
  */
-#include "reqscope/attach.h"
+#include "reqscope/attach_words.h"
 
 #include <dlfcn.h>
 #include <pthread.h>

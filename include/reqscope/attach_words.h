@@ -1,12 +1,12 @@
 /*
- * attach.h - what a process that is being attached to is told, and by what
+ * attach_words.h - what a process that is being attached to is told, and by what
  * names libreqscope.so is called there. Both calls are made by the attacher
  * (inject/attach.h) in a thread that it has stopped at a point where libc may
  * be called, on a stack of its own with RQS_ATTACH_STACK bytes; other threads
  * run on. They keep errno and print nothing.
  */
-#ifndef REQSCOPE_ATTACH_H
-#define REQSCOPE_ATTACH_H
+#ifndef REQSCOPE_ATTACH_WORDS_H
+#define REQSCOPE_ATTACH_WORDS_H
 
 #include "reqscope/region.h"
 
