@@ -41,6 +41,9 @@ static struct {
 #undef FIELD
 } next;
 
+/* Of an allocator that comes before us, as ours is then asked for what that one lacks alone; else NULL. */
+static void *(*realloc_before)(void *, size_t);
+
 static char arena[16384] __attribute__((aligned(16)));
 static size_t arena_used;
 static bool found;
@@ -53,6 +56,9 @@ static void find(void)
 	rqs_store((void **)(void *)&next.name, rqs_objects_next(#name));
 	ALLOCATORS(FIND)
 #undef FIND
+	void *(*first)(void *, size_t) = rqs_objects_any("realloc", NULL);
+
+	realloc_before = first != next.realloc ? first : NULL;
 	finding = false;
 	rqs_store(&found, true);
 }
@@ -177,6 +183,9 @@ RQS_EXPORT void *reallocarray(void *p, size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
+	/* jemalloc has no reallocarray of its own. */
+	if (rqs_unlikely(realloc_before != NULL) && !in_arena(p))
+		return realloc_before(p, total);
 	return realloc(p, total);
 }
 
