@@ -3,13 +3,14 @@
 import os
 import secrets
 import subprocess
+import time
 from contextlib import contextmanager
 
 import load
 import pytest
 import raw_client
 from raw_client import Connection
-from recording import BUILD, GO, REQSCOPE, assert_balanced, ended_trace, report, route_counts
+from recording import BUILD, GO, REQSCOPE, SETTLE, assert_balanced, ended_trace, report, route_counts
 from serve import Server
 from test_wire import shapes
 
@@ -48,6 +49,7 @@ def attached(server, trace):
     with session(server.pid, trace) as token:
         assert attacher("attach", server.pid, token)[0] == 0
         yield
+        time.sleep(SETTLE)
     assert attacher("detach", server.pid)[0] == 0
 
 
