@@ -79,6 +79,15 @@ void rqs_agent_stop(struct rqs_agent *agent)
 	rqs_store(&agent->alive->epoch, RQS_ALIVE_BUSY);
 }
 
+/* Request slots, as another recording or process has its own. */
+static void forget_slots(struct rqs_agent *agent)
+{
+	agent->forks = 0;
+	agent->slot_hint = 0;
+	agent->slot_chunks = 0;
+	rqs_zero(agent->slot_chunk, sizeof(agent->slot_chunk));
+}
+
 void rqs_agent_renew(struct rqs_agent *agent)
 {
 	agent->meter = NULL;
@@ -86,11 +95,8 @@ void rqs_agent_renew(struct rqs_agent *agent)
 	agent->measures = 0;
 	agent->listeners = 0;
 	agent->open_connections = 0;
-	agent->forks = 0;
 	agent->thread_hint = 0;
-	agent->slot_hint = 0;
-	agent->slot_chunks = 0;
-	rqs_zero(agent->slot_chunk, sizeof(agent->slot_chunk));
+	forget_slots(agent);
 }
 
 bool rqs_agent_revive(struct rqs_agent *agent)
@@ -109,10 +115,7 @@ bool rqs_agent_revive(struct rqs_agent *agent)
 	if (agent->env->parent_pid() == 0)
 		agent->foreign_pids = true;
 	agent->epoch = epoch;
-	agent->forks = 0;
-	agent->slot_chunks = 0;
-	agent->slot_hint = 0;
-	rqs_zero(agent->slot_chunk, sizeof(agent->slot_chunk));
+	forget_slots(agent);
 	agent->process = NULL;
 	/* The parent's table, mapped here too, is its own. */
 	if (agent->wants_table)

@@ -9,9 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Dynamic programs are attached to where that way is linked. */
-#pragma weak rqs_attach_library
-
 static int fail(struct rqs_attachment *attachment, int error, const char *why)
 {
 	snprintf(attachment->why, sizeof(attachment->why), "%s", why);
@@ -81,7 +78,7 @@ static int find_kind(struct rqs_attachment *attachment)
 	attachment->kind = is_go ? RQS_ATTACH_GO : RQS_ATTACH_LIBRARY;
 	if (error)
 		return fail(attachment, error < 0 ? error : -ENOEXEC, "its program can't be looked at");
-	return way_of(attachment) ? 0 : fail(attachment, -ENOEXEC, "it isn't a Go program");
+	return 0;
 }
 
 int rqs_attach(struct rqs_attachment *attachment, const struct rqs_attach_order *order)

@@ -131,7 +131,7 @@ static bool try_thread(void *data, pid_t tid)
 
 	if (w->idle && !waits(w->attachment->pid, tid))
 		return true;
-	int error = rqs_thread_stop(&w->thread, w->attachment->pid, tid, rqs_threads_now_ns() + STOPPING_NS);
+	int error = rqs_thread_stop(&w->thread, w->attachment->pid, tid, rqs_tracee_now_ns() + STOPPING_NS);
 	if (error)
 		return error != -EPERM || (w->error = error, false);
 	if (rqs_go_thread_is_elsewhere(&w->thread, &change)) {
@@ -160,7 +160,7 @@ static int borrow(struct work *w)
 	w->thread.knows_eintr = true;
 	w->others.but = w->thread.tid;
 	w->others.pid = attachment->pid;
-	int error = rqs_thread_borrow(&w->tracee, &w->thread, rqs_threads_now_ns() + BORROWING_NS);
+	int error = rqs_thread_borrow(&w->tracee, &w->thread, rqs_tracee_now_ns() + BORROWING_NS);
 	w->install.tracee = &w->tracee;
 	w->install.threads = &w->others;
 	w->install.plan = &w->plan;
@@ -176,7 +176,7 @@ static void give_back(struct work *w)
 		return;
 	rqs_thread_give_back(&w->tracee, &w->thread);
 	rqs_thread_release(&w->thread);
-	uint64_t alone = rqs_threads_now_ns() - w->thread.since_ns;
+	uint64_t alone = rqs_tracee_now_ns() - w->thread.since_ns;
 	w->attachment->stopped_ns = alone > w->others.stopped_ns ? alone : w->others.stopped_ns;
 }
 

@@ -67,7 +67,7 @@ static void leave(struct rqs_attachment *attachment, struct visit *visit)
 		rqs_tracee_write(&visit->remote.tracee, visit->errno_at, &visit->errno_, sizeof(visit->errno_));
 	rqs_remote_end(&visit->remote);
 	rqs_thread_release(&visit->thread);
-	uint64_t stopped = rqs_threads_now_ns() - visit->thread.since_ns;
+	uint64_t stopped = rqs_tracee_now_ns() - visit->thread.since_ns;
 	if (stopped > attachment->stopped_ns)
 		attachment->stopped_ns = stopped;
 }
@@ -75,12 +75,12 @@ static void leave(struct rqs_attachment *attachment, struct visit *visit)
 /* 0: functions can be called; then leave(). */
 static int enter(struct rqs_attachment *attachment, struct visit *visit)
 {
-	int error = rqs_safe_point(&visit->thread, attachment->pid, rqs_threads_now_ns() + SEARCH_NS);
+	int error = rqs_safe_point(&visit->thread, attachment->pid, rqs_tracee_now_ns() + SEARCH_NS);
 
 	if (error)
 		return refuse_point(attachment, error);
 	visit->errno_at = 0;
-	error = rqs_remote_begin(&visit->remote, &visit->thread, rqs_threads_now_ns() + CALLS_NS);
+	error = rqs_remote_begin(&visit->remote, &visit->thread, rqs_tracee_now_ns() + CALLS_NS);
 	if (!error)
 		return 0;
 	leave(attachment, visit);
@@ -248,13 +248,13 @@ static bool is_outside(struct probing *probing, pid_t tid)
 	for (size_t i = 0; i < probing->count; i++)
 		if (probing->outside[i] == tid)
 			return true;
-	int error = rqs_thread_stop(&thread, probing->pid, tid, rqs_threads_now_ns() + THREAD_NS);
+	int error = rqs_thread_stop(&thread, probing->pid, tid, rqs_tracee_now_ns() + THREAD_NS);
 	if (error)
 		return error == -ESRCH;
 	bool read =
 	    pread(probing->memory, &busy, 1, (off_t)(thread.registers.fs_base + (uint64_t)probing->busy_offset)) == 1;
 	rqs_thread_release(&thread);
-	uint64_t stopped = rqs_threads_now_ns() - thread.since_ns;
+	uint64_t stopped = rqs_tracee_now_ns() - thread.since_ns;
 	if (stopped > probing->longest_ns)
 		probing->longest_ns = stopped;
 	return read && !busy && note_outside(probing, tid);
@@ -274,12 +274,12 @@ static bool all_leave(struct rqs_attachment *attachment, int memory, int64_t bus
 {
 	const struct timespec moment = {.tv_nsec = 2000000};
 	struct probing probing = {.pid = attachment->pid, .memory = memory, .busy_offset = busy_offset};
-	uint64_t deadline = rqs_threads_now_ns() + PROBE_NS;
+	uint64_t deadline = rqs_tracee_now_ns() + PROBE_NS;
 
 	for (;;) {
 		probing.all = true;
 		rqs_threads_list(probing.pid, probe_thread, &probing);
-		if (probing.all || rqs_threads_now_ns() >= deadline)
+		if (probing.all || rqs_tracee_now_ns() >= deadline)
 			break;
 		nanosleep(&moment, NULL);
 	}

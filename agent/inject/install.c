@@ -313,10 +313,10 @@ static int stop_all(struct work *w, bool entering)
 	struct timespec moment = {.tv_nsec = TRY_NS};
 	int error = -EAGAIN;
 
-	for (int n = 0; error == -EAGAIN && n < TRIES && rqs_threads_now_ns() < w->tracee->deadline_ns; n++) {
+	for (int n = 0; error == -EAGAIN && n < TRIES && rqs_tracee_now_ns() < w->tracee->deadline_ns; n++) {
 		if (n)
 			nanosleep(&moment, NULL);
-		error = rqs_threads_stop(threads, threads->pid, rqs_threads_now_ns() + STOPPING_NS);
+		error = rqs_threads_stop(threads, threads->pid, rqs_tracee_now_ns() + STOPPING_NS);
 		if (error)
 			break;
 		error = entering ? rqs_go_threads_enter(threads, &change) : rqs_go_threads_leave(threads, &change);

@@ -1,9 +1,9 @@
 /* placed.c - see placed.h. */
 #include "inject/placed.h"
 
-#include <inttypes.h>
+#include "inject/mappings.h"
+
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -23,20 +23,28 @@ static bool begins_at(int memory, uint64_t address, const struct rqs_loadable *p
 	return true;
 }
 
+struct search {
+	int memory;
+	const struct rqs_loadable *payload;
+	uint64_t found;
+};
+
+static bool is_placed(const struct rqs_mapping *mapping, void *context)
+{
+	struct search *search = context;
+	const struct rqs_loadable *payload = search->payload;
+
+	if (mapping->inode || !mapping->readable || mapping->end - mapping->start < payload->segments[0].size ||
+	    !begins_at(search->memory, mapping->start, payload))
+		return false;
+	search->found = mapping->start;
+	return true;
+}
+
 uint64_t rqs_placed_find(pid_t pid, int memory, const struct rqs_loadable *payload)
 {
-	uint64_t start, end, offset, inode, found = 0;
-	char path[64], line[512], rights[8];
+	struct search search = {.memory = memory, .payload = payload};
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-	FILE *file = fopen(path, "re");
-	while (file && !found && fgets(line, sizeof(line), file))
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %*s %" SCNu64, &start, &end, rights, &offset,
-			   &inode) == 5 &&
-		    inode == 0 && rights[0] == 'r' && end - start >= payload->segments[0].size &&
-		    begins_at(memory, start, payload))
-			found = start;
-	if (file)
-		fclose(file);
-	return found;
+	rqs_each_mapping(pid, is_placed, &search);
+	return search.found;
 }

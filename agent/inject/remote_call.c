@@ -185,14 +185,14 @@ bool rqs_remote_call(struct rqs_remote *remote, uint64_t function, uint64_t a, u
 static void leave(struct rqs_remote *remote)
 {
 	struct rqs_stopped *thread = remote->thread;
-	uint64_t until = rqs_threads_now_ns() + STOP_MS * 1000000ull;
+	uint64_t until = rqs_tracee_now_ns() + STOP_MS * 1000000ull;
 	int status;
 	pid_t got;
 
 	close(remote->tracee.memory);
 	close(remote->tracee.stops);
 	rqs_sys4(SYS_ptrace, PTRACE_INTERRUPT, thread->tid, 0, 0);
-	while ((got = waitpid(thread->tid, &status, __WALL | WNOHANG)) == 0 && rqs_threads_now_ns() < until)
+	while ((got = waitpid(thread->tid, &status, __WALL | WNOHANG)) == 0 && rqs_tracee_now_ns() < until)
 		usleep(1000);
 	thread->changed = false;
 	thread->gone = got != thread->tid || !WIFSTOPPED(status) ||

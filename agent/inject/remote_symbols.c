@@ -1,10 +1,10 @@
 /* remote_symbols.c - see remote_symbols.h. */
 #include "inject/remote_symbols.h"
+#include "inject/mappings.h"
 
 #include "reqscope/attach_words.h"
 
 #include <elf.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,27 +13,6 @@
 #define TABLE_LIMIT (64u << 20) /* more is no table of symbols */
 #define HEADERS 32
 #define NAMES 8
-
-bool rqs_each_mapping(pid_t pid, bool (*see)(const struct rqs_mapping *mapping, void *context), void *context)
-{
-	struct rqs_mapping mapping;
-	char path[64], line[sizeof(mapping.path) + 128], rights[8];
-	bool stopped = false;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-	FILE *maps = fopen(path, "re");
-	while (maps && !stopped && fgets(line, sizeof(line), maps)) {
-		mapping.path[0] = '\0';
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %*s %*s %4095[^\n]", &mapping.start,
-			   &mapping.end, rights, &mapping.offset, mapping.path) < 4)
-			continue;
-		mapping.executable = rights[2] == 'x';
-		stopped = see(&mapping, context);
-	}
-	if (maps)
-		fclose(maps);
-	return stopped;
-}
 
 static const char *file_name(const char *path)
 {

@@ -28,16 +28,6 @@ bool rqs_remote_libc(pid_t pid, int memory, struct rqs_remote_libc *libc_);
 /* False: libreqscope.so isn't loaded there. */
 bool rqs_remote_library(pid_t pid, int memory, struct rqs_remote_library *library);
 
-/* A range of addresses that the process has mapped. */
-struct rqs_mapping {
-	uint64_t start, end, offset;
-	bool executable;
-	char path[4096]; /* as the kernel tells it; "" anonymous */
-};
-
-/* Calls until one returns true, in the order of addresses; that it was returned. */
-bool rqs_each_mapping(pid_t pid, bool (*see)(const struct rqs_mapping *mapping, void *context), void *context);
-
 /* Is that glibc's loader? (musl's is its libc, too.) */
 bool rqs_is_loader(const char *path);
 

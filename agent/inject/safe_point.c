@@ -7,6 +7,7 @@
  */
 #include "inject/safe_point.h"
 
+#include "inject/mappings.h"
 #include "inject/remote_symbols.h"
 #include "os/sys.h"
 
@@ -191,7 +192,7 @@ static bool await(pid_t tid, uint64_t deadline_ns, int *status)
 	pid_t got;
 
 	while (!(got = waitpid(tid, status, __WALL | WNOHANG))) {
-		if (rqs_threads_now_ns() >= deadline_ns)
+		if (rqs_tracee_now_ns() >= deadline_ns)
 			return false;
 		nanosleep(&moment, NULL);
 	}
@@ -207,7 +208,7 @@ static bool follow(pid_t tid, uint64_t deadline_ns, int *status)
 	for (;;) {
 		if (TRACE(PTRACE_SYSCALL, tid, 0, pass) || !await(tid, deadline_ns, status))
 			return false;
-		if (*status >> 16)
+		if (rqs_tracee_event_of(*status))
 			return true;
 		pass = WSTOPSIG(*status) == SYSCALL_STOP ? 0 : WSTOPSIG(*status);
 		if (!pass &&
@@ -219,15 +220,15 @@ static bool follow(pid_t tid, uint64_t deadline_ns, int *status)
 /* To the kind of stop that was asked for, wherever it is. False: it has ended, or doesn't stop. */
 static bool settle(struct rqs_stopped *thread, bool stopped, int status)
 {
-	uint64_t until = rqs_threads_now_ns() + STOPPING_NS;
+	uint64_t until = rqs_tracee_now_ns() + STOPPING_NS;
 
-	if (!stopped || status >> 16 != PTRACE_EVENT_STOP) {
+	if (!stopped || rqs_tracee_event_of(status) != PTRACE_EVENT_STOP) {
 		TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
 		if (stopped)
 			TRACE(PTRACE_CONT, thread->tid, 0, 0);
-		while ((stopped = await(thread->tid, until, &status)) && status >> 16 != PTRACE_EVENT_STOP)
+		while ((stopped = await(thread->tid, until, &status)) && rqs_tracee_event_of(status) != PTRACE_EVENT_STOP)
 			TRACE(PTRACE_CONT, thread->tid, 0,
-			      status >> 16 || WSTOPSIG(status) == SYSCALL_STOP ? 0 : WSTOPSIG(status));
+			      rqs_tracee_event_of(status) || WSTOPSIG(status) == SYSCALL_STOP ? 0 : WSTOPSIG(status));
 	}
 	return stopped && !TRACE(PTRACE_GETREGS, thread->tid, 0, &thread->registers);
 }
@@ -239,8 +240,8 @@ static bool bring_to_call(struct rqs_stopped *thread)
 
 	if ((int64_t)thread->registers.orig_rax >= 0)
 		return true; /* in a call, which is to be made again as it is */
-	thread->since_ns = rqs_threads_now_ns();
-	bool stopped = follow(thread->tid, rqs_threads_now_ns() + FOLLOWED_NS, &status);
+	thread->since_ns = rqs_tracee_now_ns();
+	bool stopped = follow(thread->tid, rqs_tracee_now_ns() + FOLLOWED_NS, &status);
 	thread->gone = !settle(thread, stopped, status);
 	return !thread->gone;
 }
@@ -291,7 +292,7 @@ static bool fits(const struct hunt *hunt, pid_t tid)
 
 static int try_thread(struct hunt *hunt, pid_t tid)
 {
-	int error = rqs_thread_stop(hunt->thread, hunt->pid, tid, rqs_threads_now_ns() + STOPPING_NS);
+	int error = rqs_thread_stop(hunt->thread, hunt->pid, tid, rqs_tracee_now_ns() + STOPPING_NS);
 
 	if (error == -EPERM && state_of(hunt, tid) != 'X')
 		return -EPERM;
@@ -317,7 +318,7 @@ static bool visit(void *data, pid_t tid)
 		hunt->stopped_by_signal++;
 	else if (fits(hunt, tid))
 		hunt->result = try_thread(hunt, tid);
-	return hunt->result == -EAGAIN && rqs_threads_now_ns() < hunt->deadline_ns;
+	return hunt->result == -EAGAIN && rqs_tracee_now_ns() < hunt->deadline_ns;
 }
 
 int rqs_safe_point(struct rqs_stopped *thread, pid_t pid, uint64_t deadline_ns)
@@ -333,7 +334,7 @@ int rqs_safe_point(struct rqs_stopped *thread, pid_t pid, uint64_t deadline_ns)
 			return hunt.result;
 		if (!hunt.seen)
 			return -ESRCH;
-		if (rqs_threads_now_ns() >= deadline_ns)
+		if (rqs_tracee_now_ns() >= deadline_ns)
 			return hunt.stopped_by_signal ? -EAGAIN : -ETIMEDOUT;
 		nanosleep(&pause_, NULL);
 	}

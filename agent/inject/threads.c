@@ -24,14 +24,6 @@
 #define GIVING_BACK_NS 1000000000ull
 #define TRACE(request, tid, address, data) rqs_sys4(SYS_ptrace, request, tid, address, data)
 
-uint64_t rqs_threads_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* ---- waiting ---- */
 
 static sigset_t child_signal(void)
@@ -59,7 +51,7 @@ static int next_stop(pid_t tid, uint64_t deadline_ns, int *status)
 
 	for (;;) {
 		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
-		uint64_t now = rqs_threads_now_ns();
+		uint64_t now = rqs_tracee_now_ns();
 		/* One signal may be for many threads: it is asked again now and then. */
 		struct timespec moment = {.tv_nsec = 500000};
 
@@ -73,18 +65,13 @@ static int next_stop(pid_t tid, uint64_t deadline_ns, int *status)
 	}
 }
 
-static int event_of(int status)
-{
-	return status >> 16;
-}
-
 /* Waits for the stop that was asked for. Signals that come first begin to act, as they would have. */
 static int await_stop(pid_t tid, uint64_t deadline_ns)
 {
 	int status, error;
 
-	while (!(error = next_stop(tid, deadline_ns, &status)) && event_of(status) != PTRACE_EVENT_STOP)
-		TRACE(PTRACE_CONT, tid, 0, event_of(status) ? 0 : WSTOPSIG(status));
+	while (!(error = next_stop(tid, deadline_ns, &status)) && rqs_tracee_event_of(status) != PTRACE_EVENT_STOP)
+		TRACE(PTRACE_CONT, tid, 0, rqs_tracee_event_of(status) ? 0 : WSTOPSIG(status));
 	return error;
 }
 
@@ -100,7 +87,7 @@ static int ask_to_stop(struct rqs_stopped *thread, pid_t pid, pid_t tid)
 	*thread = (struct rqs_stopped){.pid = pid, .tid = tid};
 	expect_children();
 	long error = TRACE(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD);
-	thread->since_ns = rqs_threads_now_ns();
+	thread->since_ns = rqs_tracee_now_ns();
 	return error ? (int)error : (int)TRACE(PTRACE_INTERRUPT, tid, 0, 0);
 }
 
@@ -108,7 +95,7 @@ static int ask_to_stop(struct rqs_stopped *thread, pid_t pid, pid_t tid)
 static void forget(struct rqs_stopped *thread)
 {
 	if (!thread->gone && TRACE(PTRACE_DETACH, thread->tid, 0, 0) &&
-	    !await_stop(thread->tid, rqs_threads_now_ns() + GIVING_BACK_NS))
+	    !await_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS))
 		TRACE(PTRACE_DETACH, thread->tid, 0, 0);
 }
 
@@ -190,13 +177,13 @@ bool rqs_thread_step(struct rqs_stopped *thread)
 
 	if (TRACE(PTRACE_SETREGS, thread->tid, 0, &thread->registers) ||
 	    TRACE(PTRACE_SINGLESTEP, thread->tid, 0, 0) ||
-	    next_stop(thread->tid, rqs_threads_now_ns() + GIVING_BACK_NS, &status))
+	    next_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS, &status))
 		return false;
-	bool stepped = !event_of(status) && WSTOPSIG(status) == SIGTRAP;
+	bool stepped = !rqs_tracee_event_of(status) && WSTOPSIG(status) == SIGTRAP;
 	/* The stop that it is let go from is to be one that was asked for. */
 	TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
-	TRACE(PTRACE_CONT, thread->tid, 0, stepped || event_of(status) ? 0 : WSTOPSIG(status));
-	return !finish_stop(thread, rqs_threads_now_ns() + GIVING_BACK_NS) && stepped;
+	TRACE(PTRACE_CONT, thread->tid, 0, stepped || rqs_tracee_event_of(status) ? 0 : WSTOPSIG(status));
+	return !finish_stop(thread, rqs_tracee_now_ns() + GIVING_BACK_NS) && stepped;
 }
 
 /* ---- all threads ---- */
@@ -318,7 +305,7 @@ void rqs_threads_release(struct rqs_threads *threads)
 	for (size_t i = 0; i < threads->count; i++)
 		rqs_thread_release(&threads->all[i]);
 	if (since)
-		threads->stopped_ns += rqs_threads_now_ns() - since;
+		threads->stopped_ns += rqs_tracee_now_ns() - since;
 	free(threads->all);
 	threads->all = NULL;
 	threads->count = threads->room = 0;
@@ -356,13 +343,13 @@ int rqs_thread_borrow(struct rqs_tracee *tracee, const struct rqs_stopped *threa
 bool rqs_thread_give_back(struct rqs_tracee *tracee, struct rqs_stopped *thread)
 {
 	struct iovec xstate = {tracee->xstate, tracee->xstate_size};
-	uint64_t until = rqs_threads_now_ns() + GIVING_BACK_NS;
+	uint64_t until = rqs_tracee_now_ns() + GIVING_BACK_NS;
 	int status;
 	bool stopped = TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0) == 0;
 
 	if (!tracee->gone)
 		TRACE(PTRACE_CONT, thread->tid, 0, 0);
-	while (stopped && (stopped = !next_stop(thread->tid, until, &status)) && event_of(status) != PTRACE_EVENT_STOP)
+	while (stopped && (stopped = !next_stop(thread->tid, until, &status)) && rqs_tracee_event_of(status) != PTRACE_EVENT_STOP)
 		TRACE(PTRACE_CONT, thread->tid, 0, 0);
 	if (tracee->xstate_size) {
 		TRACE(PTRACE_SETREGSET, thread->tid, NT_X86_XSTATE, &xstate);

@@ -19,8 +19,6 @@ struct rqs_stopped {
 	uint64_t since_ns; /* CLOCK_MONOTONIC, when it was asked to stop */
 };
 
-uint64_t rqs_threads_now_ns(void);
-
 /* Stops one thread until the deadline (CLOCK_MONOTONIC, ns). 0; -ETIMEDOUT, -ESRCH, -EPERM: it runs on. */
 int rqs_thread_stop(struct rqs_stopped *thread, pid_t pid, pid_t tid, uint64_t deadline_ns);
 

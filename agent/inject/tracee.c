@@ -24,13 +24,7 @@
 
 #define TRACE(request, tracee, address, data) rqs_sys4(SYS_ptrace, request, (tracee)->pid, address, data)
 
-/* Of the wait status of a process that was attached to by PTRACE_SEIZE. */
-static int event_of(int status)
-{
-	return status >> 16;
-}
-
-static uint64_t now_ns(void)
+uint64_t rqs_tracee_now_ns(void)
 {
 	struct timespec now;
 
@@ -40,7 +34,7 @@ static uint64_t now_ns(void)
 
 static int left_ms(uint64_t deadline_ns)
 {
-	uint64_t now = now_ns();
+	uint64_t now = rqs_tracee_now_ns();
 
 	return now < deadline_ns ? (int)((deadline_ns - now) / 1000000 + 1) : 0;
 }
@@ -95,7 +89,7 @@ static enum wait_result wait_for_stop(struct rqs_tracee *tracee, int channel, ui
 
 static bool is_group_stop(int status)
 {
-	return event_of(status) == PTRACE_EVENT_STOP && WSTOPSIG(status) != SIGTRAP;
+	return rqs_tracee_event_of(status) == PTRACE_EVENT_STOP && WSTOPSIG(status) != SIGTRAP;
 }
 
 /* Goes on as it would have, were it not traced. */
@@ -104,7 +98,7 @@ static void pass_on(struct rqs_tracee *tracee, int status)
 	if (is_group_stop(status))
 		TRACE(PTRACE_LISTEN, tracee, 0, 0);
 	else
-		TRACE(PTRACE_CONT, tracee, 0, event_of(status) ? 0 : WSTOPSIG(status));
+		TRACE(PTRACE_CONT, tracee, 0, rqs_tracee_event_of(status) ? 0 : WSTOPSIG(status));
 }
 
 enum rqs_tracee_news rqs_tracee_await(struct rqs_tracee *tracee, int channel)
@@ -118,7 +112,7 @@ enum rqs_tracee_news rqs_tracee_await(struct rqs_tracee *tracee, int channel)
 		case SPOKE:
 			return RQS_TRACEE_SPOKE;
 		case STOPPED:
-			if (event_of(status) == PTRACE_EVENT_EXEC)
+			if (rqs_tracee_event_of(status) == PTRACE_EVENT_EXEC)
 				return RQS_TRACEE_EXECED;
 			pass_on(tracee, status);
 		}
@@ -130,8 +124,8 @@ void rqs_tracee_let_go(struct rqs_tracee *tracee)
 	int status;
 
 	TRACE(PTRACE_INTERRUPT, tracee, 0, 0);
-	if (wait_for_stop(tracee, -1, now_ns() + LETTING_GO_MS * 1000000ull, &status) == STOPPED)
-		TRACE(PTRACE_DETACH, tracee, 0, event_of(status) ? 0 : WSTOPSIG(status));
+	if (wait_for_stop(tracee, -1, rqs_tracee_now_ns() + LETTING_GO_MS * 1000000ull, &status) == STOPPED)
+		TRACE(PTRACE_DETACH, tracee, 0, rqs_tracee_event_of(status) ? 0 : WSTOPSIG(status));
 	close(tracee->stops);
 }
 
@@ -166,7 +160,7 @@ static bool resume(struct rqs_tracee *tracee)
 			break;
 		}
 		pass = 0;
-		if (event_of(status))
+		if (rqs_tracee_event_of(status))
 			continue;
 		if (WSTOPSIG(status) == SYSCALL_STOP)
 			return true;
@@ -200,7 +194,7 @@ int rqs_tracee_take(struct rqs_tracee *tracee, uint64_t patience_ns)
 {
 	char path[64];
 
-	tracee->deadline_ns = now_ns() + patience_ns;
+	tracee->deadline_ns = rqs_tracee_now_ns() + patience_ns;
 	/* From within the exec to its end: before that the kernel would still set registers. */
 	if (!resume(tracee))
 		return -ESRCH;
@@ -223,7 +217,7 @@ static void interrupt(struct rqs_tracee *tracee)
 	int status;
 
 	TRACE(PTRACE_INTERRUPT, tracee, 0, 0);
-	tracee->gone = wait_for_stop(tracee, -1, now_ns() + LETTING_GO_MS * 1000000ull, &status) != STOPPED;
+	tracee->gone = wait_for_stop(tracee, -1, rqs_tracee_now_ns() + LETTING_GO_MS * 1000000ull, &status) != STOPPED;
 }
 
 void rqs_tracee_release(struct rqs_tracee *tracee)

@@ -35,6 +35,15 @@ struct rqs_tracee {
 	bool gone;          /* ended, or not answering in time */
 };
 
+/* ns of CLOCK_MONOTONIC, as deadlines are. */
+uint64_t rqs_tracee_now_ns(void);
+
+/* Of the wait status of one that was attached to by PTRACE_SEIZE. */
+static inline int rqs_tracee_event_of(int status)
+{
+	return status >> 16;
+}
+
 /* Attaches; the process goes on. 0 or -errno. */
 int rqs_tracee_seize(struct rqs_tracee *tracee, pid_t pid);
 
