@@ -4,7 +4,7 @@ _reqscope()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W "run report compare info export merge doctor --help --version" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "run attach report compare info export merge doctor --help --version" -- "$cur")
 		return
 	fi
 	case $prev in
@@ -17,6 +17,7 @@ _reqscope()
 	esac
 	case $command:$cur in
 	run:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --no-sched --help --" -- "$cur") ;;
+	attach:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --children --no-sched --help" -- "$cur") ;;
 	report:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --help" -- "$cur") ;;
 	compare:-*)
 		mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --gate --threshold --strict

@@ -17,6 +17,7 @@ struct rqs_command {
 /* X(symbol): defines extern const struct rqs_command rqs_command_<symbol>. In the order that --help shows. */
 #define RQS_COMMAND_LIST(X) \
 	X(run)              \
+	X(attach)           \
 	X(report)           \
 	X(compare)          \
 	X(info)             \
@@ -27,7 +28,8 @@ struct rqs_command {
 	X(show_plan)        \
 	X(patches)          \
 	X(place)            \
-	X(trace_exec)
+	X(trace_exec)       \
+	X(attach_keeper)
 
 #define RQS_DECLARE_COMMAND(symbol) extern const struct rqs_command rqs_command_##symbol;
 RQS_COMMAND_LIST(RQS_DECLARE_COMMAND)
@@ -37,7 +39,7 @@ enum rqs_exit {
 	RQS_EXIT_OK = 0,
 	RQS_EXIT_GATE = 1,
 	RQS_EXIT_USAGE = 2, /* bad command line, unreadable or damaged input */
-	RQS_EXIT_RUN_FAILED = 125, /* `run` itself failed */
+	RQS_EXIT_RUN_FAILED = 125, /* `run` itself failed, or `attach` */
 };
 
 /* One line on standard error, "reqscope: ...". */

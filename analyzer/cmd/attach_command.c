@@ -1,0 +1,228 @@
+/* attach_command.c - the command `attach`: records a process that runs, until told otherwise. */
+#include "cmd/attaching.h"
+#include "cmd/command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char usage[] = "usage: reqscope attach PID [-o FILE] [-f] [--duration S] [--label L] [--children]\n"
+			    "                       [--no-sched]\n"
+			    "\n"
+			    "Records the requests that process PID serves from now on, until Ctrl-C or PID's\n"
+			    "end. The process is stopped for a moment at the begin and at the end; it goes on\n"
+			    "without us afterwards.\n"
+			    "\n"
+			    "  -o, --output FILE  the trace (default reqscope.PID.rqs)\n"
+			    "  -f, --force        replace FILE when it exists\n"
+			    "  --duration S       stop recording after S seconds\n"
+			    "  --label L          a name for this run, shown by report and compare\n"
+			    "  --children         its child processes, too: those there are, and new ones\n"
+			    "  --no-sched         of Go: no CPU and waiting times of goroutines, which cost most\n"
+			    "  --help             this text\n"
+			    "\n"
+			    "Returns 0 when PID was recorded, 125 when it couldn't be, or when what records\n"
+			    "it failed. It takes the right to trace PID: its user's, or root's.\n"
+			    "\n"
+			    "examples:\n"
+			    "  reqscope attach 4711 -o app.rqs --duration 60\n"
+			    "  reqscope attach --children $(cat gunicorn.pid)\n";
+
+/* Command line */
+
+enum option_id {
+	OPT_DURATION = 256,
+	OPT_LABEL,
+	OPT_CHILDREN,
+	OPT_NO_SCHED,
+	OPT_HELP,
+};
+
+static const struct option long_options[] = {
+    {"output", required_argument, NULL, 'o'},
+    {"force", no_argument, NULL, 'f'},
+    {"duration", required_argument, NULL, OPT_DURATION},
+    {"label", required_argument, NULL, OPT_LABEL},
+    {"children", no_argument, NULL, OPT_CHILDREN},
+    {"no-sched", no_argument, NULL, OPT_NO_SCHED},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+/* -1: go on; else the exit status. */
+static int take_option(struct attaching *a, int option, char **argv)
+{
+	uint64_t ns;
+
+	switch (option) {
+	case 'o':
+		a->out = optarg;
+		if (*optarg && strlen(optarg) < PATH_MAX - 32)
+			return -1;
+		rqs_complain("attach: '%s' can't be a file name", optarg);
+		return RQS_EXIT_USAGE;
+	case 'f':
+		a->force = true;
+		return -1;
+	case OPT_DURATION:
+		a->duration = optarg;
+		if (rqs_parse_duration(optarg, &ns))
+			return -1;
+		rqs_complain("attach: --duration takes seconds, such as 30 or 0.5, not '%s'", optarg);
+		return RQS_EXIT_USAGE;
+	case OPT_LABEL:
+		a->label = optarg;
+		return -1;
+	case OPT_CHILDREN:
+		a->children = true;
+		return -1;
+	case OPT_NO_SCHED:
+		a->no_sched = true;
+		return -1;
+	case OPT_HELP:
+		rqs_print_usage(&rqs_command_attach);
+		return RQS_EXIT_OK;
+	case ':':
+		rqs_complain("attach: %s needs a value", argv[optind - 1]);
+		return RQS_EXIT_USAGE;
+	default:
+		rqs_complain("attach: no option '%s'; `reqscope attach --help` lists them", argv[optind - 1]);
+		return RQS_EXIT_USAGE;
+	}
+}
+
+static int take_pid(struct attaching *a, char **argv, int count)
+{
+	char *end;
+
+	if (!count) {
+		rqs_complain("attach: which process? Its PID is needed; `reqscope attach --help` tells more");
+		return RQS_EXIT_USAGE;
+	}
+	if (count > 1) {
+		rqs_complain("attach: one PID at a time; --children records its child processes, too");
+		return RQS_EXIT_USAGE;
+	}
+	errno = 0;
+	long number = strtol(argv[0], &end, 10);
+	if (errno || *end || argv[0][0] < '1' || argv[0][0] > '9' || number > INT_MAX) {
+		rqs_complain("attach: '%s' is no PID; `pgrep -a NAME` finds that of a program", argv[0]);
+		return RQS_EXIT_USAGE;
+	}
+	a->pid = (pid_t)number;
+	return -1;
+}
+
+static int parse(struct attaching *a, int argc, char **argv)
+{
+	int option, status;
+
+	opterr = 0;
+	optind = 1;
+	while ((option = getopt_long(argc, argv, ":o:f", long_options, NULL)) != -1)
+		if ((status = take_option(a, option, argv)) >= 0)
+			return status;
+	return take_pid(a, argv + optind, argc - optind);
+}
+
+/* What came of it */
+
+static void print_stops(const struct attaching *a)
+{
+	rqs_complain("threads were stopped for at most %.1f ms to attach and %.1f ms to detach",
+		     (double)a->begun.stopped_ns / 1e6, (double)a->end.stopped_ns / 1e6);
+}
+
+static void print_result(const struct attaching *a)
+{
+	const struct rqs_session_report *result = &a->collector.result;
+
+	if (!rqs_collector_has_result(&a->collector))
+		rqs_complain("the collector died: %s ends early", a->out);
+	else if (result->completeness.started)
+		rqs_complain("%" PRIu64 " requests recorded in %s", result->completeness.finished, result->file);
+	else
+		rqs_complain("nothing recorded: no request was seen");
+	if (rqs_collector_has_result(&a->collector))
+		rqs_collector_print_losses(result);
+	if (a->missed)
+		rqs_complain("%" PRIu32 " child process%s not recorded: %d: %s", a->missed,
+			     a->missed == 1 ? " was" : "es were", a->first_missed.pid, a->first_missed.why);
+}
+
+static void print_end(const struct attaching *a)
+{
+	if (a->is_detached)
+		print_stops(a);
+	else
+		rqs_complain("%d may have hooks of ours left, which do nothing", (int)a->pid);
+	if (a->end.error)
+		rqs_complain("in %d something of ours stays, and does nothing: %s", a->end.pid, a->end.why);
+}
+
+/* It says nothing, and goes, if it is one that the collector made. */
+static void remove_trace(const struct attaching *a)
+{
+	struct stat stat_;
+
+	if (!stat(a->out, &stat_) && S_ISREG(stat_.st_mode))
+		unlink(a->out);
+}
+
+static int record(struct attaching *a)
+{
+	int stop[2];
+
+	if (pipe2(stop, O_CLOEXEC)) {
+		rqs_complain("attach: pipe: %s", strerror(errno));
+		return RQS_EXIT_RUN_FAILED;
+	}
+	if (!rqs_attach_start(a, stop))
+		return RQS_EXIT_RUN_FAILED;
+	rqs_attach_wait(a);
+	if (!a->recording) {
+		remove_trace(a);
+		return RQS_EXIT_RUN_FAILED;
+	}
+	print_result(a);
+	print_end(a);
+	bool good = rqs_collector_has_result(&a->collector) && a->collector.result.ended && a->keepers == 1;
+	return good && !a->end.error ? RQS_EXIT_OK : RQS_EXIT_RUN_FAILED;
+}
+
+static int prepare_and_record(struct attaching *a)
+{
+	if (!rqs_attach_check_target(a) || !rqs_collector_make_token("attach", a->token))
+		return RQS_EXIT_RUN_FAILED;
+	if (!a->out) {
+		snprintf(a->default_out, sizeof(a->default_out), "reqscope.%d.rqs", (int)a->pid);
+		a->out = a->default_out;
+	}
+	return record(a);
+}
+
+static int attach(int argc, char **argv)
+{
+	struct attaching *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return RQS_EXIT_RUN_FAILED;
+	int status = parse(a, argc, argv);
+	if (status < 0)
+		status = prepare_and_record(a);
+	free(a);
+	return status;
+}
+
+const struct rqs_command rqs_command_attach = {
+    .name = "attach",
+    .summary = "record a process that runs already",
+    .usage = usage,
+    .run = attach,
+};

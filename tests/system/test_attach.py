@@ -1,0 +1,261 @@
+"""`reqscope attach`: servers that run are recorded, and afterwards they are as they were."""
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+
+import load
+import pytest
+import raw_client
+from attaching import Attached, code, hooks, mappings, shared_memory
+from raw_client import Connection
+from recording import GO, REQSCOPE, assert_balanced, if_ended, recorded, report
+from serve import Server, wait_until
+
+# What is attached to, and by which options. A parent of workers serves nothing itself.
+SERVERS = {
+    "nethttp": (),
+    "gin": (),
+    "fastapi-uvloop": (),
+    "flask-sync": ("--children",),
+    "express": (),
+    "nginx": ("--children",),
+}
+CYCLES = 20
+ROUND = 2_000  # requests of one piece of load
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_every_request_after_the_attach_is_counted(name, trace):
+    with Server(name) as server:
+        before = load.fixed(server.url + "/json", 100)
+        assert before.succeeded == 100
+        with Attached(server.pid, trace, *SERVERS[name]) as attached:
+            done = load.fixed(server.url + "/json", ROUND)
+            time.sleep(0.2)
+            assert attached.end() == 0, attached.said
+        after = load.fixed(server.url + "/json", 100)
+    assert (done.succeeded, done.failed, after.succeeded) == (ROUND, 0, 100)
+    seen = report(trace)
+    assert seen["requests"] == ROUND
+    assert_balanced(seen["completeness"])
+    assert f"{ROUND} requests recorded in {trace}" in attached.said
+    assert "threads were stopped for at most" in attached.said
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_connections_from_before_are_recorded(name, trace):
+    if name == "flask-sync":
+        pytest.skip("it ends a connection with each response")
+    with Server(name) as server, Connection(server.port) as client:
+        assert client.exchange(raw_client.get("/json")).status == 200
+        with Attached(server.pid, trace, *SERVERS[name]) as attached:
+            for _ in range(10):
+                assert client.exchange(raw_client.get("/json")).status == 200
+            time.sleep(0.2)
+            assert attached.end() == 0, attached.said
+        assert client.exchange(raw_client.get("/json")).status == 200
+    seen = report(trace)
+    assert seen["requests"] == 10
+    assert_balanced(seen["completeness"])
+
+
+class Background:
+    """Load in pieces, until it is ended; all that its clients saw."""
+
+    def __init__(self, server):
+        self.rows, self.sent, self.succeeded = [], 0, 0
+        self.url = server.url + "/json"
+        self.ending = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self):
+        while not self.ending.is_set():
+            done = load.fixed(self.url, ROUND)
+            self.sent += ROUND
+            self.succeeded += done.succeeded
+            self.rows += done.rows
+
+    def end(self):
+        self.ending.set()
+        self.thread.join(60)
+        assert self.sent and self.succeeded == self.sent
+
+
+@contextmanager
+def loaded(server):
+    background = Background(server)
+    try:
+        yield background
+    finally:
+        background.end()
+
+
+def now() -> int:
+    """As the client's rows have it."""
+    return time.time_ns() // 1000
+
+
+def attach_once(server, trace, options, seconds=0.3) -> tuple[int, int]:
+    """Returns from when until when everything was surely recorded."""
+    with Attached(server.pid, trace, *options) as attached:
+        begun = now()
+        time.sleep(seconds)
+        ended = now()
+        assert attached.end() == 0, attached.said
+    return begun, ended
+
+
+def assert_count(trace, rows, begun, ended):
+    """All requests that lie within the recording are in the trace, and none that lies without."""
+    seen = report(trace)
+    assert_balanced(seen["completeness"])
+    within = sum(row.start >= begun and row.end <= ended for row in rows)
+    assert 0 < within <= seen["requests"]
+    assert seen["completeness"]["given_up"] == 0
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_cycles_under_load(name, tmp_path):
+    """No request fails, counts are the client's, and in the end all code and all addresses are as they were."""
+    recordings = []
+    with Server(name) as server:
+        load.fixed(server.url + "/json", ROUND)
+        pids = server.pids()
+        before = {pid: code(pid) for pid in pids}
+        sizes = []
+        with loaded(server) as background:
+            for i in range(CYCLES):
+                trace = tmp_path / f"{i}.rqs"
+                recordings.append((trace, *attach_once(server, trace, SERVERS[name])))
+                sizes.append(sum(len(mappings(pid)) for pid in pids))
+        assert server.pids() == pids
+        for pid in pids:
+            now_there = code(pid)
+            assert {place: now_there.get(place) for place in before[pid]} == before[pid]
+            assert hooks(pid) == [] and shared_memory(pid) == []
+        assert max(sizes[CYCLES // 2 :]) <= max(sizes[: CYCLES // 2]) + 4 * len(pids), sizes
+    for trace, begun, ended in recordings:
+        assert_count(trace, background.rows, begun, ended)
+
+
+@pytest.mark.parametrize("victim", ("attach", "collect", "attach-keeper"))
+@pytest.mark.parametrize("name", ("nethttp", "fastapi-uvloop", "flask-sync"))
+def test_killed_itself_it_leaves_nothing(name, victim, trace):
+    dice = random.Random(f"{name} {victim}")
+    with Server(name) as server:
+        pids = server.pids()
+        before = {pid: code(pid) for pid in pids}
+        with loaded(server):
+            attached = Attached(server.pid, trace, *SERVERS[name])
+            time.sleep(dice.random() * 0.3)
+            attached.kill(victim)
+            assert attached.process.returncode == (-signal.SIGKILL if victim == "attach" else 125)
+        for pid in pids:
+            now_there = code(pid)
+            assert {place: now_there.get(place) for place in before[pid]} == before[pid]
+            assert hooks(pid) == [] and shared_memory(pid) == []
+        # And it can be attached to again.
+        attach_once(server, trace, (*SERVERS[name], "-f"))
+    assert if_ended(trace)
+
+
+@pytest.mark.parametrize("name", ("nethttp", "fastapi-uvloop"))
+def test_the_target_ends(name, trace):
+    with Server(name) as server:
+        attached = Attached(server.pid, trace)
+        load.fixed(server.url + "/json", 100)
+        time.sleep(0.2)
+        server.stop()
+        assert attached.wait() == 0, attached.said
+    assert report(trace)["requests"] == 100
+
+
+def test_the_duration_ends_it(trace):
+    with Server("nethttp") as server:
+        attached = Attached(server.pid, trace, "--duration", "1")
+        assert attached.wait() == 0, attached.said
+        assert not hooks(server.pid) and not shared_memory(server.pid)
+    assert if_ended(trace)
+
+
+def test_a_child_that_comes_later_is_recorded(trace):
+    """A worker that is killed is replaced; the new one is found, or has joined as its parent's fork."""
+    with Server("flask-sync") as server, Attached(server.pid, trace, "--children") as attached:
+        old = server.pids()[1:]
+        os.kill(old[0], signal.SIGKILL)
+        wait_until(lambda: len(server.pids()) == 3 and server.pids()[1:] != old, 10, "another worker")
+        time.sleep(1)
+        done = load.fixed(server.url + "/json", 500)
+        time.sleep(0.2)
+        assert attached.end() == 0, attached.said
+    assert done.succeeded == 500
+    assert report(trace)["requests"] == 500
+
+
+# What can't be
+
+
+def attach(pid, *options, wrap=()):
+    return subprocess.run([*wrap, REQSCOPE, "attach", str(pid), *options], capture_output=True, text=True, timeout=30)
+
+
+def test_usage():
+    for words in ((), ("x",), ("-1",), ("0",), ("1", "2"), ("--bad", "1"), ("1", "--duration", "0"), ("1", "-o")):
+        done = subprocess.run([REQSCOPE, "attach", *words], capture_output=True, text=True, timeout=10)
+        assert done.returncode == 2 and done.stderr.startswith("reqscope: attach: "), words
+    assert "usage: reqscope attach PID" in attach("--help").stdout
+
+
+def test_no_such_process(trace):
+    done = attach(2**22 + 1, "-o", trace)
+    assert done.returncode == 125 and "no process" in done.stderr and not trace.exists()
+
+
+def test_a_process_that_has_ended(trace):
+    dead = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    done = attach(dead.pid, "-o", trace)
+    dead.wait()
+    assert done.returncode == 125 and "has ended" in done.stderr and not trace.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_process_of_another_user():
+    """That one may not write where the test may."""
+    target = subprocess.Popen(["sleep", "60"])
+    try:
+        done = attach(target.pid, "-o", "/dev/null", "-f", wrap=("setpriv", "--reuid=65534", "--clear-groups", "--"))
+    finally:
+        target.kill()
+        target.wait()
+    assert done.returncode == 125 and "belongs to user 0" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("name", ("nethttp", "fastapi-uvloop"))
+def test_a_process_that_is_recorded_already(name, trace, tmp_path):
+    other = tmp_path / "other.rqs"
+    with Server(name) as server, Attached(server.pid, trace):
+        done = attach(server.pid, "-o", other)
+        assert done.returncode == 125 and "end the other recording first" in done.stderr, done.stderr
+        assert not other.exists()
+        assert load.fixed(server.url + "/json", 100).succeeded == 100
+        time.sleep(0.2)
+    assert report(trace)["requests"] == 100  # the first goes on
+
+
+@pytest.mark.parametrize("name", ("nethttp", "fastapi-uvloop"))
+def test_a_process_that_was_started_by_run(name, trace, tmp_path):
+    other = tmp_path / "other.rqs"
+    with recorded(name, trace, "run" if name in GO else "preload") as server:
+        done = attach(server.pid, "-o", other)
+        assert done.returncode == 125 and "end the other recording first" in done.stderr, done.stderr
+        assert not other.exists()
+        assert load.fixed(server.url + "/json", 100).succeeded == 100
+    wait_until(lambda: if_ended(trace), 10, "the end")
+    assert report(trace)["requests"] == 100
