@@ -254,6 +254,7 @@ RQS_EXPORT long reqscope_release(void)
 	if (rqs_agent.frozen || !go(LEFT, BUSY))
 		return 0;
 	BLOCKED({
+		rqs_py_forget();
 		rqs_deactivated();
 		rqs_got_release();
 	});

@@ -123,6 +123,8 @@ bool rqs_py_install(void);
  * meanwhile. No connection below `connections` is of interest any more.
  */
 void rqs_py_uninstall(uint32_t connections);
+/* Takes out what threads that were inside the core have left with Python since. */
+void rqs_py_forget(void);
 
 /* A context that works for a connection as a whole; the reference to it is weak. */
 struct rqs_py_own {
@@ -214,6 +216,8 @@ void rqs_py_switch(struct rqs_py_thread *thread, struct rqs_py_request *request,
 bool rqs_py_context_install(void);
 /* Requests have ended, connections are to be begun anew. */
 void rqs_py_context_uninstall(uint32_t connections);
+/* No pending call of Python's is ours any more. From any thread. */
+void rqs_py_context_forget(void);
 /* Nothing of an earlier recording holds for the thread any more. */
 void rqs_py_renew(struct rqs_py_thread *thread);
 /* False: waits for the GIL, and its release, aren't told from others. */

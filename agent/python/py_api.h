@@ -40,6 +40,7 @@ enum { RQS_PY_DOMAIN_MEM = 1, RQS_PY_DOMAIN_OBJ = 2 };
 	X(ssize_t, PyLong_AsSsize_t, (void *))                           \
 	X(void, Py_DecRef, (void *))                                     \
 	X(void, PyErr_Clear, (void))                                     \
+	X(int, PyErr_CheckSignals, (void))                               \
 	X(int, Py_AddPendingCall, (int (*)(void *), void *))
 
 struct rqs_py_api {

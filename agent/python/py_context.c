@@ -14,6 +14,7 @@
  * is data, starts a task, whose copy of the context then has the value.
  */
 #include "hook/hook.h"
+#include "hook/objects.h"
 #include "python/py.h"
 #include "python/py_api.h"
 
@@ -613,8 +614,28 @@ bool rqs_py_context_install(void)
 	return rqs_py_context_offset >= 0 && rqs_py_version_offset >= 0 && rqs_py_variables_offset >= 0;
 }
 
+/*
+ * Python's ring of pending calls keeps those of ours that have been made, up
+ * to 3.11, and one that is still to come belongs to the main thread's next
+ * moment. In their place comes what Python does in such a moment anyway. The
+ * ring is in its runtime's state, but for 3.9 and 3.10: an interpreter's is on
+ * the heap there, and what is left in it is never called, or does nothing.
+ */
+void rqs_py_context_forget(void)
+{
+	static int (*const ours[])(void *) = { set_pending, adopt_pending, unname_pending };
+	size_t size;
+	uintptr_t *runtime = rqs_objects_any("_PyRuntime", &size);
+
+	for (size_t i = 0; runtime && i < size / sizeof(*runtime); i++)
+		for (size_t n = 0; n < sizeof(ours) / sizeof(ours[0]); n++)
+			if (rqs_load_relaxed(&runtime[i]) == (uintptr_t)ours[n])
+				rqs_swap(&runtime[i], (uintptr_t)ours[n], (uintptr_t)rqs_py.PyErr_CheckSignals);
+}
+
 void rqs_py_context_uninstall(uint32_t connections)
 {
+	rqs_py_context_forget();
 	for (uint32_t i = 0; i < rqs_agent.slot_chunks; i++)
 		for (uint32_t n = 0; n < 64 && rqs_agent.slot_chunk[i]; n++)
 			rqs_store_relaxed(&requests[(rqs_agent.slot_chunk[i] - 1) * 64 + n].live, 0);

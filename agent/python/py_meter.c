@@ -225,6 +225,12 @@ void rqs_py_uninstall(uint32_t connections)
 	rqs_py_leave(thread, false);
 }
 
+void rqs_py_forget(void)
+{
+	if (rqs_py_generation)
+		rqs_py_context_forget();
+}
+
 /* ---- threads that were there before ---- */
 
 void rqs_py_renew(struct rqs_py_thread *thread)
@@ -234,7 +240,6 @@ void rqs_py_renew(struct rqs_py_thread *thread)
 		.is_loop = thread->is_loop,
 		.is_main = thread->is_main,
 		.known = thread->known,
-		.naming = thread->naming,
 		.number = thread->number,
 	};
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 import load
 import procfs
 import pytest
+from attaching import hooks
 from recording import BUILD, LIBRARY, REQSCOPE, ROOT, SETTLE, ended_trace
 from serve import Server, wait_until
 
@@ -211,7 +212,7 @@ def test_twenty_times_under_load(name, library, tmp_path):
             sizes.append(anonymous_kb(pid))
         load.fixed(target.server.url + path, 500)
         after = slots(pid)
-        assert procfs.alive(pid)
+        assert procfs.alive(pid) and hooks(pid) == []
         target.server.stop()
     print(f"{name}: RssAnon in KiB after each cycle: {sizes}")
     assert {slot: after[slot] for slot in before} == before
