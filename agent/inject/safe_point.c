@@ -226,9 +226,12 @@ static bool settle(struct rqs_stopped *thread, bool stopped, int status)
 		TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
 		if (stopped)
 			TRACE(PTRACE_CONT, thread->tid, 0, 0);
-		while ((stopped = await(thread->tid, until, &status)) && rqs_tracee_event_of(status) != PTRACE_EVENT_STOP)
+		while ((stopped = await(thread->tid, until, &status)) &&
+		       rqs_tracee_event_of(status) != PTRACE_EVENT_STOP) {
+			TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0); /* any other stop has taken the last one away */
 			TRACE(PTRACE_CONT, thread->tid, 0,
 			      rqs_tracee_event_of(status) || WSTOPSIG(status) == SYSCALL_STOP ? 0 : WSTOPSIG(status));
+		}
 	}
 	return stopped && !TRACE(PTRACE_GETREGS, thread->tid, 0, &thread->registers);
 }

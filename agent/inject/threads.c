@@ -70,8 +70,10 @@ static int await_stop(pid_t tid, uint64_t deadline_ns)
 {
 	int status, error;
 
-	while (!(error = next_stop(tid, deadline_ns, &status)) && rqs_tracee_event_of(status) != PTRACE_EVENT_STOP)
+	while (!(error = next_stop(tid, deadline_ns, &status)) && rqs_tracee_event_of(status) != PTRACE_EVENT_STOP) {
+		TRACE(PTRACE_INTERRUPT, tid, 0, 0); /* any other stop takes it away */
 		TRACE(PTRACE_CONT, tid, 0, rqs_tracee_event_of(status) ? 0 : WSTOPSIG(status));
+	}
 	return error;
 }
 
