@@ -1,4 +1,5 @@
 /* attach_keeper.c - the hidden command `attach-keeper`: attaches, waits, and detaches (keeper.h). */
+#include "cmd/claim.h"
 #include "cmd/command.h"
 #include "cmd/descendants.h"
 #include "cmd/keeper.h"
@@ -177,7 +178,12 @@ static int attach_member(struct keeper *k, struct member *m)
 	struct rqs_attach_order order = k->order;
 
 	order.pid = m->seen.pid;
-	int error = rqs_attach(&m->attachment, &order);
+	int claim = rqs_claim(order.pid);
+	int error = claim == -EBUSY ? claim : rqs_attach(&m->attachment, &order);
+	if (claim >= 0)
+		close(claim);
+	else if (error == -EBUSY)
+		snprintf(m->attachment.why, sizeof(m->attachment.why), "another one is about to record it");
 	m->attached = !error;
 	k->attached += !error;
 	return error;
@@ -264,24 +270,35 @@ static void stop_collector(struct keeper *k)
 	poll(&end, 1, COLLECTOR_PATIENCE_MS);
 }
 
+/* What is found, and not known, may be another recording's. */
+static int take_out(struct member *m)
+{
+	int claim = rqs_claim(m->seen.pid), error = 0;
+
+	if (m->attached && is_same_image(m))
+		error = rqs_detach(&m->attachment);
+	else if (!rqs_is_recorded(m->seen.pid))
+		error = rqs_detach_found(&m->attachment, m->seen.pid);
+	if (claim >= 0)
+		close(claim);
+	return error;
+}
+
 static void detach_member(struct keeper *k, struct member *m)
 {
-	struct rqs_attachment found = {0};
-	bool known = m->attached && is_same_image(m);
-	int error = known ? rqs_detach(&m->attachment) : rqs_detach_found(&found, m->seen.pid);
-	const struct rqs_attachment *told = known ? &m->attachment : &found;
+	int error = take_out(m);
 
 	m->attached = false;
 	m->detached = true;
 	k->end.processes++;
-	if (told->stopped_ns > k->end.stopped_ns)
-		k->end.stopped_ns = told->stopped_ns;
+	if (m->attachment.stopped_ns > k->end.stopped_ns)
+		k->end.stopped_ns = m->attachment.stopped_ns;
 	/* What can't be hooked holds no hooks. */
 	if (!error || error == -ENOEXEC || k->end.error)
 		return;
 	k->end.error = error;
 	k->end.pid = m->seen.pid;
-	snprintf(k->end.why, sizeof(k->end.why), "%s", told->why);
+	snprintf(k->end.why, sizeof(k->end.why), "%s", m->attachment.why);
 }
 
 /* False: there was none left. */

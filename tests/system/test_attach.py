@@ -4,14 +4,16 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import load
 import pytest
 import raw_client
-from attaching import Attached, code, hooks, mappings, shared_memory
+from attaching import BEGUN, Attached, code, hooks, mappings, shared_memory
 from raw_client import Connection
 from recording import GO, REQSCOPE, assert_balanced, if_ended, recorded, report
 from serve import Server, wait_until
@@ -198,6 +200,22 @@ def test_a_child_that_comes_later_is_recorded(trace):
     assert report(trace)["requests"] == 500
 
 
+BUSY = "import os\nprint(1, flush=True)\nwhile True: os.stat('/')"
+
+
+def test_a_process_that_never_waits(trace):
+    """Where there is no good moment that is said, and it is let go."""
+    target = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE)
+    try:
+        target.stdout.readline()
+        done = attach(target.pid, "-o", trace)
+        assert done.returncode == 125 and "another try may find it at a better moment" in done.stderr, done.stderr
+        assert "TracerPid:\t0" in Path(f"/proc/{target.pid}/status").read_text() and not trace.exists()
+    finally:
+        target.kill()
+        target.wait()
+
+
 # What can't be
 
 
@@ -247,6 +265,40 @@ def test_a_process_that_is_recorded_already(name, trace, tmp_path):
         assert load.fixed(server.url + "/json", 100).succeeded == 100
         time.sleep(0.2)
     assert report(trace)["requests"] == 100  # the first goes on
+
+
+@pytest.mark.parametrize("name", ("nethttp", "fastapi-uvloop"))
+def test_two_at_once(name, tmp_path):
+    """One of them records, and counts right; the other leaves it alone, whenever it comes."""
+    with Server(name) as server:
+        for i in range(20):
+            traces = [tmp_path / f"{i}{side}.rqs" for side in "ab"]
+            commands = [[REQSCOPE, "attach", str(server.pid), "-o", trace] for trace in traces]
+            both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+            first = [process.stderr.readline() for process in both]
+            (winner,) = [n for n in (0, 1) if BEGUN in first[n]]
+            assert "isn't recorded: " in first[1 - winner], first
+            assert both[1 - winner].wait(30) == 125 and not traces[1 - winner].exists()
+            assert load.fixed(server.url + "/json", 50).succeeded == 50
+            time.sleep(0.1)
+            both[winner].send_signal(signal.SIGINT)
+            said = both[winner].communicate(timeout=30)[1]
+            assert both[winner].returncode == 0 and "50 requests recorded" in said, (first, said)
+        assert hooks(server.pid) == [] and shared_memory(server.pid) == []
+
+
+def test_a_child_that_another_one_records_stays_recorded(trace, tmp_path):
+    with Server("flask-sync") as server:
+        child = server.pids()[1]
+        with Attached(child, trace):
+            with Attached(server.pid, tmp_path / "all.rqs", "--children"):
+                pass
+            time.sleep(0.2)
+            assert shared_memory(child)
+            done = load.fixed(server.url + "/json", 200)
+            time.sleep(0.2)
+        assert done.succeeded == 200 and not shared_memory(child)
+    assert report(trace)["requests"] > 0
 
 
 @pytest.mark.parametrize("name", ("nethttp", "fastapi-uvloop"))
