@@ -73,9 +73,9 @@ static void leave(struct rqs_attachment *attachment, struct visit *visit)
 }
 
 /* 0: functions can be called; then leave(). */
-static int enter(struct rqs_attachment *attachment, struct visit *visit)
+static int enter(struct rqs_attachment *attachment, int memory, struct visit *visit)
 {
-	int error = rqs_safe_point(&visit->thread, attachment->pid, rqs_tracee_now_ns() + SEARCH_NS);
+	int error = rqs_safe_point(&visit->thread, attachment->pid, memory, rqs_tracee_now_ns() + SEARCH_NS);
 
 	if (error)
 		return refuse_point(attachment, error);
@@ -172,7 +172,7 @@ static int attach_with(struct rqs_attachment *attachment, const struct rqs_attac
 	if (!loaded && !seen)
 		return refuse(attachment, -ENOEXEC, "its mount namespace has no libreqscope.so");
 	struct visit *visit = calloc(1, sizeof(*visit));
-	int error = visit ? enter(attachment, visit) : -ENOMEM;
+	int error = visit ? enter(attachment, memory, visit) : -ENOMEM;
 	if (!error) {
 		if (!loaded)
 			error = load(attachment, visit, &libc_, path);
@@ -290,11 +290,11 @@ static bool all_leave(struct rqs_attachment *attachment, int memory, int64_t bus
 }
 
 /* A function of the library that keeps errno, at a safe point of its own. */
-static int call_library(struct rqs_attachment *attachment, uint64_t function)
+static int call_library(struct rqs_attachment *attachment, int memory, uint64_t function)
 {
 	struct visit *visit = calloc(1, sizeof(*visit));
 	uint64_t result = 0;
-	int error = visit ? enter(attachment, visit) : -ENOMEM;
+	int error = visit ? enter(attachment, memory, visit) : -ENOMEM;
 
 	if (!error) {
 		error = call(attachment, visit, function, 0, 0, &result);
@@ -312,12 +312,12 @@ static int detach_from(struct rqs_attachment *attachment, int memory)
 	if (!rqs_remote_library(attachment->pid, memory, &library) ||
 	    pread(memory, &probe, sizeof(probe), (off_t)library.probe) != (ssize_t)sizeof(probe) || !probe.attached)
 		return 0;
-	int error = call_library(attachment, library.detach);
+	int error = call_library(attachment, memory, library.detach);
 	if (error)
 		return error;
 	if (!all_leave(attachment, memory, probe.busy_offset))
 		return refuse(attachment, -ETIMEDOUT, "a thread stayed in the agent; its memory is not given back");
-	return call_library(attachment, library.release);
+	return call_library(attachment, memory, library.release);
 }
 
 static int detach(struct rqs_attachment *attachment)

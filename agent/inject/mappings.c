@@ -1,27 +1,90 @@
 /* mappings.c - see mappings.h. */
 #include "inject/mappings.h"
 
-#include <inttypes.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* By hand, as the process may be stopped meanwhile: scanf takes ten times as long. */
+static uint64_t number(const char **at, unsigned base)
+{
+	uint64_t value = 0;
+
+	for (;; ++*at) {
+		unsigned digit = (unsigned char)**at;
+
+		digit = digit >= 'a' ? digit - 'a' + 10 : digit - '0';
+		if (digit >= base)
+			return value;
+		value = value * base + digit;
+	}
+}
+
+static const char *behind(const char *at, char what)
+{
+	while (*at && *at != what)
+		at++;
+	return *at ? at + 1 : at;
+}
+
+/* "START-END rwxp OFFSET MAJOR:MINOR INODE  PATH" */
+static void read_line(const char *line, struct rqs_mapping *mapping)
+{
+	const char *at = line;
+
+	mapping->start = number(&at, 16);
+	at = behind(at, '-');
+	mapping->end = number(&at, 16);
+	at = behind(at, ' ');
+	mapping->readable = at[0] == 'r';
+	mapping->writable = at[0] && at[1] == 'w';
+	mapping->executable = at[0] && at[1] && at[2] == 'x';
+	at = behind(at, ' ');
+	mapping->offset = number(&at, 16);
+	at = behind(behind(at, ' '), ' ');
+	mapping->inode = number(&at, 10);
+	at += strspn(at, " ");
+	size_t size = strlen(at);
+	if (size >= sizeof(mapping->path))
+		size = sizeof(mapping->path) - 1;
+	memcpy(mapping->path, at, size);
+	mapping->path[size] = '\0';
+}
+
+/* The kernel tells whole lines at a time. What is left of the last one is kept for the next. */
+static bool see_lines(char *text, size_t *size, bool (*see)(const struct rqs_mapping *, void *), void *context)
+{
+	struct rqs_mapping mapping;
+	char *line = text, *end;
+	bool stopped = false;
+
+	while (!stopped && (end = memchr(line, '\n', *size - (size_t)(line - text)))) {
+		*end = '\0';
+		read_line(line, &mapping);
+		stopped = see(&mapping, context);
+		line = end + 1;
+	}
+	*size -= (size_t)(line - text);
+	memmove(text, line, *size);
+	return stopped;
+}
 
 bool rqs_each_mapping(pid_t pid, bool (*see)(const struct rqs_mapping *mapping, void *context), void *context)
 {
-	struct rqs_mapping mapping;
-	char path[64], line[sizeof(mapping.path) + 128], rights[8];
+	char path[64], text[sizeof(((struct rqs_mapping *)0)->path) + 4096];
+	size_t size = 0;
+	ssize_t got;
 	bool stopped = false;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-	FILE *maps = fopen(path, "re");
-	while (maps && !stopped && fgets(line, sizeof(line), maps)) {
-		mapping.path[0] = '\0';
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %*s %" SCNu64 " %4095[^\n]", &mapping.start,
-			   &mapping.end, rights, &mapping.offset, &mapping.inode, mapping.path) < 5)
-			continue;
-		mapping.readable = rights[0] == 'r';
-		mapping.executable = rights[2] == 'x';
-		stopped = see(&mapping, context);
+	int maps = open(path, O_RDONLY | O_CLOEXEC);
+	while (maps >= 0 && !stopped && size < sizeof(text) &&
+	       (got = read(maps, text + size, sizeof(text) - size)) > 0) {
+		size += (size_t)got;
+		stopped = see_lines(text, &size, see, context);
 	}
-	if (maps)
-		fclose(maps);
+	if (maps >= 0)
+		close(maps);
 	return stopped;
 }

@@ -9,7 +9,7 @@
 /* A range of addresses. */
 struct rqs_mapping {
 	uint64_t start, end, offset, inode; /* inode 0: of no file */
-	bool readable, executable;
+	bool readable, writable, executable;
 	char path[4096]; /* as the kernel tells it; "" none */
 };
 

@@ -141,19 +141,26 @@ static uint64_t count_symbols(const struct table *table)
 	return table->gnu_hash ? count_by_gnu_hash(table) : 0;
 }
 
+/* What is done with a symbol, the nth of those that are looked for. */
+struct taking {
+	const char *const *wanted; /* NULL at its end */
+	void (*take)(void *context, unsigned n, uint64_t address, uint64_t size);
+	void *context;
+};
+
 static void look_up(const struct table *table, const Elf64_Sym *symbols, uint64_t count, const char *names,
-		    const char *const *wanted, uint64_t *found)
+		    const struct taking *taking)
 {
 	for (uint64_t i = 0; i < count; i++) {
 		if (symbols[i].st_shndx == SHN_UNDEF || !symbols[i].st_value || symbols[i].st_name >= table->names_size)
 			continue;
-		for (unsigned n = 0; wanted[n]; n++)
-			if (!found[n] && !strcmp(names + symbols[i].st_name, wanted[n]))
-				found[n] = table->base + symbols[i].st_value;
+		for (unsigned n = 0; taking->wanted[n]; n++)
+			if (!strcmp(names + symbols[i].st_name, taking->wanted[n]))
+				taking->take(taking->context, n, table->base + symbols[i].st_value, symbols[i].st_size);
 	}
 }
 
-static void read_table(const struct table *table, const char *const *wanted, uint64_t *found)
+static void read_table(const struct table *table, const struct taking *taking)
 {
 	uint64_t count = count_symbols(table);
 
@@ -164,7 +171,7 @@ static void read_table(const struct table *table, const char *const *wanted, uin
 	if (symbols && names && read_at(table, table->symbols, symbols, count * sizeof(*symbols)) &&
 	    read_at(table, table->names, names, table->names_size)) {
 		names[table->names_size] = '\0';
-		look_up(table, symbols, count, names, wanted, found);
+		look_up(table, symbols, count, names, taking);
 	}
 	free(symbols);
 	free(names);
@@ -175,8 +182,8 @@ static void read_table(const struct table *table, const char *const *wanted, uin
 struct search {
 	int memory;
 	bool (*fits)(const char *name);
-	const char *const *wanted; /* NULL at its end */
-	uint64_t *found;
+	struct taking taking;
+	const uint64_t *enough; /* what is looked for when it isn't 0; NULL: in all objects */
 };
 
 static bool search_object(const struct rqs_mapping *mapping, void *context)
@@ -186,19 +193,74 @@ static bool search_object(const struct rqs_mapping *mapping, void *context)
 
 	if (mapping->path[0] == '/' && !mapping->offset && search->fits(file_name(mapping->path)) &&
 	    find_table(&table, search->memory, mapping->start))
-		read_table(&table, search->wanted, search->found);
-	return search->found[0] != 0;
+		read_table(&table, &search->taking);
+	return search->enough && *search->enough;
+}
+
+static void take_first(void *context, unsigned n, uint64_t address, uint64_t size)
+{
+	uint64_t *found = context;
+
+	(void)size;
+	if (!found[n])
+		found[n] = address;
 }
 
 /* The first object that fits and has the first symbol. */
 static bool search_objects(pid_t pid, int memory, bool (*fits)(const char *name), const char *const *wanted,
 			   uint64_t *found)
 {
-	struct search search = {memory, fits, wanted, found};
+	struct search search = {memory, fits, {wanted, take_first, found}, found};
 
 	memset(found, 0, NAMES * sizeof(*found));
 	return rqs_each_mapping(pid, search_object, &search);
 }
+
+/* ---- functions that a stack is looked through for ---- */
+
+static bool waits_or_allocates(const char *name)
+{
+	return is_libc(name) || begins(name, "libpthread") || strstr(name, "malloc");
+}
+
+static void take_function(void *context, unsigned n, uint64_t address, uint64_t size)
+{
+	struct rqs_remote_functions *functions = context;
+
+	if (functions->count == sizeof(functions->all) / sizeof(*functions->all) || !size)
+		return;
+	functions->all[functions->count++] =
+	    (struct rqs_remote_function){address, address + size, n < RQS_REMOTE_WAITS};
+}
+
+void rqs_remote_functions(pid_t pid, int memory, struct rqs_remote_functions *functions)
+{
+	static const char *const names[] = {"pthread_cond_wait",  "pthread_cond_timedwait",
+					    "pthread_cond_clockwait", "sem_wait",
+					    "sem_timedwait",      "sem_clockwait",
+					    "pthread_join", /* RQS_REMOTE_WAITS */
+					    "malloc",             "calloc",
+					    "realloc",            "free",
+					    "memalign",           "posix_memalign",
+					    "aligned_alloc",      "dlopen",
+					    "dlclose",            NULL};
+	struct search search = {memory, waits_or_allocates, {names, take_function, functions}, NULL};
+
+	functions->count = 0;
+	rqs_each_mapping(pid, search_object, &search);
+}
+
+bool rqs_remote_is_in(const struct rqs_remote_functions *functions, uint64_t address, bool *waits)
+{
+	for (unsigned i = 0; i < functions->count; i++)
+		if (functions->all[i].start < address && address <= functions->all[i].end) {
+			*waits = functions->all[i].waits;
+			return true;
+		}
+	return false;
+}
+
+/* ---- what is called ---- */
 
 bool rqs_remote_libc(pid_t pid, int memory, struct rqs_remote_libc *libc_)
 {

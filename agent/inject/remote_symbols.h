@@ -28,6 +28,23 @@ bool rqs_remote_libc(pid_t pid, int memory, struct rqs_remote_libc *libc_);
 /* False: libreqscope.so isn't loaded there. */
 bool rqs_remote_library(pid_t pid, int memory, struct rqs_remote_library *library);
 
+/* A function that is of interest where it lies in a stack: it waits, or allocates or loads. */
+struct rqs_remote_function {
+	uint64_t start, end;
+	bool waits; /* for another thread, with no lock of libc's */
+};
+#define RQS_REMOTE_WAITS 7u
+
+struct rqs_remote_functions {
+	unsigned count;
+	struct rqs_remote_function all[96];
+};
+
+/* In the C library, and in allocators. */
+void rqs_remote_functions(pid_t pid, int memory, struct rqs_remote_functions *functions);
+/* Is that an address that one of them returns to, or stopped at? *waits is that one's. */
+bool rqs_remote_is_in(const struct rqs_remote_functions *functions, uint64_t address, bool *waits);
+
 /* Is that glibc's loader? (musl's is its libc, too.) */
 bool rqs_is_loader(const char *path);
 

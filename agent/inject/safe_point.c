@@ -7,13 +7,13 @@
  */
 #include "inject/safe_point.h"
 
-#include "inject/mappings.h"
 #include "inject/remote_symbols.h"
+#include "inject/unwinding.h"
 #include "os/sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libunwind-ptrace.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,12 +27,31 @@
 #define TRACE(request, tid, address, data) rqs_sys4(SYS_ptrace, request, tid, address, data)
 #define STOPPING_NS 200000000ull
 #define FOLLOWED_NS 20000000ull /* a thread that runs */
-#define PAUSE_NS 1000000        /* between two looks at all threads */
-#define FRAMES 4096             /* a stack that is deeper is taken for one that doesn't end */
-#define SCANNED (1u << 20)      /* bytes of a stack that can't be unwound */
+#define PAUSE_NS 1000000        /* between two looks at all threads, at first */
+#define PAUSE_LIMIT_NS 16000000
+#define SCANNED (1u << 20) /* bytes of a stack that can't be unwound */
 #define SYSCALL_STOP (SIGTRAP | 0x80)
+#define NEAR 4 /* functions of libc between one that waits and its system call */
 
-/* Neither made by loaders nor by allocators: no futex, read, mmap, sched_yield. */
+/* How many looks are for better threads than these. */
+#define ROUNDS_WITHOUT_LIMITED 4
+#define ROUNDS_WITHOUT_LOCKED 8
+
+/* ---- what it waits for ---- */
+
+enum waiting {
+	NOT_SAFELY,
+	HARMLESS, /* neither loaders nor allocators wait so */
+	LIMITED,  /* likewise; made again it would wait for its whole time again */
+	LOCKED,   /* for another thread: its stack has to tell what for */
+};
+
+struct system_call {
+	long number;
+	uint64_t arguments[6], stack, address; /* behind the instruction */
+};
+
+/* No futex, read, mmap, sched_yield. */
 static bool is_harmless(long number)
 {
 	static const short list[] = {
@@ -41,7 +60,7 @@ static bool is_harmless(long number)
 	    SYS_recvmsg,         SYS_recvmmsg,    SYS_wait4,           SYS_waitid,    SYS_nanosleep,
 	    SYS_clock_nanosleep, SYS_pause,       SYS_rt_sigtimedwait, SYS_sendto,    SYS_sendmsg,
 	    SYS_sendfile,        SYS_connect,     SYS_shutdown,        SYS_epoll_ctl, SYS_setsockopt,
-	    SYS_getsockopt,      SYS_socket,
+	    SYS_getsockopt,      SYS_socket,      SYS_rt_sigsuspend,
 	};
 
 	for (size_t i = 0; i < sizeof(list) / sizeof(*list); i++)
@@ -50,137 +69,168 @@ static bool is_harmless(long number)
 	return false;
 }
 
-/* ---- is it safe there? ---- */
-
-struct whereabouts {
-	uint64_t stack, stack_end;
-	uint64_t loader[16][2]; /* where its code lies */
-	unsigned loaders;
-};
-
-static bool note_mapping(const struct rqs_mapping *mapping, void *context)
+static bool read_memory(int memory, uint64_t address, void *bytes, size_t size)
 {
-	struct whereabouts *where = context;
-
-	if (mapping->start <= where->stack && where->stack < mapping->end)
-		where->stack_end = mapping->end;
-	if (mapping->executable && rqs_is_loader(mapping->path) && where->loaders < 16) {
-		where->loader[where->loaders][0] = mapping->start;
-		where->loader[where->loaders++][1] = mapping->end;
-	}
-	return false;
-}
-
-static bool in_loader(const struct whereabouts *where, uint64_t address)
-{
-	for (unsigned i = 0; i < where->loaders; i++)
-		if (where->loader[i][0] <= address && address < where->loader[i][1])
-			return true;
-	return false;
-}
-
-enum verdict { SAFE, UNSAFE, UNKNOWN };
-
-/* Libunwind goes on by guesses where it knows nothing of a function: that is told by its size. */
-static bool is_guessed(unw_cursor_t *cursor)
-{
-	unw_proc_info_t about;
-
-	return unw_get_proc_info(cursor, &about) || about.end_ip <= about.start_ip + 1;
-}
-
-static enum verdict unwind(unw_cursor_t *cursor, const struct whereabouts *where)
-{
-	for (int i = 0; i < FRAMES; i++) {
-		unw_word_t ip = 0;
-
-		unw_get_reg(cursor, UNW_REG_IP, &ip);
-		if (unw_is_signal_frame(cursor) > 0 || in_loader(where, ip))
-			return UNSAFE;
-		if (is_guessed(cursor))
-			return UNKNOWN;
-		int more = unw_step(cursor);
-		if (more <= 0)
-			return more ? UNKNOWN : SAFE;
-	}
-	return UNKNOWN;
-}
-
-static enum verdict unwind_all(const struct rqs_stopped *thread, const struct whereabouts *where)
-{
-	enum verdict verdict = UNKNOWN;
-	unw_cursor_t cursor;
-	unw_addr_space_t space = unw_create_addr_space(&_UPT_accessors, 0);
-	void *context = _UPT_create(thread->tid);
-
-	if (space && context && !unw_init_remote(&cursor, space, context))
-		verdict = unwind(&cursor, where);
-	if (context)
-		_UPT_destroy(context);
-	if (space)
-		unw_destroy_addr_space(space);
-	return verdict;
-}
-
-/* Does the address lead to where signal handlers return to: mov $SYS_rt_sigreturn, %eax or %rax; syscall? */
-static bool is_restorer(int memory, uint64_t address)
-{
-	static const uint8_t shorter[] = {0xb8, 15, 0, 0, 0, 0x0f, 0x05};
-	static const uint8_t longer[] = {0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05};
-	uint8_t bytes[sizeof(longer)];
-
-	return pread(memory, bytes, sizeof(bytes), (off_t)address) == (ssize_t)sizeof(bytes) &&
-	       (!memcmp(bytes, longer, sizeof(longer)) || !memcmp(bytes, shorter, sizeof(shorter)));
-}
-
-/*
- * Nothing is known of some function in the stack (made at run time, or of a
- * musl without tables). Whatever could be the return of a signal handler is
- * taken for one.
- */
-static enum verdict scan(int memory, const struct whereabouts *where)
-{
-	uint64_t size = where->stack_end - where->stack, *words;
-	bool found = false;
-	ssize_t got = -1;
-
-	size = (size < SCANNED ? size : SCANNED) & ~7ull;
-	words = malloc(size ? size : 1);
-	if (words)
-		got = pread(memory, words, size, (off_t)where->stack);
-	for (ssize_t i = 0; i < got / 8 && !found; i++)
-		found = words[i] >= 4096 && words[i] >> 47 == 0 && is_restorer(memory, words[i]);
-	free(words);
-	return got > 0 && !found ? SAFE : UNSAFE;
+	return pread(memory, bytes, size, (off_t)address) == (ssize_t)size;
 }
 
 static bool is_behind_syscall(int memory, uint64_t address)
 {
 	uint8_t bytes[2];
 
-	return pread(memory, bytes, sizeof(bytes), (off_t)address - 2) == 2 && bytes[0] == 0x0f && bytes[1] == 0x05;
+	return read_memory(memory, address - 2, bytes, sizeof(bytes)) && bytes[0] == 0x0f && bytes[1] == 0x05;
 }
 
-static bool is_safe(const struct rqs_stopped *thread)
+/*
+ * A wait with a limit that was interrupted once has another number, and goes
+ * on only where it was. The instruction before may tell which it was: mov
+ * $number, %eax; syscall. Else only a futex's arguments look like a futex's.
+ */
+static long number_before(int memory, const struct system_call *call)
 {
-	const struct user_regs_struct *r = &thread->registers;
-	struct whereabouts where = {.stack = r->rsp};
-	enum verdict verdict = UNSAFE;
-	char path[64];
+	uint8_t bytes[7];
+	uint32_t number;
+	uint64_t operation = call->arguments[1] & ~0x180ull; /* private, by real time */
 
-	if (!is_harmless((long)r->orig_rax) || r->cs != 0x33)
+	if (read_memory(memory, call->address - sizeof(bytes), bytes, sizeof(bytes)) && bytes[0] == 0xb8) {
+		memcpy(&number, bytes + 1, sizeof(number));
+		return (long)number;
+	}
+	return (operation == 0 || operation == 9) && call->arguments[3] ? SYS_futex : SYS_poll;
+}
+
+static enum waiting waiting_in(int memory, const struct system_call *call)
+{
+	long number = call->number == SYS_restart_syscall ? number_before(memory, call) : call->number;
+
+	if (number == SYS_futex)
+		return LOCKED;
+	if (!is_harmless(number))
+		return NOT_SAFELY;
+	return (number == SYS_epoll_wait || number == SYS_epoll_pwait) && (int)call->arguments[3] > 0 ? LIMITED
+												     : HARMLESS;
+}
+
+/* ---- all threads ---- */
+
+struct hunt {
+	pid_t pid;
+	uint64_t deadline_ns;
+	struct rqs_stopped *thread;
+	int memory;
+	struct rqs_unwinder *unwinder;
+	struct rqs_remote_functions functions;
+	int round;
+	bool running; /* those that run are looked for */
+	int seen, stopped_by_signal;
+	int result; /* 0 found, -EAGAIN go on, -errno */
+};
+
+/* ---- is it safe there? ---- */
+
+struct walk {
+	const struct hunt *hunt;
+	bool waits, unsafe, knows_eintr;
+};
+
+static bool see_function(void *data, unsigned depth, uint64_t address)
+{
+	struct walk *walk = data;
+	bool waits = false;
+
+	if (rqs_unwinder_in_loader(walk->hunt->unwinder, address) ||
+	    (rqs_remote_is_in(&walk->hunt->functions, address, &waits) && !waits))
+		walk->unsafe = true;
+	if (waits && depth <= NEAR)
+		walk->waits = true;
+	if (depth == 1)
+		walk->knows_eintr = rqs_unwinder_knows_eintr(walk->hunt->unwinder, address);
+	return !walk->unsafe;
+}
+
+/* Does the address lead to where signal handlers return to: mov $SYS_rt_sigreturn, %eax or %rax; syscall? */
+static bool is_restorer(const struct hunt *hunt, uint64_t address)
+{
+	static const uint8_t shorter[] = {0xb8, 15, 0, 0, 0, 0x0f, 0x05};
+	static const uint8_t longer[] = {0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05};
+	uint8_t bytes[sizeof(longer)];
+
+	return rqs_unwinder_read(hunt->unwinder, address, bytes, sizeof(bytes)) == sizeof(bytes) &&
+	       (!memcmp(bytes, longer, sizeof(longer)) || !memcmp(bytes, shorter, sizeof(shorter)));
+}
+
+/* Is there a call before the address: e8 with four bytes, or ff with one to six? */
+static bool follows_call(const struct hunt *hunt, uint64_t address)
+{
+	uint8_t bytes[7];
+
+	if (rqs_unwinder_read(hunt->unwinder, address - sizeof(bytes), bytes, sizeof(bytes)) != sizeof(bytes))
 		return false;
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)thread->pid);
-	int memory = open(path, O_RDONLY | O_CLOEXEC);
-	if (memory < 0)
+	return bytes[2] == 0xe8 || memchr(bytes, 0xff, 6);
+}
+
+static bool is_suspect(const struct hunt *hunt, uint64_t word)
+{
+	bool waits = false;
+
+	if (!rqs_unwinder_is_code(hunt->unwinder, word))
 		return false;
-	rqs_each_mapping(thread->pid, note_mapping, &where);
-	if (is_behind_syscall(memory, r->rip) && where.stack_end)
-		verdict = unwind_all(thread, &where);
-	if (verdict == UNKNOWN)
-		verdict = scan(memory, &where);
-	close(memory);
-	return verdict == SAFE;
+	if (is_restorer(hunt, word))
+		return true;
+	return (rqs_unwinder_in_loader(hunt->unwinder, word) ||
+		(rqs_remote_is_in(&hunt->functions, word, &waits) && !waits)) &&
+	       follows_call(hunt, word);
+}
+
+/*
+ * Nothing is known of some function in the stack (made at run time, or of a
+ * musl without tables). Whatever could be the return of a signal handler, or
+ * to the loader or an allocator, is taken for one.
+ */
+static bool scan(const struct hunt *hunt, uint64_t stack)
+{
+	uint64_t end = rqs_unwinder_end(hunt->unwinder, stack), size = end - stack, *words;
+	bool found = false;
+
+	size = (size < SCANNED ? size : SCANNED) & ~7ull;
+	words = end ? malloc(size + 1) : NULL;
+	uint64_t got = words ? rqs_unwinder_read(hunt->unwinder, stack, words, size) : 0;
+	for (uint64_t i = 0; i < got / 8 && !found; i++)
+		found = is_suspect(hunt, words[i]);
+	free(words);
+	return got && !found;
+}
+
+static bool is_safe(struct hunt *hunt)
+{
+	const struct user_regs_struct *r = &hunt->thread->registers;
+	struct system_call call = {(long)r->orig_rax, {r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9}, r->rsp, r->rip};
+	struct walk walk = {.hunt = hunt};
+	enum waiting waiting = waiting_in(hunt->memory, &call);
+
+	if (waiting == NOT_SAFELY || r->cs != 0x33 || !is_behind_syscall(hunt->memory, r->rip) ||
+	    !rqs_unwinder_look(hunt->unwinder))
+		return false;
+	enum rqs_unwound end = rqs_unwind(hunt->unwinder, r, see_function, &walk);
+	hunt->thread->knows_eintr = walk.knows_eintr;
+	if (end == RQS_UNWOUND)
+		return waiting != LOCKED || walk.waits;
+	return end == RQS_UNKNOWN && waiting != LOCKED && scan(hunt, r->rsp);
+}
+
+static bool see_anything(void *data, unsigned depth, uint64_t address)
+{
+	(void)data, (void)depth, (void)address;
+	return true;
+}
+
+/* What unwinding takes is read before the thread is stopped, as far as its stack can be followed without registers. */
+static void look_ahead(struct hunt *hunt, const struct system_call *call)
+{
+	struct user_regs_struct registers = {.rsp = call->stack, .rip = call->address};
+
+	if (rqs_unwinder_look(hunt->unwinder))
+		rqs_unwind(hunt->unwinder, &registers, see_anything, NULL);
 }
 
 /* ---- a thread that runs ---- */
@@ -249,16 +299,7 @@ static bool bring_to_call(struct rqs_stopped *thread)
 	return !thread->gone;
 }
 
-/* ---- all threads ---- */
-
-struct hunt {
-	pid_t pid;
-	uint64_t deadline_ns;
-	struct rqs_stopped *thread;
-	bool running; /* those that run are looked for */
-	int seen, stopped_by_signal;
-	int result; /* 0 found, -EAGAIN go on, -errno */
-};
+/* ---- the choice ---- */
 
 static bool read_line(const struct hunt *hunt, pid_t tid, const char *name, char *line, size_t size)
 {
@@ -282,15 +323,27 @@ static char state_of(const struct hunt *hunt, pid_t tid)
 	return name_end && name_end[1] ? name_end[2] : 'X';
 }
 
-static bool fits(const struct hunt *hunt, pid_t tid)
+/* From outside; false for a thread that isn't worth being stopped in this round. */
+static bool is_candidate(struct hunt *hunt, pid_t tid)
 {
+	struct system_call call;
+	uint64_t *a = call.arguments;
 	char line[256];
 
 	if (!read_line(hunt, tid, "syscall", line, sizeof(line)))
 		return false;
 	if (!strncmp(line, "running", 7))
 		return hunt->running;
-	return is_harmless(strtol(line, NULL, 10));
+	if (sscanf(line, "%ld %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
+			 " %" SCNx64,
+		   &call.number, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &call.stack, &call.address) != 9)
+		return false;
+	enum waiting waiting = waiting_in(hunt->memory, &call);
+	if (waiting == NOT_SAFELY || (waiting == LIMITED && hunt->round < ROUNDS_WITHOUT_LIMITED) ||
+	    (waiting == LOCKED && hunt->round < ROUNDS_WITHOUT_LOCKED))
+		return false;
+	look_ahead(hunt, &call);
+	return true;
 }
 
 static int try_thread(struct hunt *hunt, pid_t tid)
@@ -303,7 +356,7 @@ static int try_thread(struct hunt *hunt, pid_t tid)
 		return -EAGAIN;
 	if (hunt->running && !bring_to_call(hunt->thread))
 		return -EAGAIN;
-	if (is_safe(hunt->thread))
+	if (is_safe(hunt))
 		return 0;
 	rqs_thread_release(hunt->thread);
 	return -EAGAIN;
@@ -319,26 +372,46 @@ static bool visit(void *data, pid_t tid)
 	hunt->seen++;
 	if (strchr("Tt", state))
 		hunt->stopped_by_signal++;
-	else if (fits(hunt, tid))
+	else if (is_candidate(hunt, tid))
 		hunt->result = try_thread(hunt, tid);
 	return hunt->result == -EAGAIN && rqs_tracee_now_ns() < hunt->deadline_ns;
 }
 
-int rqs_safe_point(struct rqs_stopped *thread, pid_t pid, uint64_t deadline_ns)
+static int search(struct hunt *hunt)
 {
-	const struct timespec pause_ = {.tv_nsec = PAUSE_NS};
-	struct hunt hunt = {.pid = pid, .deadline_ns = deadline_ns, .thread = thread, .result = -EAGAIN};
+	struct timespec pause_ = {.tv_nsec = PAUSE_NS};
 
-	for (int round = 0;; round++) {
-		hunt.running = round % 8 == 7; /* waited for first: that costs nobody anything */
-		hunt.seen = hunt.stopped_by_signal = 0;
-		rqs_threads_list(pid, visit, &hunt);
-		if (hunt.result != -EAGAIN)
-			return hunt.result;
-		if (!hunt.seen)
+	for (;; hunt->round++) {
+		hunt->running = hunt->round % 8 == 7; /* waited for first: that costs nobody anything */
+		hunt->seen = hunt->stopped_by_signal = 0;
+		rqs_threads_list(hunt->pid, visit, hunt);
+		if (hunt->result != -EAGAIN)
+			return hunt->result;
+		if (!hunt->seen)
 			return -ESRCH;
-		if (rqs_tracee_now_ns() >= deadline_ns)
-			return hunt.stopped_by_signal ? -EAGAIN : -ETIMEDOUT;
+		if (rqs_tracee_now_ns() >= hunt->deadline_ns)
+			return hunt->stopped_by_signal == hunt->seen ? -EAGAIN : -ETIMEDOUT;
 		nanosleep(&pause_, NULL);
+		if (hunt->round >= 16 && pause_.tv_nsec < PAUSE_LIMIT_NS)
+			pause_.tv_nsec *= 2;
 	}
+}
+
+int rqs_safe_point(struct rqs_stopped *thread, pid_t pid, int memory, uint64_t deadline_ns)
+{
+	struct hunt *hunt = calloc(1, sizeof(*hunt));
+	int error = -ENOMEM;
+
+	if (!hunt)
+		return error;
+	*hunt = (struct hunt){
+	    .pid = pid, .deadline_ns = deadline_ns, .thread = thread, .memory = memory, .result = -EAGAIN};
+	hunt->unwinder = rqs_unwinder_new(pid, memory);
+	if (hunt->unwinder) {
+		rqs_remote_functions(pid, memory, &hunt->functions);
+		error = search(hunt);
+	}
+	rqs_unwinder_free(hunt->unwinder);
+	free(hunt);
+	return error;
 }

@@ -1,0 +1,406 @@
+/* unwinding.c - see unwinding.h. Libunwind does it, by accessors of our own. */
+#include "inject/unwinding.h"
+
+#include "inject/mappings.h"
+#include "inject/remote_symbols.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <libunwind.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PAGE 4096u
+#define PAGES 1024u  /* that are kept */
+#define FRAMES 4096u /* a stack that is deeper is taken for one that doesn't end */
+#define HEADERS 32u
+
+/* Exported for who has a table at hand, though declared in no header; perf(1) calls it likewise. */
+extern int _Ux86_64_dwarf_search_unwind_table(unw_addr_space_t space, unw_word_t address, unw_dyn_info_t *table,
+					      unw_proc_info_t *about, int whole, void *context);
+
+struct page {
+	uint64_t at; /* 1 added: 0 is an empty place */
+	uint32_t read; /* when */
+	uint8_t bytes[PAGE];
+};
+
+/* A file's, or the kernel's own, from its first mapping on. */
+struct object {
+	uint64_t start, end, inode;
+	bool loader, knows_eintr, seen;
+	uint64_t table; /* .eh_frame_hdr, once it was looked for; 0 none */
+	uint64_t entries;
+};
+
+struct span {
+	uint64_t start, end;
+	bool writable, executable;
+	uint32_t object; /* 1 added; 0 none */
+};
+
+struct rqs_unwinder {
+	pid_t pid;
+	int memory;
+	unw_addr_space_t space;
+	struct page *pages;
+	uint32_t now; /* pages that can be written to are read anew after each stop */
+	struct span *spans;
+	size_t count, room;
+	struct object *objects;
+	size_t object_count, object_room;
+	const struct user_regs_struct *registers;
+};
+
+/* ---- what is mapped ---- */
+
+static bool make_room(void **all, size_t *room, size_t count, size_t size)
+{
+	if (count < *room)
+		return true;
+	size_t more = *room ? 2 * *room : 256;
+	void *larger = realloc(*all, more * size);
+
+	if (!larger)
+		return false;
+	*all = larger;
+	*room = more;
+	return true;
+}
+
+static bool knows_eintr(const char *path)
+{
+	static const char *const names[] = {"/node", "/python3", "/libpython3", "/select.cpython-", "/uvloop/", "/libuv."};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (strstr(path, names[i]))
+			return true;
+	return false;
+}
+
+static uint32_t note_object(struct rqs_unwinder *u, const struct rqs_mapping *mapping)
+{
+	struct object *last = u->object_count ? &u->objects[u->object_count - 1] : NULL;
+	bool kernels = !strcmp(mapping->path, "[vdso]");
+
+	if (!mapping->inode && !kernels)
+		return 0;
+	if (mapping->inode && last && last->inode == mapping->inode && mapping->offset) {
+		last->end = mapping->end;
+		return (uint32_t)u->object_count;
+	}
+	if (mapping->offset || !make_room((void **)&u->objects, &u->object_room, u->object_count, sizeof(*u->objects)))
+		return 0;
+	u->objects[u->object_count++] = (struct object){.start = mapping->start,
+							.end = mapping->end,
+							.inode = mapping->inode,
+							.loader = rqs_is_loader(mapping->path),
+							.knows_eintr = knows_eintr(mapping->path)};
+	return (uint32_t)u->object_count;
+}
+
+static bool note_span(const struct rqs_mapping *mapping, void *context)
+{
+	struct rqs_unwinder *u = context;
+
+	if (!make_room((void **)&u->spans, &u->room, u->count, sizeof(*u->spans)))
+		return true;
+	u->spans[u->count] =
+	    (struct span){mapping->start, mapping->end, mapping->writable || !mapping->inode, mapping->executable,
+			  note_object(u, mapping)};
+	u->count++;
+	return false;
+}
+
+static uint64_t sum_objects(const struct rqs_unwinder *u)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < u->object_count; i++)
+		sum = sum * 31 + u->objects[i].start + u->objects[i].inode;
+	return sum;
+}
+
+/* Tables that were read stay good for as long as the same files lie at the same places. */
+bool rqs_unwinder_look(struct rqs_unwinder *u)
+{
+	uint64_t before = sum_objects(u);
+	struct object *old = u->objects;
+	size_t old_count = u->object_count;
+
+	u->count = u->object_count = u->object_room = 0;
+	u->objects = NULL;
+	u->now++;
+	bool failed = rqs_each_mapping(u->pid, note_span, u);
+	if (sum_objects(u) == before) {
+		memcpy(u->objects, old, old_count * sizeof(*old));
+	} else {
+		unw_flush_cache(u->space, 0, 0);
+		for (size_t i = 0; i < PAGES; i++)
+			u->pages[i].at = 0;
+	}
+	free(old);
+	return !failed && u->count;
+}
+
+static const struct span *span_of(const struct rqs_unwinder *u, uint64_t address)
+{
+	size_t low = 0, high = u->count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (u->spans[middle].end <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < u->count && u->spans[low].start <= address ? &u->spans[low] : NULL;
+}
+
+uint64_t rqs_unwinder_end(const struct rqs_unwinder *u, uint64_t address)
+{
+	const struct span *span = span_of(u, address);
+
+	return span ? span->end : 0;
+}
+
+static const struct object *object_of(const struct rqs_unwinder *u, uint64_t address)
+{
+	const struct span *span = span_of(u, address);
+
+	return span && span->executable && span->object ? &u->objects[span->object - 1] : NULL;
+}
+
+bool rqs_unwinder_is_code(const struct rqs_unwinder *u, uint64_t address)
+{
+	const struct span *span = span_of(u, address);
+
+	return span && span->executable;
+}
+
+bool rqs_unwinder_knows_eintr(const struct rqs_unwinder *u, uint64_t address)
+{
+	const struct object *object = object_of(u, address);
+
+	return object && object->knows_eintr;
+}
+
+bool rqs_unwinder_in_loader(const struct rqs_unwinder *u, uint64_t address)
+{
+	const struct object *object = object_of(u, address);
+
+	return object && object->loader;
+}
+
+/* ---- memory ---- */
+
+static const struct page *page_of(struct rqs_unwinder *u, uint64_t address)
+{
+	const struct span *span = span_of(u, address);
+	uint64_t at = address & ~(uint64_t)(PAGE - 1);
+	struct page *page = &u->pages[at / PAGE % PAGES];
+
+	if (page->at == at + 1 && (page->read == u->now || (span && !span->writable)))
+		return page;
+	page->at = 0;
+	if (pread(u->memory, page->bytes, PAGE, (off_t)at) != PAGE)
+		return NULL;
+	page->at = at + 1;
+	page->read = u->now;
+	return page;
+}
+
+uint64_t rqs_unwinder_read(struct rqs_unwinder *u, uint64_t address, void *bytes, uint64_t size)
+{
+	uint64_t done = 0;
+
+	while (done < size) {
+		const struct page *page = page_of(u, address + done);
+		uint64_t skip = (address + done) % PAGE, n = PAGE - skip < size - done ? PAGE - skip : size - done;
+
+		if (!page)
+			break;
+		memcpy((char *)bytes + done, page->bytes + skip, n);
+		done += n;
+	}
+	return done;
+}
+
+static bool read_all(struct rqs_unwinder *u, uint64_t address, void *bytes, uint64_t size)
+{
+	return rqs_unwinder_read(u, address, bytes, size) == size;
+}
+
+/* ---- tables ---- */
+
+/* LSB's header of .eh_frame: of the kinds that there are only the one that linkers make. */
+static void read_table_head(struct rqs_unwinder *u, struct object *object, uint64_t at)
+{
+	struct {
+		uint8_t version, frame_kind, count_kind, table_kind;
+		uint32_t frame, count;
+	} head;
+
+	if (read_all(u, at, &head, sizeof(head)) && head.version == 1 && head.frame_kind == 0x1b &&
+	    head.count_kind == 0x03 && head.table_kind == 0x3b) {
+		object->table = at;
+		object->entries = head.count;
+	}
+}
+
+static void find_table(struct rqs_unwinder *u, struct object *object)
+{
+	Elf64_Ehdr head;
+	Elf64_Phdr headers[HEADERS];
+	uint64_t first = UINT64_MAX, table = 0;
+
+	object->seen = true;
+	if (!read_all(u, object->start, &head, sizeof(head)) || memcmp(head.e_ident, ELFMAG, SELFMAG) ||
+	    head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_phnum > HEADERS ||
+	    !read_all(u, object->start + head.e_phoff, headers, head.e_phnum * sizeof(*headers)))
+		return;
+	for (unsigned i = 0; i < head.e_phnum; i++) {
+		if (headers[i].p_type == PT_LOAD && headers[i].p_vaddr < first)
+			first = headers[i].p_vaddr & ~(uint64_t)(PAGE - 1);
+		if (headers[i].p_type == PT_GNU_EH_FRAME)
+			table = headers[i].p_vaddr;
+	}
+	if (table)
+		read_table_head(u, object, object->start - first + table);
+}
+
+static int find_proc_info(unw_addr_space_t space, unw_word_t address, unw_proc_info_t *about, int whole, void *context)
+{
+	struct rqs_unwinder *u = context;
+	const struct span *span = span_of(u, address);
+	struct object *object = span && span->object ? &u->objects[span->object - 1] : NULL;
+
+	if (object && !object->seen)
+		find_table(u, object);
+	if (!object || !object->table)
+		return -UNW_ENOINFO;
+	unw_dyn_info_t table = {
+	    .format = UNW_INFO_FORMAT_REMOTE_TABLE, .start_ip = object->start, .end_ip = object->end};
+	table.u.rti.segbase = object->table;
+	table.u.rti.table_data = object->table + 12;
+	table.u.rti.table_len = object->entries * 8 / sizeof(unw_word_t);
+	return _Ux86_64_dwarf_search_unwind_table(space, address, &table, about, whole, context);
+}
+
+/* ---- libunwind's other accessors ---- */
+
+static void put_unwind_info(unw_addr_space_t space, unw_proc_info_t *about, void *context)
+{
+	(void)space, (void)about, (void)context;
+}
+
+static int no_dynamic_list(unw_addr_space_t space, unw_word_t *list, void *context)
+{
+	(void)space, (void)list, (void)context;
+	return -UNW_ENOINFO;
+}
+
+static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t *value, int write, void *context)
+{
+	(void)space;
+	return !write && read_all(context, address, value, sizeof(*value)) ? 0 : -UNW_EINVAL;
+}
+
+static int access_register(unw_addr_space_t space, unw_regnum_t number, unw_word_t *value, int write, void *context)
+{
+	const struct user_regs_struct *r = ((struct rqs_unwinder *)context)->registers;
+	const unsigned long long all[] = {r->rax, r->rdx, r->rcx, r->rbx, r->rsi, r->rdi, r->rbp, r->rsp, r->r8,
+					  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15, r->rip};
+
+	(void)space;
+	if (write || number < UNW_X86_64_RAX || number > UNW_X86_64_RIP)
+		return -UNW_EBADREG;
+	*value = all[number - UNW_X86_64_RAX];
+	return 0;
+}
+
+static int no_fp_register(unw_addr_space_t space, unw_regnum_t number, unw_fpreg_t *value, int write, void *context)
+{
+	(void)space, (void)number, (void)value, (void)write, (void)context;
+	return -UNW_EBADREG;
+}
+
+static int no_resuming(unw_addr_space_t space, unw_cursor_t *cursor, void *context)
+{
+	(void)space, (void)cursor, (void)context;
+	return -UNW_EINVAL;
+}
+
+static int no_name(unw_addr_space_t space, unw_word_t address, char *name, size_t size, unw_word_t *offset,
+		   void *context)
+{
+	(void)space, (void)address, (void)name, (void)size, (void)offset, (void)context;
+	return -UNW_ENOINFO;
+}
+
+struct rqs_unwinder *rqs_unwinder_new(pid_t pid, int memory)
+{
+	static unw_accessors_t accessors = {find_proc_info,  put_unwind_info, no_dynamic_list, access_memory,
+					    access_register, no_fp_register,  no_resuming,     no_name};
+	struct rqs_unwinder *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		return NULL;
+	*u = (struct rqs_unwinder){.pid = pid, .memory = memory, .pages = calloc(PAGES, sizeof(*u->pages))};
+	u->space = unw_create_addr_space(&accessors, 0);
+	if (!u->pages || !u->space) {
+		rqs_unwinder_free(u);
+		return NULL;
+	}
+	unw_set_caching_policy(u->space, UNW_CACHE_GLOBAL);
+	return u;
+}
+
+void rqs_unwinder_free(struct rqs_unwinder *u)
+{
+	if (!u)
+		return;
+	if (u->space)
+		unw_destroy_addr_space(u->space);
+	free(u->pages);
+	free(u->spans);
+	free(u->objects);
+	free(u);
+}
+
+/* ---- unwinding ---- */
+
+/* Libunwind goes on by guesses where it knows nothing of a function: that is told by its size. */
+static bool is_guessed(unw_cursor_t *cursor)
+{
+	unw_proc_info_t about;
+
+	return unw_get_proc_info(cursor, &about) || about.end_ip <= about.start_ip + 1;
+}
+
+enum rqs_unwound rqs_unwind(struct rqs_unwinder *u, const struct user_regs_struct *registers,
+			    bool (*visit)(void *data, unsigned depth, uint64_t address), void *data)
+{
+	unw_cursor_t cursor;
+
+	u->registers = registers;
+	if (unw_init_remote(&cursor, u->space, u))
+		return RQS_UNKNOWN;
+	for (unsigned depth = 0; depth < FRAMES; depth++) {
+		unw_word_t address = 0;
+
+		unw_get_reg(&cursor, UNW_REG_IP, &address);
+		if (unw_is_signal_frame(&cursor) > 0)
+			return RQS_IN_SIGNAL_HANDLER;
+		if (!visit(data, depth, address))
+			return RQS_ENDED;
+		if (is_guessed(&cursor))
+			return RQS_UNKNOWN;
+		int more = unw_step(&cursor);
+		if (more <= 0)
+			return more ? RQS_UNKNOWN : RQS_UNWOUND;
+	}
+	return RQS_UNKNOWN;
+}
