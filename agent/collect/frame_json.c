@@ -296,6 +296,21 @@ static cJSON *make_process_totals(const struct rqs_watched *watched)
 	return process;
 }
 
+/* Where a process was attached to, and that is done. */
+static void add_attached(cJSON *totals, const struct rqs_attached *attached)
+{
+	if (!attached->begun_ns)
+		return;
+	cJSON *attach = cJSON_AddObjectToObject(totals, "attach");
+	add_number(attach, "pid", attached->pid);
+	add_number(attach, "processes", attached->processes);
+	add_ns(attach, "attach_stopped_ns", attached->attach_stopped_ns);
+	if (attached->detached)
+		add_ns(attach, "detach_stopped_ns", attached->detach_stopped_ns);
+	else
+		cJSON_AddNullToObject(attach, "detach_stopped_ns");
+}
+
 char *rqs_payload_totals(const struct rqs_processes *processes, const struct rqs_troubles *troubles, uint64_t now_ns,
 			 const char *reason)
 {
@@ -306,6 +321,7 @@ char *rqs_payload_totals(const struct rqs_processes *processes, const struct rqs
 	add_ns(totals, "end_monotonic_ns", now_ns);
 	add_completeness(totals, rqs_completeness_sum(processes));
 	add_number(totals, "unplaced", troubles->unplaced);
+	add_attached(totals, &troubles->attached);
 	rqs_add_notes(cJSON_AddArrayToObject(totals, "notes"), processes, troubles, reason != NULL);
 	struct rqs_totals_list list = {.list = cJSON_AddArrayToObject(totals, "processes")};
 	for (uint32_t i = 0; i < processes->noted_count; i++)

@@ -6,6 +6,7 @@
 #ifndef COLLECT_FRAME_JSON_H
 #define COLLECT_FRAME_JSON_H
 
+#include "collect/attached.h"
 #include "collect/process.h"
 
 struct rqs_run_facts {
@@ -38,6 +39,7 @@ struct rqs_troubles {
 	uint64_t broken_chunks;
 	uint64_t rows_lost; /* that couldn't be written */
 	int write_error;    /* errno */
+	struct rqs_attached attached; /* pid 0: it wasn't by attaching */
 };
 
 /* Of a process's allocations: all, those of the requests in the trace, and those for requests that had ended. */

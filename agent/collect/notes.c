@@ -50,6 +50,14 @@ static void note_preceding(cJSON *notes, const struct rqs_processes *processes)
 	add_note(notes, "requests", why);
 }
 
+static void note_attached(cJSON *notes, const struct rqs_attached *attached)
+{
+	if (attached->pid)
+		add_note(notes, "start-up",
+			 "the recording began by attaching to a process that ran: its start, the requests before and "
+			 "what they allocated aren't in it");
+}
+
 static bool any_table_is_lost(const struct rqs_processes *processes)
 {
 	for (uint32_t i = 0; i < processes->noted_count; i++) {
@@ -205,6 +213,7 @@ void rqs_add_notes(cJSON *notes, const struct rqs_processes *processes, const st
 	note_node(notes, processes);
 	note_python(notes, processes);
 	note_go(notes, processes);
+	note_attached(notes, &troubles->attached);
 	note_preceding(notes, processes);
 	note_imbalance(notes, processes);
 	note_contradiction(notes, processes);

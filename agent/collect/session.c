@@ -259,7 +259,7 @@ static void handle(struct session *s, uint64_t tag)
 		rqs_lifetime_event(&s->lifetime);
 		break;
 	case TAG_STOP >> 32:
-		s->stopping = true;
+		s->stopping |= rqs_attached_hear(&s->frames.troubles.attached, s->options->stop_fd);
 		break;
 	default:
 		rqs_greeting_event(&s->greeting, tag, s->region.fd, s->region.size);
@@ -282,6 +282,14 @@ static void wait_until(struct session *s, uint64_t due_ns)
 		handle(s, events[i].data.u64);
 }
 
+/* When it is to end by itself; UINT64_MAX: never. An attached one begins when the hooks are in. */
+static uint64_t last_ns(const struct session *s, uint64_t start_ns)
+{
+	if (s->options->stop_fd >= 0)
+		start_ns = s->frames.troubles.attached.begun_ns;
+	return s->options->duration_ns && start_ns ? start_ns + s->options->duration_ns : UINT64_MAX;
+}
+
 /* Until the end of the session; returns why it ended. */
 static const char *record(struct session *s)
 {
@@ -292,15 +300,15 @@ static const char *record(struct session *s)
 		wait_until(s, due_ns);
 		now_ns = rqs_monotonic_ns();
 		pass(s, now_ns);
-		if (s->options->duration_ns && now_ns - start_ns >= s->options->duration_ns)
+		if (now_ns >= last_ns(s, start_ns))
 			return "duration";
 		if (s->stopping)
 			return s->lifetime.gone && !s->processes.live ? "exited" : "detached";
 		if (rqs_lifetime_is_over(&s->lifetime, &s->processes, &s->greeting, now_ns))
 			return s->processes.live ? "idle" : "exited";
 		due_ns = now_ns + s->pass_ns;
-		if (s->options->duration_ns && due_ns > start_ns + s->options->duration_ns)
-			due_ns = start_ns + s->options->duration_ns;
+		if (due_ns > last_ns(s, start_ns))
+			due_ns = last_ns(s, start_ns);
 	}
 }
 
@@ -324,6 +332,8 @@ static int write_end(struct session *s, const char *reason)
 	rqs_processes_refresh(&s->processes, now_ns);
 	rqs_drain_records(&s->drain);
 	rqs_drain_dying(&s->drain);
+	if (s->options->stop_fd >= 0)
+		rqs_attached_finish(&s->frames.troubles.attached, s->options->stop_fd);
 	return rqs_frames_end(&s->frames, now_ns, reason);
 }
 
@@ -451,6 +461,7 @@ int rqs_session_run(const struct rqs_session_options *options)
 		own.stop_fd = -1;
 	rqs_go_to_background(own.detach, keep, sizeof(keep) / sizeof(keep[0]));
 	s->options = &own;
+	s->frames.troubles.attached.pid = own.mode == RQS_SESSION_ATTACH ? (uint32_t)own.pid : 0;
 	s->drain.region = &s->region;
 	s->drain.clock = &s->clock;
 	s->drain.processes = &s->processes;

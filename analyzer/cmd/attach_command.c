@@ -3,12 +3,12 @@
 #include "cmd/command.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -179,8 +179,8 @@ static int record(struct attaching *a)
 {
 	int stop[2];
 
-	if (pipe2(stop, O_CLOEXEC)) {
-		rqs_complain("attach: pipe: %s", strerror(errno));
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, stop)) {
+		rqs_complain("attach: socketpair: %s", strerror(errno));
 		return RQS_EXIT_RUN_FAILED;
 	}
 	if (!rqs_attach_start(a, stop))

@@ -4,6 +4,7 @@
 #include "cmd/descendants.h"
 #include "cmd/keeper.h"
 #include "cmd/siblings.h"
+#include "collect/attached.h"
 #include "inject/attach.h"
 
 #include <errno.h>
@@ -72,6 +73,7 @@ struct keeper {
 	struct member **members;
 	size_t count, room;
 	uint32_t attached;
+	uint64_t stopped_ns; /* the longest, of all that were attached to */
 	struct rqs_keeper_word end;
 };
 
@@ -91,11 +93,20 @@ static void tell_attaching(const struct keeper *k, enum rqs_keeper_event event, 
 	    .error = error,
 	    .pid = m->seen.pid,
 	    .processes = k->attached,
-	    .stopped_ns = m->attachment.stopped_ns,
+	    .stopped_ns = k->stopped_ns,
 	};
 
 	snprintf(word.why, sizeof(word.why), "%s", m->attachment.why);
 	tell(k, &word);
+}
+
+static void tell_collector(const struct keeper *k, enum rqs_attach_event event, uint32_t processes, uint64_t stopped_ns)
+{
+	struct rqs_attach_word word = {.event = event, .processes = processes, .stopped_ns = stopped_ns};
+
+	if (k->stop >= 0 && send(k->stop, &word, sizeof(word), MSG_NOSIGNAL) < 0) {
+		/* It was killed. */
+	}
 }
 
 /* The family */
@@ -186,6 +197,8 @@ static int attach_member(struct keeper *k, struct member *m)
 		snprintf(m->attachment.why, sizeof(m->attachment.why), "another one is about to record it");
 	m->attached = !error;
 	k->attached += !error;
+	if (m->attachment.stopped_ns > k->stopped_ns)
+		k->stopped_ns = m->attachment.stopped_ns;
 	return error;
 }
 
@@ -247,27 +260,34 @@ static bool begin(struct keeper *k)
 	int error = attach_member(k, m);
 	if (!error || k->order.children)
 		look(k, k->order.children);
+	if (k->attached)
+		tell_collector(k, RQS_ATTACH_BEGUN, k->attached, k->stopped_ns);
 	tell_attaching(k, RQS_KEEPER_ATTACHED, m, k->attached ? 0 : error);
 	return k->attached;
 }
 
-/* Until one of the three has ended. No events are asked for: an end is told always. */
+/* Until one of the three has ended. */
 static void wait_for_end(struct keeper *k)
 {
-	struct pollfd ends[2] = {{.fd = k->channel, .events = POLLIN}, {.fd = k->collector}};
+	struct pollfd ends[2] = {{.fd = k->channel, .events = POLLIN}, {.fd = k->stop, .events = POLLIN}};
 	int pause = k->order.children ? LOOK_MS : LOOK_SELDOM_MS;
 
 	while (poll(ends, 2, pause) <= 0)
 		look(k, k->order.children);
 }
 
+/* Until it reads no more, or, after a keeper that was killed, has ended. */
 static void stop_collector(struct keeper *k)
 {
-	struct pollfd end = {.fd = k->collector};
+	struct pollfd end = {.fd = k->detach_only ? k->collector : k->stop, .events = k->detach_only ? 0 : POLLIN};
 
-	if (k->stop >= 0)
-		close(k->stop);
-	poll(&end, 1, COLLECTOR_PATIENCE_MS);
+	char word;
+
+	tell_collector(k, RQS_ATTACH_STOP, 0, 0);
+	/* What isn't read when we end would take from it what we say. */
+	if (poll(&end, 1, COLLECTOR_PATIENCE_MS) == 1 && !k->detach_only && recv(k->stop, &word, 1, MSG_DONTWAIT) != 1) {
+		/* It was killed. */
+	}
 }
 
 /* What is found, and not known, may be another recording's. */
@@ -326,6 +346,7 @@ static void live(struct keeper *k)
 	stop_collector(k);
 	for (int i = 0; has_begun && i < ROUNDS && detach_all(k); i++)
 		;
+	tell_collector(k, RQS_ATTACH_OVER, k->end.processes, k->end.stopped_ns);
 	k->end.event = RQS_KEEPER_DETACHED;
 	tell(k, &k->end);
 }

@@ -22,7 +22,7 @@ static const char usage[] = "usage: reqscope collect --token T --pid PID [OPTION
 			    "  --detach         leave the caller's process group and session\n"
 			    "  --ready-fd N     gets a zero byte when ready, or a text that says what is wrong\n"
 			    "  --report-fd N    gets the result at the end\n"
-			    "  --stop-fd N      attach: once it is readable or closed, the session ends\n";
+			    "  --stop-fd N      attach: once it is closed at its other end, the session ends\n";
 
 enum option_id {
 	OPT_TOKEN = 1,

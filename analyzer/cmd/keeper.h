@@ -2,11 +2,11 @@
  * keeper.h - what `attach` and the process that does its work say to each
  * other.
  *
- *    attach --+-- collector  ends when the pipe `stop` ends, and then writes the end
+ *    attach --+-- collector  ends when the socket `stop` ends, and writes the end
  *             +-- keeper     attaches, and when anybody of us or the target ends, detaches
  *
- * The keeper alone has the other end of that pipe: its death ends the
- * recording, too. It is in a session of its own with all signals blocked, so
+ * The keeper alone has the other end of that socket (collect/attached.h): its
+ * death ends the recording, too. It is in a session of its own with all signals blocked, so
  * that the one who attached can be interrupted and killed without harm to the
  * target: then its side of the channel ends, which is the word to detach.
  */

@@ -2,6 +2,7 @@
 #include "model/trace.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 const char *rqs_json_string(const cJSON *object, const char *key)
 {
@@ -29,6 +30,20 @@ const struct rqs_process *rqs_trace_main_process(const struct rqs_trace *t)
 		if (t->process[i].present && (!best || t->process[i].requests > best->requests))
 			best = &t->process[i];
 	return best;
+}
+
+bool rqs_trace_is_attached(const struct rqs_trace *t)
+{
+	const char *mode = rqs_json_string(t->run, "mode");
+
+	return mode && !strcmp(mode, "attach");
+}
+
+const cJSON *rqs_trace_attach(const struct rqs_trace *t)
+{
+	const cJSON *attach = cJSON_GetObjectItemCaseSensitive(t->totals, "attach");
+
+	return rqs_trace_is_attached(t) && cJSON_IsObject(attach) ? attach : NULL;
 }
 
 const char *rqs_trace_label(const struct rqs_trace *t)

@@ -73,6 +73,10 @@ void rqs_traces_free(struct rqs_traces *traces);
 /* Metadata; NULL when the trace doesn't say. */
 const struct rqs_process *rqs_trace_main_process(const struct rqs_trace *t); /* the one with the most requests */
 const char *rqs_trace_label(const struct rqs_trace *t);
+/* Whether the recording began while the program ran already. */
+bool rqs_trace_is_attached(const struct rqs_trace *t);
+/* What the totals say of the attaching: pid, processes, attach_stopped_ns, detach_stopped_ns. NULL: nothing. */
+const cJSON *rqs_trace_attach(const struct rqs_trace *t);
 
 /* JSON helpers that accept anything. A number may be a decimal string. */
 const char *rqs_json_string(const cJSON *object, const char *key);

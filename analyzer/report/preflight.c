@@ -205,6 +205,29 @@ static void check_versions(const struct preflight *p, const struct rqs_side *bas
 			       other));
 }
 
+static unsigned attached_runs(const struct preflight *p, const struct rqs_side *s)
+{
+	unsigned count = 0;
+
+	for (unsigned run = s->first; run < s->first + s->runs; run++)
+		count += rqs_trace_is_attached(&p->c->traces.trace[run]);
+	return count;
+}
+
+/* A server that has run for long is warm, and has memory of requests that nobody recorded. */
+static void check_attached(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
+{
+	unsigned one = attached_runs(p, base), other = attached_runs(p, new);
+
+	if (!one == !other && (one == base->runs) == (other == new->runs))
+		return;
+	say(p, "attached",
+	    rqs_format("%s %s recorded by attaching to a server that ran, %s from its start on: its caches are cold, and "
+		       "its memory (RSS, heap) and totals include the warm-up",
+		       one ? base->name : new->name, (one ? one < base->runs : other < new->runs) ? "was partly" : "was",
+		       one ? new->name : base->name));
+}
+
 /* Whether two are the same recording: begun at one time, of as many requests, which took as long together. */
 static bool same_recording(const struct rqs_trace *a, const struct rqs_trace *b)
 {
@@ -249,7 +272,8 @@ void rqs_preflight(const struct rqs_comparison *c, void (*tell)(void *context, c
 	const struct preflight p = {c, tell, context};
 	static void (*const checks[])(const struct preflight *p, const struct rqs_side *base,
 				      const struct rqs_side *new) = {check_load, check_flight,  check_mix,
-								     check_host, check_workers, check_versions};
+								     check_host, check_workers, check_versions,
+								     check_attached};
 
 	for (unsigned check = 0; check < sizeof(checks) / sizeof(checks[0]); check++)
 		for (unsigned i = 1; i < c->sides; i++)

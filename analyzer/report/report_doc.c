@@ -88,6 +88,27 @@ static void add_identity(struct rqs_doc *d, const struct rqs_trace *t)
 	free(start);
 }
 
+/* How it began, where that wasn't with the program's start, and how it ended. */
+static void add_attach(struct rqs_doc *d, const struct rqs_trace *t)
+{
+	const cJSON *attach = rqs_trace_attach(t);
+
+	if (!rqs_trace_is_attached(t))
+		return;
+	if (!attach) {
+		rqs_doc_fact(d, "attached", "while it ran: its start isn't recorded");
+		return;
+	}
+	bool detached = rqs_json_string(attach, "detach_stopped_ns");
+	char *in = rqs_human_time((double)rqs_json_u64(attach, "attach_stopped_ns") * 1e-9);
+	char *out = rqs_human_time((double)rqs_json_u64(attach, "detach_stopped_ns") * 1e-9);
+	rqs_doc_fact(d, "attached", "while it ran, to process %" PRIu64 "%s: threads stopped for at most %s%s%s",
+		     rqs_json_u64(attach, "pid"), rqs_json_u64(attach, "processes") > 1 ? " and its children" : "", in,
+		     detached ? ", to detach for " : "", detached ? out : "");
+	free(in);
+	free(out);
+}
+
 static bool says_something(const struct rqs_dist *dist)
 {
 	return dist->count && dist->max;
@@ -392,6 +413,7 @@ static void add_trace(struct rqs_doc *d, const struct rqs_traces *traces, const 
 	rqs_doc_heading(d, "%s", name);
 	rqs_doc_add_warnings(d, &t->result, NULL);
 	add_identity(d, t);
+	add_attach(d, t);
 	if (t->result.all.requests) {
 		add_traffic(d, &t->result);
 		add_metric_facts(d, &t->result.all);

@@ -63,6 +63,25 @@ static void add_runtime(cJSON *object, const struct rqs_trace *t)
 	rqs_json_add_text(runtime, "version", p->runtime_version);
 }
 
+static void add_stop(cJSON *object, const char *key, const cJSON *attach, const char *ns)
+{
+	rqs_json_add_number(object, key, rqs_json_string(attach, ns) ? (double)rqs_json_u64(attach, ns) * 1e-9 : NAN);
+}
+
+/* There for recordings of this kind alone. */
+static void add_attach(cJSON *object, const struct rqs_trace *t)
+{
+	const cJSON *attach = rqs_trace_attach(t);
+
+	if (!rqs_trace_is_attached(t))
+		return;
+	cJSON *o = cJSON_AddObjectToObject(object, "attach");
+	rqs_json_add_number(o, "pid", attach ? (double)rqs_json_u64(attach, "pid") : NAN);
+	rqs_json_add_number(o, "processes", attach ? (double)rqs_json_u64(attach, "processes") : NAN);
+	add_stop(o, "stopped", attach, "attach_stopped_ns");
+	add_stop(o, "detach_stopped", attach, "detach_stopped_ns");
+}
+
 void rqs_json_add_metadata(cJSON *object, const struct rqs_trace *t)
 {
 	char *start = t->start_realtime ? rqs_rfc3339(t->start_realtime) : NULL;
@@ -72,6 +91,7 @@ void rqs_json_add_metadata(cJSON *object, const struct rqs_trace *t)
 	add_command(object, t->run);
 	add_runtime(object, t);
 	rqs_json_add_text(object, "start_time", start);
+	add_attach(object, t);
 	free(start);
 }
 

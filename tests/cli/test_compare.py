@@ -105,6 +105,9 @@ def test_preflight(write, tmp_path):
     host = {"kernel": "6.1.0", "cpu": "Another CPU", "cpus": 4, "memory_bytes": 8 << 30}
     other = write("other", steady(1000, 1000, 1024), host=host, agent_version="9.9")
     assert findings(compare(base, other)) == {"host_cpu", "host_cpus", "agent_version", "single_runs"}
+    warm = write("warm", steady(1000, 1000, 1024), mode="attach")
+    assert findings(compare(base, warm)) == findings(compare(warm, base)) == {"attached", "single_runs"}
+    assert findings(compare(warm, write("hot", steady(1000, 1000, 1024), mode="attach"))) == {"single_runs"}
     # In a closed loop the rate follows the latency: different connections make it another load.
     faster = steady(1000, 500, 1024)
     assert "load_not_matched" not in findings(compare(base, write("faster", faster)))

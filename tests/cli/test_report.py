@@ -169,6 +169,24 @@ def test_what_is_not_measured_is_null_and_said(tmp_path):
     assert {n["what"] for n in got["not_measured"]} == {"queue", "alloc_bytes, alloc_count", "cpu", "memory"}
 
 
+def test_attached(tmp_path):
+    path, requests = tmp_path / "t.rqs", [Request(START)]
+    path.write_bytes(trace(requests))
+    assert "attach" not in report(path)[0] and "attached" not in run("report", path)[0]
+    told = {"pid": 4711, "processes": 3, "attach_stopped_ns": "1500000", "detach_stopped_ns": None}
+    head = trace(requests, end=False, mode="attach")
+    for detach, stopped in ((None, None), ("2500000", 0.0025)):
+        value = totals(requests, reason="detached", attach=told | {"detach_stopped_ns": detach})
+        path.write_bytes(head + json_frame(END, value, START))
+        assert report(path)[0]["attach"] == {"pid": 4711, "processes": 3, "stopped": 0.0015, "detach_stopped": stopped}
+        text = " ".join(run("report", path)[0].split())
+        assert "while it ran, to process 4711 and its children: threads stopped for at most 1.50 ms" in text
+        assert ("to detach for 2.50 ms" in text) == (stopped is not None)
+    path.write_bytes(head)
+    assert set(report(path)[0]["attach"].values()) == {None}
+    assert "its start isn't recorded" in run("report", path)[0]
+
+
 def test_allocations_outside_of_requests(tmp_path):
     requests = [Request(START)]
     value = totals(requests, (0, 1), reason="exited", notes=[{"what": "gil", "why": "not yet"}] * 2)

@@ -45,6 +45,10 @@ def test_every_request_after_the_attach_is_counted(name, trace):
     seen = report(trace)
     assert seen["requests"] == ROUND
     assert_balanced(seen["completeness"])
+    attach = seen["attach"]
+    assert attach["pid"] == server.pid and (attach["processes"] > 1) == bool(SERVERS[name])
+    assert 0 < attach["stopped"] < 20 and 0 < attach["detach_stopped"] < 20
+    assert "start-up" in [note["what"] for note in seen["not_measured"]]
     assert f"{ROUND} requests recorded in {trace}" in attached.said
     assert "threads were stopped for at most" in attached.said
 
@@ -181,7 +185,9 @@ def test_the_target_ends(name, trace):
 def test_the_duration_ends_it(trace):
     with Server("nethttp") as server:
         attached = Attached(server.pid, trace, "--duration", "1")
+        begun = time.monotonic()
         assert attached.wait() == 0, attached.said
+        assert time.monotonic() - begun > 0.8  # it counts from there
         assert not hooks(server.pid) and not shared_memory(server.pid)
     assert if_ended(trace)
 
