@@ -37,4 +37,13 @@ __asm__(".text\n"
 	"	andq $-16, %rsp\n"
 	"	cld\n"
 	"	call rqs_go_stop\n"
-	"	jmp 1b\n");
+	"	jmp 1b\n"
+	".globl rqs_go_leave\n"
+	".type rqs_go_leave, @function\n"
+	"rqs_go_leave:\n"
+	"	xorl %edi, %edi\n"
+	"	movl $60, %eax\n"
+	"	syscall\n"
+	"	jmp rqs_go_leave\n");
+
+SHOWN char rqs_go_stack[RQS_GO_STACK] __attribute__((aligned(64)));

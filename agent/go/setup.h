@@ -11,7 +11,10 @@
 #include <stdbool.h>
 
 struct rqs_go_setup {
-	/* Where the program begins, and its stack: rqs_go_begin goes on there if nobody stops it (it was killed). */
+	/*
+	 * Where the program begins, and its stack: rqs_go_begin goes on there if
+	 * nobody stops it (it was killed). Attached to one that runs: rqs_go_leave.
+	 */
 	uint64_t entry;
 	uint64_t stack;
 	int32_t region;       /* descriptor of the session's region; closed by rqs_go_start(). -1: joins by the token */
@@ -51,7 +54,10 @@ bool rqs_go_stop(void);
  *   rqs_go_begin     code to be run once, on a stack of 16 KiB: calls rqs_go_start(&rqs_go_setup), and
  *                    ends at the SYSCALL instruction rqs_go_began with the result, 0 or 1, in RBX
  *   rqs_go_end       likewise: calls rqs_go_stop(), and ends at rqs_go_began
+ *   rqs_go_leave     code that ends the thread, without a stack
+ *   rqs_go_stack     char[RQS_GO_STACK], a stack for a thread that comes to run these in a program that runs
  */
+#define RQS_GO_STACK 32768u
 extern const uint64_t rqs_go_entries[RQS_SITE_KINDS];
 
 #endif

@@ -9,10 +9,13 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define SYSCALL_SIZE 2 /* of the instruction */
 #define STEPS_MAX 16
+#define RESTART_FIRST 512 /* ERESTARTSYS and its likes, which user space never sees */
+#define RESTART_LAST 516
 #define STUB_OF_SYSCALL_MAX 512 /* from the first hook of a system call to the one behind it */
 
 /* A number that the hook behind a system call makes nothing of. */
@@ -70,6 +73,16 @@ static bool is_placed(const struct rqs_change *change, uint64_t at)
 #define SIGNAL_STACK 65536u
 #define PIECE 4096u
 
+static const uint8_t syscall_code[SYSCALL_SIZE] = {0x0f, 0x05};
+
+static bool bytes_at(const struct rqs_change *change, uint64_t at, const uint8_t code[SYSCALL_SIZE])
+{
+	uint8_t now[SYSCALL_SIZE];
+
+	return pread(change->memory, now, sizeof(now), (off_t)at) == (ssize_t)sizeof(now) &&
+	       !memcmp(now, code, sizeof(now));
+}
+
 typedef bool is_bad(const struct rqs_change *change, uint64_t rip, uint64_t r12);
 
 /* Go's handlers have all signals blocked while they run. */
@@ -82,10 +95,31 @@ static bool may_run_handler(const struct rqs_stopped *thread)
 }
 
 /* mov $15,%eax; syscall */
+static const uint8_t eax[] = {0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05};
+static const uint8_t rax[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
+
+uint64_t rqs_go_find_sigreturn(int memory, uint64_t from, uint64_t to)
+{
+	static uint8_t bytes[1u << 20];
+
+	for (uint64_t at = from; at < to;) {
+		size_t n = to - at < sizeof(bytes) ? (size_t)(to - at) : sizeof(bytes);
+
+		if (pread(memory, bytes, n, (off_t)at) != (ssize_t)n)
+			return 0;
+		const uint8_t *found = memmem(bytes, n, eax, sizeof(eax));
+		found = found ? found : memmem(bytes, n, rax, sizeof(rax));
+		if (found)
+			return at + (uint64_t)(found - bytes);
+		if (n < sizeof(bytes))
+			return 0;
+		at += n - sizeof(rax); /* it may lie across the end */
+	}
+	return 0;
+}
+
 static bool returns_from_handler(const struct rqs_change *change, uint64_t at)
 {
-	static const uint8_t eax[] = {0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05};
-	static const uint8_t rax[] = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
 	uint8_t code[sizeof(rax)];
 
 	return pread(change->memory, code, sizeof(code), (off_t)at) == (ssize_t)sizeof(code) &&
@@ -188,19 +222,76 @@ int rqs_go_threads_enter(struct rqs_threads *threads, const struct rqs_change *c
 
 /* ---- out ---- */
 
-static bool leaves_badly(const struct rqs_change *change, uint64_t rip, uint64_t r12)
+/* Of struct msghdr, as entries.S writes it. */
+#define MESSAGE_VECTOR 16
+
+static bool is_stamped(const struct rqs_change *change, uint64_t rip, uint64_t r12)
 {
-	return is_placed(change, rip) || (r12 == CALL_STAMPED && is_in_call(change, rip));
+	return r12 == CALL_STAMPED && is_in_call(change, rip);
 }
 
-int rqs_go_threads_leave(const struct rqs_threads *threads, const struct rqs_change *change)
+static bool leaves_badly(const struct rqs_change *change, uint64_t rip, uint64_t r12)
 {
+	return is_placed(change, rip) || is_stamped(change, rip, r12);
+}
+
+/* Errors that a read wouldn't have: the hook makes the read then, and so do we. */
+static bool is_our_error(long result)
+{
+	return result == -ENOTSOCK || result == -EPERM || result == -ENOSYS;
+}
+
+static bool is_interrupted(long result)
+{
+	return result == -EINTR || (result <= -RESTART_FIRST && result >= -RESTART_LAST);
+}
+
+/*
+ * A read that was made a recvmsg. What has come is where the read would have put
+ * it, and that is the end of it. One that was interrupted by the stop, or has yet to be
+ * made, is made as the read that it was.
+ */
+static bool make_read(struct rqs_stopped *thread, const struct rqs_change *change)
+{
+	struct user_regs_struct *r = &thread->registers;
+	struct iovec where = {0};
+	uint64_t vector = 0;
+	bool made = bytes_at(change, r->rip - SYSCALL_SIZE, syscall_code);
+
+	if (!made && !bytes_at(change, r->rip, syscall_code))
+		return false;
+	if (!made || is_our_error((long)r->rax) || is_interrupted((long)r->rax)) {
+		if (pread(change->memory, &vector, sizeof(vector), (off_t)(r->r13 + MESSAGE_VECTOR)) !=
+			sizeof(vector) ||
+		    pread(change->memory, &where, sizeof(where), (off_t)vector) != sizeof(where))
+			return false;
+		r->rax = SYS_read;
+		r->orig_rax = (uint64_t)-1;
+		r->rsi = (uint64_t)where.iov_base;
+		r->rdx = where.iov_len;
+		r->rip -= made ? SYSCALL_SIZE : 0;
+	}
+	r->r12 = NOTHING;
+	r->r13 = 0;
+	thread->changed = true;
+	return true;
+}
+
+int rqs_go_threads_leave(struct rqs_threads *threads, const struct rqs_change *change)
+{
+	for (size_t i = 0; i < threads->count; i++) {
+		const struct rqs_stopped *thread = &threads->all[i];
+
+		if (!thread->gone &&
+		    (is_placed(change, thread->registers.rip) || interrupted_badly(change, thread, leaves_badly)))
+			return -EAGAIN;
+	}
 	for (size_t i = 0; i < threads->count; i++) {
 		struct rqs_stopped *thread = &threads->all[i];
 
 		thread->knows_eintr = true;
-		if (!thread->gone && (leaves_badly(change, thread->registers.rip, thread->registers.r12) ||
-				      interrupted_badly(change, thread, leaves_badly)))
+		if (!thread->gone && is_stamped(change, thread->registers.rip, thread->registers.r12) &&
+		    !make_read(thread, change))
 			return -EAGAIN;
 	}
 	return 0;

@@ -29,7 +29,13 @@ bool rqs_go_thread_is_elsewhere(const struct rqs_stopped *thread, const struct r
  */
 int rqs_go_threads_enter(struct rqs_threads *threads, const struct rqs_change *change);
 
-/* Before the patches are taken out. -EAGAIN: one is in our code, or in a call that is ours. */
-int rqs_go_threads_leave(const struct rqs_threads *threads, const struct rqs_change *change);
+/*
+ * Before the patches are taken out: calls that are ours become the program's
+ * own again. -EAGAIN: one is in our code.
+ */
+int rqs_go_threads_leave(struct rqs_threads *threads, const struct rqs_change *change);
+
+/* Code in the program's text that calls rt_sigreturn; 0 none. memory: /proc/PID/mem. */
+uint64_t rqs_go_find_sigreturn(int memory, uint64_t from, uint64_t to);
 
 #endif

@@ -10,16 +10,18 @@
 #include "inject/loadable.h"
 #include "inject/plan.h"
 #include "inject/tracee.h"
+#include "inject/visitor.h"
 
 struct rqs_install {
-	struct rqs_tracee *tracee; /* taken, or borrowed */
-	struct rqs_threads *threads; /* of one that runs, to be stopped but for the borrowed one; NULL: at its exec */
+	struct rqs_tracee *tracee;   /* taken; of one that runs, the visitor's, with `memory` open */
+	struct rqs_visitor *visitor; /* for one that runs: pid and the two instructions are set; NULL: at its exec */
 	const struct rqs_plan *plan;
 	int file; /* the program, as planned */
 	struct rqs_loadable *payload;
 	struct rqs_go_setup *setup; /* all but clock_gettime, which is found here */
 	uint64_t bias;              /* result: load address minus linked address */
 	int error;                  /* result, of one that runs: -errno */
+	uint64_t stopped_ns;        /* result, likewise: the longest that a thread was kept from running */
 	char why[RQS_REASON];       /* result: what was in the way */
 };
 
@@ -27,10 +29,12 @@ struct rqs_install {
 bool rqs_install(struct rqs_install *install);
 
 /*
- * Of a program that runs: jumps are taken out, and memory is given back but
- * for the code. True also where nothing is placed. setup and file aren't used.
+ * Of a program that runs. What is placed stays there, and is used the next
+ * time. Uninstalling takes the jumps out and gives memory back but for that;
+ * true also where nothing is placed. setup isn't used then.
  */
-bool rqs_uninstall(struct rqs_install *install);
+bool rqs_install_running(struct rqs_install *install);
+bool rqs_uninstall_running(struct rqs_install *install);
 
 /* Load address minus linked address of a process's program; false: not known. */
 bool rqs_install_bias(pid_t pid, int file, uint64_t *bias);

@@ -62,7 +62,10 @@ static bool find_symbols(struct rqs_loadable *payload)
 	payload->begin = rqs_dynsym(rqs_payload_start, payload_size(), "rqs_go_begin");
 	payload->began = rqs_dynsym(rqs_payload_start, payload_size(), "rqs_go_began");
 	payload->end = rqs_dynsym(rqs_payload_start, payload_size(), "rqs_go_end");
+	payload->leave = rqs_dynsym(rqs_payload_start, payload_size(), "rqs_go_leave");
+	payload->stack_end = rqs_dynsym(rqs_payload_start, payload_size(), "rqs_go_stack") + RQS_GO_STACK;
 	return payload->entries && payload->setup && payload->begin && payload->began && payload->end &&
+	       payload->leave && payload->stack_end > RQS_GO_STACK &&
 	       payload->entries + RQS_SITE_KINDS * sizeof(uint64_t) <= payload->size &&
 	       payload->setup + sizeof(struct rqs_go_setup) <= payload->size;
 }

@@ -27,14 +27,14 @@ struct rqs_loadable {
 		int protection;          /* PROT_* */
 	} segments[RQS_LOADABLE_SEGMENTS];
 	size_t segment_count;
-	uint64_t entries, setup, begin, began, end; /* offsets of what setup.h names */
+	uint64_t entries, setup, begin, began, end, leave, stack_end; /* offsets of what setup.h names */
 };
 
 /* 0 or -errno: -ENOEXEC when the payload isn't what the above says. rqs_loadable_free() in any case. */
 int rqs_loadable_make(struct rqs_loadable *payload);
 void rqs_loadable_free(struct rqs_loadable *payload);
 
-/* Once: makes the bytes those for an address. */
+/* Makes the bytes those for an address. */
 void rqs_loadable_relocate(struct rqs_loadable *payload, uint64_t base);
 
 #endif

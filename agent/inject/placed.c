@@ -8,16 +8,27 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Its first segment has no relocations, and all that differs between builds moves something in there. */
-static bool begins_at(int memory, uint64_t address, const struct rqs_loadable *payload)
+/* What isn't written to has no relocations. */
+static bool has_segment(int memory, uint64_t address, const uint8_t *expected, uint64_t size)
 {
 	uint8_t bytes[RQS_PAGE];
-	uint64_t size = payload->segments[0].filled;
 
 	for (uint64_t at = 0; at < size; at += RQS_PAGE) {
 		size_t n = size - at < RQS_PAGE ? size - at : RQS_PAGE;
 
-		if (pread(memory, bytes, n, (off_t)(address + at)) != (ssize_t)n || memcmp(bytes, payload->bytes + at, n))
+		if (pread(memory, bytes, n, (off_t)(address + at)) != (ssize_t)n || memcmp(bytes, expected + at, n))
+			return false;
+	}
+	return true;
+}
+
+static bool begins_at(int memory, uint64_t address, const struct rqs_loadable *payload)
+{
+	for (size_t i = 0; i < payload->segment_count; i++) {
+		uint64_t offset = payload->segments[i].offset;
+
+		if (!(payload->segments[i].protection & PROT_WRITE) &&
+		    !has_segment(memory, address + offset, payload->bytes + offset, payload->segments[i].filled))
 			return false;
 	}
 	return true;

@@ -8,7 +8,7 @@
 
 /*
  * The address of the payload in a process, 0 where it isn't: a mapping that
- * begins as this very payload does (not yet relocated). memory: /proc/PID/mem.
+ * begins this very payload, of the same build. memory: /proc/PID/mem.
  */
 uint64_t rqs_placed_find(pid_t pid, int memory, const struct rqs_loadable *payload);
 

@@ -2,41 +2,27 @@
  * remote_call.c - see remote_call.h.
  *
  *    room: | nothing | stack | data | frame | code |
- *
- * The frame is what the kernel would have pushed for a signal's handler
- * (arch/x86/include/asm/sigframe.h), taken up by rt_sigreturn.
  */
 #include "inject/remote_call.h"
 
+#include "inject/frame.h"
 #include "os/sys.h"
 
 #include "reqscope/attach_words.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #define PAGE 4096u
-#define FRAME_SIZE (32u << 10)
 #define DATA_AT (PAGE + RQS_ATTACH_STACK)
 #define FRAME_AT (DATA_AT + RQS_REMOTE_DATA)
-#define CODE_AT (FRAME_AT + FRAME_SIZE)
+#define CODE_AT (FRAME_AT + RQS_FRAME_MAX)
 #define ROOM_SIZE (CODE_AT + PAGE)
-#define XSTATE_AT 1024u /* in the frame; of 64 bytes' alignment */
 #define STOP_MS 1000
-
-/* asm/sigcontext.h: what marks an extended state, at its end and in the bytes that software may use. */
-#define SOFTWARE_BYTES 464
-#define XSTATE_MAGIC_1 0x46505853u
-#define XSTATE_MAGIC_2 0x46505845u
-#define CONTEXT_FLAGS 7u      /* UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS */
-#define INTERRUPTED_FIRST 512 /* ERESTARTSYS and its likes, which user space never sees */
-#define INTERRUPTED_LAST 516
 
 /* What is called with what are the last words of the data: the code itself can't be written. */
 #define WORDS_AT (FRAME_AT - 3 * sizeof(uint64_t))
@@ -78,63 +64,6 @@ static bool write_code(struct rqs_remote *remote)
 	return rqs_tracee_write(&remote->tracee, remote->room + CODE_AT, bytes, sizeof(bytes));
 }
 
-/* ---- the way back without us ---- */
-
-static void fill_registers(gregset_t to, const struct user_regs_struct *r)
-{
-	bool again = (int64_t)r->orig_rax >= 0 &&
-		     ((int64_t)r->rax == -EINTR ||
-		      ((int64_t)r->rax <= -INTERRUPTED_FIRST && (int64_t)r->rax >= -INTERRUPTED_LAST));
-
-	to[REG_R8] = (greg_t)r->r8;
-	to[REG_R9] = (greg_t)r->r9;
-	to[REG_R10] = (greg_t)r->r10;
-	to[REG_R11] = (greg_t)r->r11;
-	to[REG_R12] = (greg_t)r->r12;
-	to[REG_R13] = (greg_t)r->r13;
-	to[REG_R14] = (greg_t)r->r14;
-	to[REG_R15] = (greg_t)r->r15;
-	to[REG_RDI] = (greg_t)r->rdi;
-	to[REG_RSI] = (greg_t)r->rsi;
-	to[REG_RBP] = (greg_t)r->rbp;
-	to[REG_RBX] = (greg_t)r->rbx;
-	to[REG_RDX] = (greg_t)r->rdx;
-	to[REG_RAX] = (greg_t)(again ? r->orig_rax : r->rax);
-	to[REG_RCX] = (greg_t)r->rcx;
-	to[REG_RSP] = (greg_t)r->rsp;
-	to[REG_RIP] = (greg_t)(again ? r->rip - 2 : r->rip);
-	to[REG_EFL] = (greg_t)r->eflags;
-	to[REG_CSGSFS] = (greg_t)(r->cs | r->ss << 48);
-}
-
-/* sigaltstack's flags are ones that there are not: the stack for signals stays what it is. */
-static bool write_frame(struct rqs_remote *remote)
-{
-	static uint8_t xstate[RQS_XSTATE_MAX + 4];
-	struct rqs_tracee *tracee = &remote->tracee;
-	uint64_t at = remote->room + FRAME_AT, features;
-	uint32_t size = (uint32_t)tracee->xstate_size, end = XSTATE_MAGIC_2;
-	ucontext_t context;
-
-	memcpy(xstate, tracee->xstate, size);
-	memcpy(&features, xstate + SOFTWARE_BYTES, sizeof(features)); /* where ptrace tells them */
-	uint32_t software[12] = {XSTATE_MAGIC_1, size + sizeof(end), (uint32_t)features, (uint32_t)(features >> 32),
-				 size};
-	memcpy(xstate + SOFTWARE_BYTES, software, sizeof(software));
-	memcpy(xstate + size, &end, sizeof(end));
-
-	memset(&context, 0, sizeof(context));
-	context.uc_flags = CONTEXT_FLAGS;
-	context.uc_stack.ss_flags = -1;
-	fill_registers(context.uc_mcontext.gregs, &tracee->registers);
-	uint64_t state_at = at + XSTATE_AT;
-	memcpy(&context.uc_mcontext.fpregs, &state_at, sizeof(state_at));
-	memcpy(&context.uc_sigmask, &tracee->mask, sizeof(tracee->mask));
-	return size <= RQS_XSTATE_MAX && size >= SOFTWARE_BYTES + sizeof(software) &&
-	       rqs_tracee_write(tracee, at, &context, offsetof(ucontext_t, uc_sigmask) + sizeof(tracee->mask)) &&
-	       rqs_tracee_write(tracee, state_at, xstate, size + sizeof(end));
-}
-
 /* ---- calls ---- */
 
 static int map_room(struct rqs_remote *remote)
@@ -147,7 +76,7 @@ static int map_room(struct rqs_remote *remote)
 		return (int)room;
 	remote->room = (uint64_t)room;
 	remote->data = remote->room + DATA_AT;
-	if (!write_code(remote) || !write_frame(remote))
+	if (!write_code(remote) || !rqs_frame_write(&remote->tracee, remote->room + FRAME_AT))
 		return -EIO;
 	long error =
 	    rqs_tracee_call(tracee, SYS_mprotect, remote->room + CODE_AT, PAGE, PROT_READ | PROT_EXEC, 0, 0, 0);
@@ -162,6 +91,8 @@ int rqs_remote_begin(struct rqs_remote *remote, struct rqs_stopped *thread, uint
 	remote->room = remote->data = 0;
 	remote->left = false;
 	int error = rqs_thread_borrow(&remote->tracee, thread, deadline_ns);
+	if (!error)
+		error = rqs_thread_block(&remote->tracee);
 	remote->tracee.syscall_instruction = thread->registers.rip - 2;
 	return error ? error : map_room(remote);
 }

@@ -84,20 +84,26 @@ static bool read_registers(struct rqs_stopped *thread)
 	return !TRACE(PTRACE_GETREGS, thread->tid, 0, &thread->registers);
 }
 
-static int ask_to_stop(struct rqs_stopped *thread, pid_t pid, pid_t tid)
+/* It runs on. */
+static int seize(struct rqs_stopped *thread, pid_t pid, pid_t tid)
 {
 	*thread = (struct rqs_stopped){.pid = pid, .tid = tid};
-	expect_children();
-	long error = TRACE(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD);
+	return (int)TRACE(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD);
+}
+
+static void ask_to_stop(struct rqs_stopped *thread)
+{
 	thread->since_ns = rqs_tracee_now_ns();
-	return error ? (int)error : (int)TRACE(PTRACE_INTERRUPT, tid, 0, 0);
+	TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
 }
 
 /* It may stop only now, when it can't be waited for any more: so it is waited for a moment longer. */
 static void forget(struct rqs_stopped *thread)
 {
-	if (!thread->gone && TRACE(PTRACE_DETACH, thread->tid, 0, 0) &&
-	    !await_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS))
+	if (thread->gone || !TRACE(PTRACE_DETACH, thread->tid, 0, 0))
+		return;
+	TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
+	if (!await_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS))
 		TRACE(PTRACE_DETACH, thread->tid, 0, 0);
 }
 
@@ -113,10 +119,12 @@ static int finish_stop(struct rqs_stopped *thread, uint64_t deadline_ns)
 
 int rqs_thread_stop(struct rqs_stopped *thread, pid_t pid, pid_t tid, uint64_t deadline_ns)
 {
-	int error = ask_to_stop(thread, pid, tid);
+	expect_children();
+	int error = seize(thread, pid, tid);
 
 	if (error)
 		return error;
+	ask_to_stop(thread);
 	error = finish_stop(thread, deadline_ns);
 	if (error)
 		forget(thread);
@@ -162,13 +170,21 @@ static void hide_interruption(struct rqs_stopped *thread)
 	thread->changed = true;
 }
 
-void rqs_thread_release(struct rqs_stopped *thread)
+static void settle(struct rqs_stopped *thread)
 {
-	if (thread->gone)
+	if (thread->gone || thread->settled)
 		return;
 	hide_interruption(thread);
 	if (thread->changed)
 		TRACE(PTRACE_SETREGS, thread->tid, 0, &thread->registers);
+	thread->settled = true;
+}
+
+void rqs_thread_release(struct rqs_stopped *thread)
+{
+	if (thread->gone)
+		return;
+	settle(thread);
 	if (TRACE(PTRACE_DETACH, thread->tid, 0, 0))
 		forget(thread);
 }
@@ -177,8 +193,7 @@ bool rqs_thread_step(struct rqs_stopped *thread)
 {
 	int status;
 
-	if (TRACE(PTRACE_SETREGS, thread->tid, 0, &thread->registers) ||
-	    TRACE(PTRACE_SINGLESTEP, thread->tid, 0, 0) ||
+	if (TRACE(PTRACE_SETREGS, thread->tid, 0, &thread->registers) || TRACE(PTRACE_SINGLESTEP, thread->tid, 0, 0) ||
 	    next_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS, &status))
 		return false;
 	bool stepped = !rqs_tracee_event_of(status) && WSTOPSIG(status) == SIGTRAP;
@@ -205,12 +220,17 @@ void rqs_threads_list(pid_t pid, bool (*visit)(void *data, pid_t tid), void *dat
 		closedir(folder);
 }
 
+#define NUMBERS (1u << 22) /* PID_MAX_LIMIT of the kernel */
+#define IN_WORD 64u
+
 static bool is_known(const struct rqs_threads *threads, pid_t tid)
 {
-	for (size_t i = 0; i < threads->count; i++)
-		if (threads->all[i].tid == tid)
-			return true;
-	return tid == threads->but;
+	return (uint32_t)tid >= NUMBERS || threads->known[(uint32_t)tid / IN_WORD] >> ((uint32_t)tid % IN_WORD) & 1;
+}
+
+static void know(const struct rqs_threads *threads, pid_t tid)
+{
+	threads->known[(uint32_t)tid / IN_WORD] |= 1ull << ((uint32_t)tid % IN_WORD);
 }
 
 static struct rqs_stopped *add(struct rqs_threads *threads)
@@ -246,7 +266,7 @@ static bool is_ending(pid_t pid, pid_t tid)
 	return !state || strchr("ZXx", state[2]);
 }
 
-static bool ask_new_one(void *data, pid_t tid)
+static bool seize_new_one(void *data, pid_t tid)
 {
 	struct round *round = data;
 	struct rqs_threads *threads = round->threads;
@@ -254,9 +274,11 @@ static bool ask_new_one(void *data, pid_t tid)
 	if (is_known(threads, tid))
 		return true;
 	struct rqs_stopped *thread = add(threads);
-	int error = thread ? ask_to_stop(thread, threads->pid, tid) : -ENOMEM;
-	if (!error)
+	int error = thread ? seize(thread, threads->pid, tid) : -ENOMEM;
+	if (!error) {
+		know(threads, tid);
 		return true;
+	}
 	if (thread)
 		threads->count--;
 	if (error != -ESRCH && !is_ending(threads->pid, tid))
@@ -264,18 +286,34 @@ static bool ask_new_one(void *data, pid_t tid)
 	return !round->error;
 }
 
+/* All at once, so that none waits for the others to be asked. */
 static int stop_round(struct rqs_threads *threads, uint64_t deadline_ns, size_t *done)
 {
 	struct round round = {.threads = threads};
 
-	rqs_threads_list(threads->pid, ask_new_one, &round);
+	rqs_threads_list(threads->pid, seize_new_one, &round);
+	for (size_t i = *done; !round.error && i < threads->count; i++)
+		ask_to_stop(&threads->all[i]);
 	for (; !round.error && *done < threads->count; ++*done) {
 		int error = finish_stop(&threads->all[*done], deadline_ns);
 
 		if (error && error != -ESRCH)
-			round.error = error;
+			return error;
 	}
 	return round.error;
+}
+
+/* Those that have stopped go on first; the others may take long. */
+static void give_up(struct rqs_threads *threads, size_t done)
+{
+	for (size_t i = 0; i < done; i++)
+		rqs_thread_release(&threads->all[i]);
+	if (done)
+		threads->stopped_ns += rqs_tracee_now_ns() - threads->all[0].since_ns;
+	for (size_t i = done; i < threads->count; i++)
+		forget(&threads->all[i]);
+	threads->count = 0;
+	rqs_threads_release(threads);
 }
 
 int rqs_threads_stop(struct rqs_threads *threads, pid_t pid, uint64_t deadline_ns)
@@ -283,21 +321,28 @@ int rqs_threads_stop(struct rqs_threads *threads, pid_t pid, uint64_t deadline_n
 	size_t done = 0, before;
 	int error;
 
+	expect_children();
 	threads->pid = pid;
 	threads->count = 0;
+	threads->known = calloc(NUMBERS / IN_WORD, sizeof(*threads->known));
+	if (!threads->known)
+		return -ENOMEM;
+	know(threads, threads->but);
 	do {
 		before = threads->count;
 		error = stop_round(threads, deadline_ns, &done);
 	} while (!error && threads->count > before);
-	if (!error && !threads->count && !threads->but)
+	if (!error && !threads->count)
 		error = -ESRCH;
-	if (error) {
-		for (size_t i = done; i < threads->count; i++)
-			forget(&threads->all[i]);
-		threads->count = done;
-		rqs_threads_release(threads);
-	}
+	if (error)
+		give_up(threads, done);
 	return error;
+}
+
+void rqs_threads_settle(struct rqs_threads *threads)
+{
+	for (size_t i = 0; i < threads->count; i++)
+		settle(&threads->all[i]);
 }
 
 void rqs_threads_release(struct rqs_threads *threads)
@@ -309,7 +354,9 @@ void rqs_threads_release(struct rqs_threads *threads)
 	if (since)
 		threads->stopped_ns += rqs_tracee_now_ns() - since;
 	free(threads->all);
+	free(threads->known);
 	threads->all = NULL;
+	threads->known = NULL;
 	threads->count = threads->room = 0;
 }
 
@@ -318,7 +365,6 @@ void rqs_threads_release(struct rqs_threads *threads)
 int rqs_thread_borrow(struct rqs_tracee *tracee, const struct rqs_stopped *thread, uint64_t deadline_ns)
 {
 	struct iovec xstate = {tracee->xstate, sizeof(tracee->xstate)};
-	uint64_t all = UINT64_MAX;
 	sigset_t child = child_signal();
 	char path[64];
 
@@ -335,7 +381,14 @@ int rqs_thread_borrow(struct rqs_tracee *tracee, const struct rqs_stopped *threa
 	    TRACE(PTRACE_GETREGSET, thread->tid, NT_X86_XSTATE, &xstate))
 		return -ESRCH;
 	tracee->xstate_size = xstate.iov_len;
-	return TRACE(PTRACE_SETSIGMASK, thread->tid, KERNEL_SIGSET, &all) ? -ESRCH : 0;
+	return 0;
+}
+
+int rqs_thread_block(const struct rqs_tracee *tracee)
+{
+	uint64_t all = UINT64_MAX;
+
+	return TRACE(PTRACE_SETSIGMASK, tracee->pid, KERNEL_SIGSET, &all) ? -ESRCH : 0;
 }
 
 /*
@@ -351,7 +404,8 @@ bool rqs_thread_give_back(struct rqs_tracee *tracee, struct rqs_stopped *thread)
 
 	if (!tracee->gone)
 		TRACE(PTRACE_CONT, thread->tid, 0, 0);
-	while (stopped && (stopped = !next_stop(thread->tid, until, &status)) && rqs_tracee_event_of(status) != PTRACE_EVENT_STOP)
+	while (stopped && (stopped = !next_stop(thread->tid, until, &status)) &&
+	       rqs_tracee_event_of(status) != PTRACE_EVENT_STOP)
 		TRACE(PTRACE_CONT, thread->tid, 0, 0);
 	if (tracee->xstate_size) {
 		TRACE(PTRACE_SETREGSET, thread->tid, NT_X86_XSTATE, &xstate);

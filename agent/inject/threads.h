@@ -13,9 +13,10 @@
 struct rqs_stopped {
 	pid_t pid, tid;
 	struct user_regs_struct registers; /* with these it goes on */
-	bool changed;     /* set by who changed them */
-	bool gone;        /* it has ended */
-	bool knows_eintr; /* set by who knows: a wait with a limit that ended early is nothing that it minds */
+	bool changed;                      /* set by who changed them */
+	bool settled;                      /* it has them: rqs_threads_settle() */
+	bool gone;                         /* it has ended */
+	bool knows_eintr;  /* set by who knows: a wait with a limit that ended early is nothing that it minds */
 	uint64_t since_ns; /* CLOCK_MONOTONIC, when it was asked to stop */
 };
 
@@ -32,7 +33,8 @@ struct rqs_threads {
 	pid_t pid;
 	struct rqs_stopped *all;
 	size_t count, room;
-	pid_t but; /* this one is left alone: stopped already; 0 none */
+	pid_t but;           /* this one is left alone: it is ours; 0 none */
+	uint64_t *known;     /* by bit: a thread's number is among all */
 	uint64_t stopped_ns; /* result: how long they were stopped, added to by each release */
 };
 
@@ -40,15 +42,20 @@ struct rqs_threads {
 int rqs_threads_stop(struct rqs_threads *threads, pid_t pid, uint64_t deadline_ns);
 void rqs_threads_release(struct rqs_threads *threads);
 
+/* Gives them what they go on with, as releasing does: if we are killed from here on, they go on with it, too. */
+void rqs_threads_settle(struct rqs_threads *threads);
+
 /* Calls visit for each thread's number, as long as that says true. */
 void rqs_threads_list(pid_t pid, bool (*visit)(void *data, pid_t tid), void *data);
 
 /*
- * Makes calls by a stopped thread possible (tracee.h), with its signals
- * blocked until it is given back. memory is opened. syscall_instruction is to
- * be set by the caller before the first call. Given back in any case.
+ * Makes calls by a stopped thread possible (tracee.h). memory is opened.
+ * syscall_instruction is to be set by the caller before the first call. Given
+ * back in any case.
  */
 int rqs_thread_borrow(struct rqs_tracee *tracee, const struct rqs_stopped *thread, uint64_t deadline_ns);
+/* Blocks its signals until it is given back: to be called before the first call. 0 or -ESRCH. */
+int rqs_thread_block(const struct rqs_tracee *tracee);
 /* It is stopped again as before, with its own registers and signals. False: it isn't any more; it goes on with them. */
 bool rqs_thread_give_back(struct rqs_tracee *tracee, struct rqs_stopped *thread);
 
