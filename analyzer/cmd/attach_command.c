@@ -3,6 +3,7 @@
 #include "cmd/command.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -166,13 +167,25 @@ static void print_end(const struct attaching *a)
 		rqs_complain("in %d something of ours stays, and does nothing: %s", a->end.pid, a->end.why);
 }
 
+/* What -f is to replace is kept until there is something to replace it by. */
+static void keep_old_trace(struct attaching *a)
+{
+	struct stat stat_;
+
+	snprintf(a->kept, sizeof(a->kept), "%s~", a->out);
+	a->has_kept = a->force && !lstat(a->out, &stat_) && S_ISREG(stat_.st_mode) && !access(a->out, W_OK) &&
+		      access(a->kept, F_OK) && !rename(a->out, a->kept);
+}
+
 /* It says nothing, and goes, if it is one that the collector made. */
 static void remove_trace(const struct attaching *a)
 {
 	struct stat stat_;
 
-	if (!stat(a->out, &stat_) && S_ISREG(stat_.st_mode))
+	if (a->has_trace && !stat(a->out, &stat_) && S_ISREG(stat_.st_mode))
 		unlink(a->out);
+	if (a->has_kept)
+		rename(a->kept, a->out);
 }
 
 static int record(struct attaching *a)
@@ -183,21 +196,41 @@ static int record(struct attaching *a)
 		rqs_complain("attach: socketpair: %s", strerror(errno));
 		return RQS_EXIT_RUN_FAILED;
 	}
-	if (!rqs_attach_start(a, stop))
-		return RQS_EXIT_RUN_FAILED;
-	rqs_attach_wait(a);
+	keep_old_trace(a);
+	bool started = rqs_attach_start(a, stop);
+	if (started)
+		rqs_attach_wait(a);
+	else
+		rqs_collector_end(&a->collector);
 	if (!a->recording) {
 		remove_trace(a);
 		return RQS_EXIT_RUN_FAILED;
 	}
+	if (a->has_kept)
+		unlink(a->kept);
+	if (a->is_left)
+		return RQS_EXIT_RUN_FAILED;
 	print_result(a);
 	print_end(a);
 	bool good = rqs_collector_has_result(&a->collector) && a->collector.result.ended && a->keepers == 1;
 	return good && !a->end.error ? RQS_EXIT_OK : RQS_EXIT_RUN_FAILED;
 }
 
+/* Closed ones would be ours next, and then others'. */
+static void fill_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 static int prepare_and_record(struct attaching *a)
 {
+	fill_standard_descriptors();
 	if (!rqs_attach_check_target(a) || !rqs_collector_make_token("attach", a->token))
 		return RQS_EXIT_RUN_FAILED;
 	if (!a->out) {

@@ -100,6 +100,13 @@ static void tell_attaching(const struct keeper *k, enum rqs_keeper_event event, 
 	tell(k, &word);
 }
 
+static void tell_busy(const struct keeper *k, const struct member *m)
+{
+	const struct rqs_keeper_word word = {.event = RQS_KEEPER_BUSY, .pid = m->seen.pid};
+
+	tell(k, &word);
+}
+
 static void tell_collector(const struct keeper *k, enum rqs_attach_event event, uint32_t processes, uint64_t stopped_ns)
 {
 	struct rqs_attach_word word = {.event = event, .processes = processes, .stopped_ns = stopped_ns};
@@ -188,6 +195,7 @@ static int attach_member(struct keeper *k, struct member *m)
 {
 	struct rqs_attach_order order = k->order;
 
+	tell_busy(k, m);
 	order.pid = m->seen.pid;
 	int claim = rqs_claim(order.pid);
 	int error = claim == -EBUSY ? claim : rqs_attach(&m->attachment, &order);
@@ -306,6 +314,7 @@ static int take_out(struct member *m)
 
 static void detach_member(struct keeper *k, struct member *m)
 {
+	tell_busy(k, m);
 	int error = take_out(m);
 
 	m->attached = false;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PTRACE_SCOPE "/proc/sys/kernel/yama/ptrace_scope"
@@ -37,6 +38,17 @@ static bool is_of_kernel(pid_t pid)
 	return readlink(path, target, sizeof(target)) < 0 && errno == ENOENT && status_number(pid, "VmSize:") < 0;
 }
 
+/* A collector or a keeper is part of what records, and no server. */
+static bool is_reqscope(pid_t pid)
+{
+	struct stat its, ours;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	return !stat(path, &its) && !stat("/proc/self/exe", &ours) && its.st_dev == ours.st_dev &&
+	       its.st_ino == ours.st_ino;
+}
+
 bool rqs_attach_check_target(struct attaching *attaching)
 {
 	struct rqs_seen_process seen;
@@ -62,6 +74,8 @@ bool rqs_attach_check_target(struct attaching *attaching)
 		rqs_complain("attach: %d (%s) is a thread of the kernel", (int)pid, seen.name);
 	else if (pid == getpid())
 		rqs_complain("attach: %d is this process itself", (int)pid);
+	else if (is_reqscope(pid))
+		rqs_complain("attach: %d is a process of reqscope itself; attach to the server", (int)pid);
 	else
 		return true;
 	return false;

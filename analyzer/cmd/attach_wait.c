@@ -12,10 +12,15 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The one that attaches, and one to clean up after it when it was killed. */
 #define KEEPERS 2
+/* A process is attached to, or detached from, in less than that, or not at all; the keeper tells of each. */
+#define KEEPER_PATIENCE_MS 60000
+#define COLLECTOR_PATIENCE_MS 15000
+#define TWICE_MS 300
 #define NUMBER_LENGTH 16
 
 /* Starting */
@@ -110,7 +115,8 @@ bool rqs_attach_start(struct attaching *a, int stop[2])
 	    .duration = a->duration,
 	    .stop = stop[0],
 	};
-	bool ok = take_signals(a) && rqs_collector_start(&a->collector, &order) && start_keeper(a, stop[1]);
+	a->has_trace = take_signals(a) && rqs_collector_start(&a->collector, &order);
+	bool ok = a->has_trace && start_keeper(a, stop[1]);
 
 	close(stop[0]);
 	close(stop[1]);
@@ -140,10 +146,25 @@ static void note(struct attaching *a, const struct rqs_keeper_word *word)
 		if (!a->missed++)
 			a->first_missed = *word;
 		break;
+	case RQS_KEEPER_BUSY:
+		break;
 	default:
 		a->end = *word;
 		a->is_detached = true;
 	}
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void expect_word(struct attaching *a, int patience_ms)
+{
+	a->patience_ends_ms = now_ms() + (uint64_t)patience_ms;
 }
 
 /* Killed in the middle, it has left hooks behind, which do nothing as the collector has ended with it. */
@@ -152,11 +173,14 @@ static void handle_keeper_end(struct attaching *a)
 	close(a->channel);
 	a->channel = -1;
 	waitpid(a->keeper, NULL, 0);
+	expect_word(a, COLLECTOR_PATIENCE_MS);
 	if (a->is_detached)
 		return;
 	rqs_complain("attach: the process that keeps %d attached was killed; the recording ends", (int)a->pid);
-	if (a->keepers < KEEPERS && start_keeper(a, -1))
+	if (a->keepers < KEEPERS && start_keeper(a, -1)) {
 		a->is_asked = true;
+		expect_word(a, KEEPER_PATIENCE_MS);
+	}
 }
 
 static void read_channel(struct attaching *a)
@@ -164,42 +188,85 @@ static void read_channel(struct attaching *a)
 	struct rqs_keeper_word word;
 	ssize_t got = recv(a->channel, &word, sizeof(word), 0);
 
-	if (got == (ssize_t)sizeof(word))
+	if (got == (ssize_t)sizeof(word)) {
+		expect_word(a, KEEPER_PATIENCE_MS);
 		note(a, &word);
-	else if (got >= 0 || errno != EINTR)
+	} else if (got >= 0 || errno != EINTR) {
 		handle_keeper_end(a);
+	}
 }
 
 /* Waiting */
 
+/* The keeper knows as soon, and detaches. */
+static void take_result(struct attaching *a)
+{
+	a->collected = !rqs_collector_take_result(&a->collector);
+	if (a->collected)
+		expect_word(a, KEEPER_PATIENCE_MS);
+}
+
+/* The first asks the keeper to detach. One that comes later doesn't want to wait for that; some come twice at once. */
 static void read_signals(struct attaching *a)
 {
 	struct signalfd_siginfo info;
+	bool any = false;
 
 	while (read(a->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
-		if (!a->is_asked && a->channel >= 0) {
-			a->is_asked = true;
-			shutdown(a->channel, SHUT_WR);
-		}
+		any = true;
+	if (any && a->is_asked && now_ms() > a->asked_ms + TWICE_MS)
+		a->is_left = true;
+	if (!any || a->is_asked || a->channel < 0)
+		return;
+	a->is_asked = true;
+	a->asked_ms = now_ms();
+	expect_word(a, KEEPER_PATIENCE_MS);
+	shutdown(a->channel, SHUT_WR);
+}
+
+/* ms until somebody must have said something; -1: the recording goes on for as long as it likes. */
+static int patience(const struct attaching *a)
+{
+	uint64_t now = now_ms();
+	bool is_recorded = a->recording && !a->is_asked && !a->is_detached && a->channel >= 0;
+
+	if (is_recorded && !a->collected)
+		return -1;
+	return now < a->patience_ends_ms ? (int)(a->patience_ends_ms - now) : 0;
+}
+
+static void leave(struct attaching *a)
+{
+	a->is_left = true;
+	rqs_complain(a->channel < 0   ? "attach: the collector of %d doesn't end; it goes on without us"
+		     : a->recording ? "attach: detaching from %d goes on without us"
+				    : "attach: %d isn't attached to yet; it will be detached from without us",
+		     (int)a->pid);
 }
 
 void rqs_attach_wait(struct attaching *a)
 {
+	expect_word(a, KEEPER_PATIENCE_MS);
 	while (a->channel >= 0 || !a->collected) {
 		struct pollfd fds[3] = {
 		    {.fd = a->signals, .events = POLLIN},
 		    {.fd = a->channel, .events = POLLIN},
 		    {.fd = a->collected ? -1 : a->collector.report, .events = POLLIN},
 		};
+		int left = patience(a), ready = poll(fds, 3, left);
 
-		if (poll(fds, 3, -1) < 0 && errno != EINTR)
+		if (ready < 0 && errno != EINTR)
 			return;
-		if (fds[0].revents)
+		if (ready > 0 && fds[0].revents)
 			read_signals(a);
-		if (fds[1].revents)
+		if (ready > 0 && fds[1].revents)
 			read_channel(a);
-		if (!a->collected && fds[2].revents)
-			a->collected = !rqs_collector_take_result(&a->collector);
+		if (ready > 0 && !a->collected && fds[2].revents)
+			take_result(a);
+		if (a->is_left || (!ready && !left)) {
+			leave(a);
+			return;
+		}
 	}
 	rqs_collector_end(&a->collector);
 }

@@ -13,19 +13,24 @@ struct attaching {
 	char name[32];
 	const char *out;
 	char default_out[64];
+	char kept[PATH_MAX]; /* a trace that is to be replaced, as long as it isn't */
+	bool has_kept;
 	const char *label;
 	const char *duration;
 	bool force, children, no_sched;
 	char token[RQS_TOKEN_LENGTH + 1];
 	int signals; /* signalfd */
 	struct rqs_collector collector;
+	bool has_trace; /* of the collector's making */
 	bool collected; /* the collector's result is in, or it is dead */
 	pid_t keeper;
 	int channel;      /* to the keeper; -1 when that has ended */
 	bool recording;   /* has begun at any time */
 	bool is_asked;    /* the keeper is to detach */
 	bool is_detached; /* and said that it did */
-	unsigned keepers; /* started so far */
+	bool is_left;     /* they are to end without us */
+	uint64_t asked_ms, patience_ends_ms; /* CLOCK_MONOTONIC */
+	unsigned keepers;                    /* started so far */
 	uint32_t missed;  /* child processes that aren't recorded */
 	struct rqs_keeper_word begun, first_missed, end;
 };

@@ -5,15 +5,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define OWN_ARGUMENTS 24
 #define NUMBER_LENGTH 16
+/* Patience with what takes milliseconds, unless it is stopped or its disk hangs. */
+#define READY_MS 30000
+#define END_MS 30000
+#define END_STEP_MS 1
 
 bool rqs_collector_make_token(const char *who, char *token)
 {
@@ -119,11 +125,13 @@ static int fork_collector(struct rqs_collector *collector, const struct rqs_coll
 static bool is_ready(const struct rqs_collector_order *order, int ready)
 {
 	char text[PATH_MAX + 256];
+	struct pollfd spoken = {.fd = ready, .events = POLLIN};
 	size_t length = 0;
 	ssize_t got;
 
-	while (length < sizeof(text) - 1 && (got = read(ready, text + length, sizeof(text) - 1 - length)) != 0) {
-		if (got < 0 && errno != EINTR)
+	while (length < sizeof(text) - 1 && poll(&spoken, 1, READY_MS) != 0) {
+		got = read(ready, text + length, sizeof(text) - 1 - length);
+		if (!got || (got < 0 && errno != EINTR))
 			break;
 		length += got > 0 ? (size_t)got : 0;
 		if (length && !text[0])
@@ -166,9 +174,14 @@ bool rqs_collector_has_result(const struct rqs_collector *collector)
 
 void rqs_collector_end(struct rqs_collector *collector)
 {
+	const struct timespec moment = {.tv_nsec = END_STEP_MS * 1000000};
+
 	close(collector->report);
-	if (collector->pid)
-		waitpid(collector->pid, NULL, 0);
+	for (int waited = 0; collector->pid && waited < END_MS; waited += END_STEP_MS) {
+		if (waitpid(collector->pid, NULL, WNOHANG))
+			break;
+		nanosleep(&moment, NULL);
+	}
 	collector->pid = 0;
 }
 

@@ -42,7 +42,7 @@ bool rqs_collector_start(struct rqs_collector *collector, const struct rqs_colle
 bool rqs_collector_take_result(struct rqs_collector *collector);
 bool rqs_collector_has_result(const struct rqs_collector *collector);
 
-/* Closes what is open, and waits for its end. */
+/* Closes what is open, and waits for its end, which is near; half a minute at most. */
 void rqs_collector_end(struct rqs_collector *collector);
 
 /* What was lost, and what went wrong, on standard error; nothing where nothing did. */

@@ -21,8 +21,9 @@
 #define RQS_KEEPER_COMMAND "attach-keeper"
 
 enum rqs_keeper_event {
-	RQS_KEEPER_ATTACHED, /* or not; the first message, unless there is only to detach */
+	RQS_KEEPER_ATTACHED, /* or not; said once, unless there is only to detach */
 	RQS_KEEPER_MISSED,   /* a child process isn't recorded */
+	RQS_KEEPER_BUSY,     /* with the next one: nothing hangs */
 	RQS_KEEPER_DETACHED, /* the last message */
 };
 

@@ -192,6 +192,77 @@ def test_the_duration_ends_it(trace):
     assert if_ended(trace)
 
 
+# However it ends
+
+
+def assert_clean(server):
+    wait_until(lambda: not shared_memory(server.pid), 10, "the detaching")
+    assert not hooks(server.pid)
+
+
+@pytest.mark.parametrize("name", ("nethttp", "fastapi-uvloop"))
+def test_interrupted_before_it_has_begun(name, tmp_path):
+    dice = random.Random(name)
+    with Server(name) as server:
+        for i in range(6):
+            trace = tmp_path / f"{i}.rqs"
+            process = subprocess.Popen([REQSCOPE, "attach", str(server.pid), "-o", trace], stderr=subprocess.PIPE)
+            time.sleep(dice.random() * 0.05)
+            process.send_signal((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[i % 3])
+            said = process.communicate(timeout=20)[1]
+            assert process.returncode in (0, -signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP), said
+            assert_clean(server)
+            assert not trace.exists() or if_ended(trace)
+        assert load.fixed(server.url + "/json", 100).succeeded == 100
+
+
+def test_a_second_interrupt_does_not_wait(trace):
+    with Server("nethttp") as server:
+        attached = Attached(server.pid, trace)
+        keeper = attached.family["attach-keeper"]
+        os.kill(keeper, signal.SIGSTOP)
+        try:
+            attached.process.send_signal(signal.SIGINT)
+            time.sleep(0.6)
+            assert attached.process.poll() is None
+            assert attached.end() == 125 and "goes on without us" in attached.said
+        finally:
+            os.kill(keeper, signal.SIGCONT)
+        assert_clean(server)
+    wait_until(lambda: if_ended(trace), 10, "the end")
+
+
+def test_nobody_listens(trace):
+    """Its terminal is closed."""
+    with Server("nethttp") as server:
+        command = [REQSCOPE, "attach", str(server.pid), "-o", trace]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert BEGUN in process.stderr.readline()
+        process.stderr.close()
+        assert load.fixed(server.url + "/json", 50).succeeded == 50
+        time.sleep(0.2)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(20) == 0
+        assert_clean(server)
+        assert report(trace)["requests"] == 50
+        closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command, "-f", "--duration", "0.5"]
+        assert subprocess.run(closed, timeout=20).returncode == 0
+        assert_clean(server)
+    assert if_ended(trace) and report(trace)["requests"] == 0
+
+
+def test_a_trace_to_be_replaced_is_kept_until_then(trace):
+    trace.write_bytes(b"precious")
+    done = attach(os.getpid(), "-o", trace)
+    assert done.returncode == 125 and "exists already" in done.stderr and trace.read_bytes() == b"precious"
+    with Server("nethttp") as server, Attached(server.pid, trace.with_name("other")):
+        assert attach(server.pid, "-o", trace, "-f").returncode == 125
+        assert trace.read_bytes() == b"precious"
+    with Server("nethttp") as server, Attached(server.pid, trace, "-f"):
+        pass
+    assert if_ended(trace) and not list(trace.parent.glob("*~"))
+
+
 def test_a_child_that_comes_later_is_recorded(trace):
     """A worker that is killed is replaced; the new one is found, or has joined as its parent's fork."""
     with Server("flask-sync") as server, Attached(server.pid, trace, "--children") as attached:
@@ -239,6 +310,22 @@ def test_usage():
 def test_no_such_process(trace):
     done = attach(2**22 + 1, "-o", trace)
     assert done.returncode == 125 and "no process" in done.stderr and not trace.exists()
+
+
+def test_what_is_no_server(trace):
+    with Server("nethttp") as server, Attached(server.pid, trace) as attached:
+        for pid in attached.family.values():
+            assert "a process of reqscope itself" in attach(pid).stderr
+    threads = [pid for pid in os.listdir("/proc") if pid.isdigit() and not Path(f"/proc/{pid}/cmdline").read_bytes()]
+    if kernels := [pid for pid in threads if not os.path.lexists(f"/proc/{pid}/exe") or not mapped(pid)]:
+        assert "a thread of the kernel" in attach(kernels[0]).stderr
+
+
+def mapped(pid) -> bool:
+    try:
+        return bool(Path(f"/proc/{pid}/maps").read_bytes())
+    except OSError:
+        return True
 
 
 def test_a_process_that_has_ended(trace):
