@@ -1,6 +1,7 @@
 /* descriptor.c - interposers of the calls that begin and end connections. */
 #include "hook/arrival.h"
 #include "hook/descriptor.h"
+#include "hook/got.h"
 #include "hook/hook.h"
 #include "os/sys.h"
 #include "python/py.h"
@@ -51,6 +52,7 @@ void rqs_descriptor_accepted(int listener, int fd)
 		rqs_activate();
 	if (!rqs_active())
 		return;
+	rqs_got_look_if_due();
 	/* A listener that came by exec or from another process. */
 	if (rqs_kind(listener) == RQS_CONN_UNKNOWN) {
 		tell(rqs_conn_listening, listener);

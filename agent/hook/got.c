@@ -11,9 +11,10 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <linux/futex.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #define PAGE 4096u
 #define PATIENCE 100000u /* calls of sched_yield */
@@ -153,6 +154,63 @@ static bool record(const char **slot, const char *original)
 	return true;
 }
 
+/* ---- objects that are hooked already ---- */
+
+#define NS_PER_MS 1000000u
+#define LOADING_MS 2000u /* after a dlopen began, or an object came that isn't ready */
+#define SETTLING_MS 200u /* after the attach: slots that were being resolved then */
+#define DONE 4096u
+
+/*
+ * While an object is being loaded it is in the list, but not ready; and the
+ * linker may resolve a slot while we change it. So each is visited again for
+ * some time; afterwards only where another one has taken its place.
+ */
+static struct done {
+	uint64_t print; /* of what it is, and where */
+	uint64_t since; /* ns */
+	const char **slot; /* one that was hooked, NULL: none was */
+	const char *ours;  /* what it held then */
+} *done;
+static uint32_t done_count;
+
+static uint64_t now(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &at);
+	return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
+}
+
+static uint64_t print_of(const struct dl_phdr_info *info)
+{
+	uint64_t print = (info->dlpi_addr ^ (uint64_t)info->dlpi_phdr) * 0x9e3779b97f4a7c15u;
+
+	for (const char *name = info->dlpi_name; name && *name; name++)
+		print = (print ^ (uint8_t)*name) * 0x100000001b3u;
+	return print | 1;
+}
+
+static struct done *done_of(const struct dl_phdr_info *info)
+{
+	uint64_t print = print_of(info);
+
+	/* Where so many have come and gone all are visited again. */
+	if (done_count == DONE / 2) {
+		memset(done, 0, DONE * sizeof(*done));
+		done_count = 0;
+	}
+	for (uint32_t at = (uint32_t)(print >> 32) % DONE;; at = (at + 1) % DONE) {
+		if (done[at].print == print)
+			return &done[at];
+		if (!done[at].print) {
+			done_count++;
+			done[at] = (struct done){ .print = print, .since = now() };
+			return &done[at];
+		}
+	}
+}
+
 /* ---- an object ---- */
 
 struct object {
@@ -162,14 +220,15 @@ struct object {
 	const Elf64_Rela *jumps, *others;
 	size_t jump_count, other_count;
 	uint64_t sealed, sealed_end; /* whole pages that are read-only after relocation */
-	bool open;                   /* they can be written at the moment */
+	bool open;                   /* we have made them writable */
+	struct done *state;          /* while hooking */
 };
 
-static bool read_object(struct object *object, const struct dl_phdr_info *info)
+static bool read_object(struct object *object)
 {
+	const struct dl_phdr_info *info = object->info;
 	const ElfW(Dyn) *entry = rqs_objects_dynamic(info);
 
-	*object = (struct object){ .info = info };
 	for (; entry && entry->d_tag != DT_NULL; entry++) {
 		const void *p = rqs_objects_pointer(info, entry->d_un.d_ptr);
 
@@ -215,6 +274,20 @@ static bool protect(struct object *object, int rights)
 	return rqs_sys3(SYS_mprotect, object->sealed, object->sealed_end - object->sealed, rights) == 0;
 }
 
+/*
+ * Has the linker done with the object? Its last act on one is to seal those
+ * pages; who did that for it would make its next write fail. Tried by a futex
+ * call that wakes nobody and adds nothing: an atomic write, refused where
+ * there is no right to one. True also where there is nothing to seal.
+ */
+static bool is_ready(const struct object *object)
+{
+	uint32_t nothing = 0, no_change = (uint32_t)FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_EQ, 0);
+
+	return object->sealed >= object->sealed_end ||
+	       rqs_sys6(SYS_futex, &nothing, FUTEX_WAKE_OP_PRIVATE, 0, 0, object->sealed, no_change) == -EFAULT;
+}
+
 static bool write_slot(struct object *object, const char **slot, const char *value)
 {
 	uint64_t at = (uint64_t)slot;
@@ -227,6 +300,21 @@ static bool write_slot(struct object *object, const char **slot, const char *val
 	return true;
 }
 
+/*
+ * What allocates must be of the same kind as free, which isn't hooked: where
+ * there are several, it isn't known which one the linker would choose.
+ */
+static bool is_certain(const struct target *target)
+{
+	static const char *const allocators[] = { "aligned_alloc", "calloc", "malloc", "memalign", "posix_memalign",
+						  "pvalloc", "realloc", "reallocarray", "valloc" };
+
+	for (size_t i = 0; i < sizeof(allocators) / sizeof(allocators[0]); i++)
+		if (!strcmp(target->name, allocators[i]))
+			return rqs_objects_is_single(target->name);
+	return true;
+}
+
 /* Not resolved yet, it leads to the object's own code that asks the linker. */
 static bool is_waiting(const struct object *object, const Elf64_Rela *relocation, const char *value)
 {
@@ -235,12 +323,21 @@ static bool is_waiting(const struct object *object, const Elf64_Rela *relocation
 	       has(object, (uint64_t)value, PF_X);
 }
 
+static void note_hooked(struct done *state, const char **slot, const char *ours)
+{
+	if (!state->slot) {
+		state->slot = slot;
+		state->ours = ours;
+	}
+}
+
 static void hook_slot(struct object *object, const Elf64_Rela *relocation, const char **slot, const struct target *target)
 {
 	const char *value = rqs_load_relaxed(slot);
 
-	if ((value == target->real || is_waiting(object, relocation, value)) && record(slot, value))
-		write_slot(object, slot, target->ours);
+	if ((value == target->real || (is_waiting(object, relocation, value) && is_certain(target))) &&
+	    record(slot, value) && write_slot(object, slot, target->ours))
+		note_hooked(object->state, slot, target->ours);
 }
 
 static void unhook_slot(struct object *object, const char **slot, const struct target *target)
@@ -278,93 +375,136 @@ static void visit_slots(struct object *object, const Elf64_Rela *relocations, si
 
 /* ---- all of them ---- */
 
-/* glibc's linker works while its own tables are half made; musl's is the C library. */
-static bool is_linker(const struct dl_phdr_info *info)
+/* The linker works while its own tables are half made. */
+static bool is_left_alone(const struct dl_phdr_info *info)
 {
-#ifdef __GLIBC__
-	return info->dlpi_addr && info->dlpi_addr == getauxval(AT_BASE);
-#else
-	(void)info;
+	return rqs_objects_is_own(info) || rqs_objects_is_linker(info);
+}
+
+static bool is_done(const struct object *object)
+{
+	struct done *state = object->state;
+
+	if (now() - state->since <= LOADING_MS * NS_PER_MS)
+		return false;
+	if (!state->slot)
+		return true;
+	if (has(object, (uint64_t)state->slot, PF_W) && rqs_load_relaxed(state->slot) == state->ours)
+		return true;
+	*state = (struct done){ .print = state->print, .since = now() };
 	return false;
-#endif
 }
 
 static uint64_t adds_seen;
+static bool all_done;
 
-static int visit(struct dl_phdr_info *info, size_t size, void *argument)
+static void visit_object(struct object *object, bool hook)
 {
-	bool hook = *(const bool *)argument;
-	struct object object;
+	visit_slots(object, object->jumps, object->jump_count, hook);
+	visit_slots(object, object->others, object->other_count, hook);
+	if (object->open)
+		protect(object, PROT_READ);
+}
+
+static int visit_to_hook(struct dl_phdr_info *info, size_t size, void *argument)
+{
+	struct object object = { .info = info, .state = NULL };
 
 	(void)size;
+	(void)argument;
 	adds_seen = info->dlpi_adds;
-	if (rqs_objects_is_own(info) || is_linker(info) || !read_object(&object, info))
+	if (is_left_alone(info))
 		return 0;
-	visit_slots(&object, object.jumps, object.jump_count, hook);
-	visit_slots(&object, object.others, object.other_count, hook);
-	if (object.open)
-		protect(&object, PROT_READ);
+	object.state = done_of(info);
+	if (is_done(&object))
+		return 0;
+	all_done = false;
+	if (!read_object(&object))
+		return 0;
+	if (is_ready(&object))
+		visit_object(&object, true);
+	else
+		object.state->since = now();
 	return 0;
 }
 
-static uint32_t hooked; /* also the lock: who is at the tables */
-enum { OUT, BUSY, IN };
-
-static bool begin(uint32_t from)
+static int visit_to_unhook(struct dl_phdr_info *info, size_t size, void *argument)
 {
-	return __atomic_compare_exchange_n(&hooked, &from, BUSY, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	struct object object = { .info = info, .state = NULL };
+
+	(void)size;
+	(void)argument;
+	if (is_left_alone(info) || !read_object(&object))
+		return 0;
+	/* Somebody else has opened them: they stay so. */
+	if (!is_ready(&object))
+		object.sealed_end = object.sealed;
+	visit_object(&object, false);
+	return 0;
 }
 
-static void visit_all(bool hook)
+/* Also the lock: who is at the tables. After a fork of another thread that one isn't there. */
+static uint64_t hooked;
+enum { OUT, IN };
+#define BUSY_OF(pid) ((uint64_t)(pid) << 1 | 1ull << 63)
+
+static bool begin(uint64_t from)
 {
-	rqs_objects_walk(visit, &hook);
-	rqs_store(&hooked, (uint32_t)(hook ? IN : OUT));
+	uint64_t here = BUSY_OF(rqs_sys0(SYS_getpid)), at = rqs_load(&hooked);
+
+	if (at != OUT && at != IN && at != here)
+		rqs_swap(&hooked, at, IN);
+	return rqs_swap(&hooked, from, here);
 }
 
 bool rqs_got_hook(void)
 {
 	if (!records)
 		records = rqs_reserve_sparse(RECORDS * sizeof(*records));
-	if (!records || !begin(OUT))
+	if (!done)
+		done = rqs_reserve_sparse(DONE * sizeof(*done));
+	if (!records || !done || !begin(OUT))
 		return false;
 	find_targets();
-	visit_all(true);
+	rqs_objects_walk(visit_to_hook, NULL);
+	for (uint32_t i = 0; i < DONE; i++)
+		if (done[i].print)
+			done[i].since -= (LOADING_MS - SETTLING_MS) * NS_PER_MS;
+	rqs_store_relaxed(&rqs_got_due, 1u);
+	rqs_store(&hooked, (uint64_t)IN);
 	return true;
 }
 
-/* Another thread may be hooking what has just been loaded; it won't be long, or it is there no more: after a fork. */
+/* Another thread may be hooking what has just been loaded; it won't be long. */
 void rqs_got_unhook(void)
 {
+	rqs_store_relaxed(&rqs_got_due, 0u);
 	for (uint32_t i = 0; !begin(IN) && i < PATIENCE; i++) {
 		if (rqs_load(&hooked) == OUT)
 			return;
 		rqs_sys0(SYS_sched_yield);
 	}
-	visit_all(false);
+	rqs_objects_walk(visit_to_unhook, NULL);
+	rqs_store(&hooked, (uint64_t)OUT);
 }
 
 void rqs_got_release(void)
 {
 	if (records)
 		rqs_reserve_forget(records, RECORDS * sizeof(*records));
-	recorded = 0;
+	if (done)
+		rqs_reserve_forget(done, DONE * sizeof(*done));
+	recorded = done_count = 0;
 }
 
 /* ---- what is loaded later ---- */
 
-#define NS_PER_MS 1000000u
-#define LOADING_MS 2000u
 #define PAUSE_MS 10u
+#define PAUSE_FACTOR 32u /* times what the last look took */
 
+uint32_t rqs_got_due;
 static uint64_t opened_at, looked_at; /* ns; 0 never */
-
-static uint64_t now(void)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &at);
-	return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
-}
+static uint64_t pause_ns;
 
 static int read_adds(struct dl_phdr_info *info, size_t size, void *argument)
 {
@@ -373,25 +513,43 @@ static int read_adds(struct dl_phdr_info *info, size_t size, void *argument)
 	return 1;
 }
 
-/* While one is being loaded it is in the list, but not ready: so for some time after that it is looked at again. */
 static bool is_time(void)
 {
 	uint64_t at = now(), adds = 0;
 
 	rqs_objects_walk(read_adds, &adds);
-	if (adds == rqs_load_relaxed(&adds_seen) && (at - rqs_load_relaxed(&opened_at) > LOADING_MS * NS_PER_MS ||
-						      at - rqs_load_relaxed(&looked_at) < PAUSE_MS * NS_PER_MS))
+	if (adds != rqs_load_relaxed(&adds_seen))
+		rqs_store_relaxed(&opened_at, at);
+	else if (!rqs_load_relaxed(&rqs_got_due) || at - rqs_load_relaxed(&looked_at) < rqs_load_relaxed(&pause_ns))
 		return false;
-	rqs_store_relaxed(&looked_at, at);
 	return true;
+}
+
+static void look(void)
+{
+	uint64_t ticks = rqs_now(&rqs_agent);
+
+	all_done = true;
+	rqs_objects_walk(visit_to_hook, NULL);
+	uint64_t at = now(), rate = rqs_agent.region->ticks_per_second / 1000000 + 1;
+	uint64_t took_ns = (rqs_now(&rqs_agent) - ticks) / rate * 1000;
+	bool is_due = !all_done || at - rqs_load_relaxed(&opened_at) <= LOADING_MS * NS_PER_MS;
+
+	uint64_t pause = took_ns * PAUSE_FACTOR, least = PAUSE_MS * NS_PER_MS;
+
+	rqs_store_relaxed(&pause_ns, pause > least ? pause : least);
+	rqs_store_relaxed(&looked_at, at);
+	rqs_store_relaxed(&rqs_got_due, (uint32_t)is_due);
 }
 
 __attribute__((used)) void rqs_got_look(void)
 {
 	int saved = errno;
 
-	if (rqs_active() && !rqs_in_vfork && !rqs_load_relaxed(&rqs_agent.frozen) && is_time() && begin(IN))
-		visit_all(true);
+	if (rqs_active() && !rqs_in_vfork && !rqs_load_relaxed(&rqs_agent.frozen) && is_time() && begin(IN)) {
+		look();
+		rqs_store(&hooked, (uint64_t)IN);
+	}
 	errno = saved;
 }
 
@@ -399,7 +557,9 @@ void rqs_got_opens(void);
 
 __attribute__((used)) void rqs_got_opens(void)
 {
-	if (!rqs_in_vfork)
+	if (!rqs_in_vfork) {
 		rqs_store_relaxed(&opened_at, now());
+		rqs_store_relaxed(&rqs_got_due, 1u);
+	}
 	rqs_got_look();
 }

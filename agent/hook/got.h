@@ -10,6 +10,8 @@
 #ifndef REQSCOPE_GOT_H
 #define REQSCOPE_GOT_H
 
+#include "core/core_deps.h"
+
 #include <stdbool.h>
 
 /* Finds the real functions and hooks all objects. False: there is no memory to note what was there; nothing is changed. */
@@ -19,7 +21,14 @@ void rqs_got_unhook(void);
 /* Gives memory back; after rqs_got_unhook(). */
 void rqs_got_release(void);
 
-/* Hooks what has been loaded since, if anything has. From any thread, at any time. */
+/* Hooks what has been loaded since, if anything has. From any thread, but not from a handler of signals. */
 void rqs_got_look(void);
+/* Something may have been loaded that isn't hooked yet. */
+extern uint32_t rqs_got_due;
+static inline void rqs_got_look_if_due(void)
+{
+	if (rqs_unlikely(rqs_load_relaxed(&rqs_got_due)))
+		rqs_got_look();
+}
 
 #endif

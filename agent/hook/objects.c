@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #define HIDDEN_VERSION 0x8000u
 #define TRIAL_MS 200u
@@ -95,6 +96,16 @@ static bool has_address(const struct dl_phdr_info *info, uint64_t address)
 bool rqs_objects_is_own(const struct dl_phdr_info *info)
 {
 	return has_address(info, (uint64_t)&rqs_objects_is_own);
+}
+
+bool rqs_objects_is_linker(const struct dl_phdr_info *info)
+{
+#ifdef __GLIBC__
+	return info->dlpi_addr && info->dlpi_addr == getauxval(AT_BASE);
+#else
+	(void)info;
+	return false;
+#endif
 }
 
 /* glibc has made most objects' pointers absolute; musl leaves them, and both the kernel's own object's. */
@@ -232,6 +243,29 @@ static void *find(const char *name, bool anywhere, size_t *size)
 	if (ELF64_ST_TYPE(query.found.st_info) == STT_GNU_IFUNC)
 		return ((void *(*)(void))address)();
 	return address;
+}
+
+struct count {
+	struct query query;
+	uint32_t definitions;
+};
+
+static int count(struct dl_phdr_info *info, size_t size, void *argument)
+{
+	struct count *count = argument;
+
+	if (!rqs_objects_is_linker(info))
+		count->definitions += (uint32_t)visit(info, size, &count->query);
+	return 0;
+}
+
+bool rqs_objects_is_single(const char *name)
+{
+	struct count counted = { .query = { .name = name, .passed_own = true } };
+
+	hash_name(&counted.query);
+	rqs_objects_walk(count, &counted);
+	return counted.definitions <= 1;
 }
 
 /* What it was at the first question: later, other objects may have come behind us. */

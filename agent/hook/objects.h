@@ -28,6 +28,9 @@ void *rqs_objects_next(const char *name);
 /* The first in any object, also in those that were opened for their openers alone; NULL: none. Size may be NULL. */
 void *rqs_objects_any(const char *name, size_t *size);
 
+/* Is it defined in no more than one object, ours and glibc's linker apart? */
+bool rqs_objects_is_single(const char *name);
+
 /* The writable part of an object that this address is in, from the first whole word on. False: in none. */
 bool rqs_objects_data_around(const void *address, const char **start, const char **end);
 
@@ -38,6 +41,8 @@ bool rqs_objects_are_before_us(void);
 typedef int rqs_objects_visitor(struct dl_phdr_info *info, size_t size, void *argument);
 int rqs_objects_walk(rqs_objects_visitor *visit, void *argument);
 bool rqs_objects_is_own(const struct dl_phdr_info *info);
+/* glibc's linker, an object of its own; musl's is the C library. */
+bool rqs_objects_is_linker(const struct dl_phdr_info *info);
 
 /* The dynamic section of an object, NULL: none; and the memory that an entry of it points to. */
 const ElfW(Dyn) *rqs_objects_dynamic(const struct dl_phdr_info *info);

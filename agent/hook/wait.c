@@ -5,6 +5,7 @@
  * its allocations can't be told apart by thread (until its runtime's own way
  * of telling is known).
  */
+#include "hook/got.h"
 #include "hook/hook.h"
 #include "os/sys.h"
 #include "python/py.h"
@@ -69,6 +70,7 @@ RQS_EXPORT int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *e
 
 static inline void several(size_t descriptors)
 {
+	rqs_got_look_if_due();
 	if (rqs_py_on)
 		rqs_py_next();
 	if (descriptors > 1 && !rqs_in_vfork)
@@ -139,6 +141,7 @@ static size_t count_set(int n, const fd_set *set)
 
 static void several_sets(int n, const fd_set *a, const fd_set *b, const fd_set *c)
 {
+	rqs_got_look_if_due();
 	if (rqs_py_on)
 		rqs_py_next();
 	if (n > FD_SETSIZE)

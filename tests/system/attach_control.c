@@ -3,13 +3,14 @@
  * outside: attaches and detaches in a thread of its own, as the words say that
  * come by a socket. Loaded by LD_PRELOAD; "CONTROL" is the socket's path.
  *
- *    attach LIBRARY TOKEN | detach | release | load FILE
+ *    attach LIBRARY TOKEN | detach | release | load FILE | churn FILE COUNT
  *
  * The answer is the result, a number.
  */
 #include "reqscope/attach_words.h"
 
 #include <dlfcn.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,38 @@ static long call_named(const char *name)
 	return call ? call() : -1;
 }
 
+/* Loads and unloads it again and again, while another thread makes calls that hooks are in all the time. */
+static struct {
+	char path[4096];
+	int count;
+	volatile int ended;
+} churning;
+
+static void *load_and_unload(void *nothing)
+{
+	for (int i = 0; i < churning.count; i++) {
+		void *loaded = dlopen(churning.path, RTLD_NOW);
+
+		if (loaded)
+			dlclose(loaded);
+	}
+	churning.ended = 1;
+	return nothing;
+}
+
+static long churn(void)
+{
+	pthread_t thread;
+
+	churning.ended = 0;
+	if (pthread_create(&thread, NULL, load_and_unload, NULL))
+		return -1;
+	while (!churning.ended)
+		poll(NULL, 0, 0);
+	pthread_join(thread, NULL);
+	return 0;
+}
+
 static long obey(const char *words)
 {
 	char path[4096], token[128];
@@ -53,6 +86,8 @@ static long obey(const char *words)
 		return attach(path, token);
 	if (sscanf(words, "load %4095s", path) == 1)
 		return dlopen(path, RTLD_NOW) ? 0 : -1;
+	if (sscanf(words, "churn %4095s %d", churning.path, &churning.count) == 2)
+		return churn();
 	if (!strcmp(words, "detach"))
 		return call_named(RQS_DETACH_SYMBOL);
 	return !strcmp(words, "release") ? call_named(RQS_RELEASE_SYMBOL) : -1;
