@@ -144,7 +144,9 @@ void rqs_attach_explain(const struct attaching *attaching)
 		if (!attaching->children)
 			rqs_complain("if its child processes serve, --children records them");
 		break;
-	default:
+	case ESRCH:
 		break;
+	default:
+		rqs_complain("`reqscope doctor %d` may tell more", (int)attaching->pid);
 	}
 }

@@ -70,7 +70,8 @@ struct rqs_patient {
 	X(no_new_privs)                                                                                                \
 	X(namespaces)                                                                                                  \
 	X(listeners)                                                                                                   \
-	X(recorded)
+	X(recorded)                                                                                                    \
+	X(attach)
 
 #define RQS_DECLARE_CHECK(symbol)                                                                                      \
 	void rqs_check_##symbol(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient);
@@ -85,6 +86,10 @@ int rqs_patient_process(struct rqs_patient *patient, pid_t pid);
 void rqs_patient_free(struct rqs_patient *patient);
 /* Its hooks are placed by ptrace, and nothing is preloaded. */
 bool rqs_patient_is_static_go(const struct rqs_patient *patient);
+/* Agent and collector share memory in it. */
+bool rqs_patient_is_recorded(const struct rqs_patient *patient);
+/* machine_checks.c: why ptrace can't be called here at all; NULL: it can. */
+const char *rqs_ptrace_refusal(void);
 /* The value of a line of /proc/PID/status, NULL where there is none; valid up to the line's end. */
 const char *rqs_status_line(const char *status, const char *name);
 long rqs_status_number(const char *status, const char *name, long otherwise);

@@ -95,6 +95,24 @@ static void examine_program(struct rqs_diagnosis *diagnosis, struct rqs_patient 
 						  : "Give its path, or have its folder in PATH.");
 }
 
+/* Of a process: whether it can be attached to, and by what command. */
+static void add_attach(cJSON *json, const struct rqs_diagnosis *diagnosis)
+{
+	cJSON *attach = cJSON_AddObjectToObject(json, "attach");
+	const struct rqs_finding *found = NULL;
+
+	for (size_t i = 0; i < diagnosis->count && !found; i++)
+		if (!strcmp(diagnosis->findings[i].id, "process.attach"))
+			found = &diagnosis->findings[i];
+	bool possible = found && found->level == RQS_LEVEL_OK;
+
+	cJSON_AddBoolToObject(attach, "possible", possible);
+	if (possible)
+		cJSON_AddStringToObject(attach, "command", found->fix);
+	else
+		cJSON_AddNullToObject(attach, "command");
+}
+
 static void print_json(const struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient, const char *what)
 {
 	cJSON *json = cJSON_CreateObject();
@@ -113,6 +131,8 @@ static void print_json(const struct rqs_diagnosis *diagnosis, const struct rqs_p
 	}
 	cJSON_AddBoolToObject(json, "everything", diagnosis->worst < RQS_LEVEL_WARNING);
 	cJSON_AddBoolToObject(json, "requests", diagnosis->worst < RQS_LEVEL_ERROR);
+	if (patient->pid)
+		add_attach(json, diagnosis);
 	cJSON_AddItemToObject(json, "findings", rqs_diagnosis_json(diagnosis));
 	char *text = cJSON_Print(json);
 	puts(text ? text : "{}");

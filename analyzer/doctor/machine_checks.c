@@ -93,6 +93,11 @@ static bool be_traced(void)
 	return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0;
 }
 
+const char *rqs_ptrace_refusal(void)
+{
+	return refusal(be_traced);
+}
+
 static bool make_memory(void)
 {
 	return memfd_create("reqscope-doctor", MFD_CLOEXEC) >= 0;
@@ -134,7 +139,7 @@ void rqs_check_ptrace(struct rqs_diagnosis *diagnosis, const struct rqs_patient 
 		    scope, scopes[scope]);
 		rqs_prescribe(diagnosis, scope == 3 ? "It can't be lowered before the next boot; use another machine."
 						    : "Run reqscope as root, or with CAP_SYS_PTRACE.");
-	} else if (refusal(be_traced)) {
+	} else if (rqs_ptrace_refusal()) {
 		rqs_diagnose(
 		    diagnosis, "machine.ptrace", level,
 		    "Static Go programs can't be recorded: the system call ptrace is refused, as sandboxes and some "

@@ -183,6 +183,12 @@ bool rqs_patient_is_static_go(const struct rqs_patient *patient)
 	return patient->kind == PROGRAM_STATIC && patient->runtime && !strcmp(patient->runtime, "go");
 }
 
+/* The region that they share is mapped in all that are (agent/collect/mapping.c). */
+bool rqs_patient_is_recorded(const struct rqs_patient *patient)
+{
+	return patient->maps && strstr(patient->maps, "/memfd:reqscope ");
+}
+
 void rqs_patient_free(struct rqs_patient *patient)
 {
 	if (patient->dir >= 0)

@@ -93,7 +93,6 @@ void rqs_check_namespaces(struct rqs_diagnosis *diagnosis, const struct rqs_pati
 			continue;
 		rqs_diagnose(diagnosis, "process.namespaces", RQS_LEVEL_INFO, "Its %s namespace isn't yours: %s.",
 			     spaces[i].name, spaces[i].means);
-		rqs_prescribe(diagnosis, "Run reqscope in its container.");
 	}
 }
 
@@ -188,28 +187,13 @@ void rqs_check_listeners(struct rqs_diagnosis *diagnosis, const struct rqs_patie
 		    "server on AF_UNIX, or no server.");
 }
 
-/* ---- recorded, or to be recorded how? ---- */
-
-/* The region that agent and collector share is mapped in all that are recorded (agent/collect/mapping.c). */
-static bool is_recorded(const struct rqs_patient *patient)
-{
-	return patient->maps && strstr(patient->maps, "/memfd:reqscope ");
-}
-
-/* The one place where it is said how a process that runs, and isn't recorded, can be. */
-static void advise(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient)
-{
-	rqs_diagnose(diagnosis, "process.recorded", RQS_LEVEL_WARNING,
-		     "It isn't recorded: a recording begins with the program's start.");
-	rqs_prescribe(diagnosis, "End it, and start it by `reqscope run -- %s`.",
-		      patient->command[0] ? patient->command : patient->named);
-}
+/* ---- recorded? ---- */
 
 void rqs_check_recorded(struct rqs_diagnosis *diagnosis, const struct rqs_patient *patient)
 {
 	bool has_library = patient->maps && strstr(patient->maps, "/libreqscope");
 
-	if (is_recorded(patient))
+	if (rqs_patient_is_recorded(patient))
 		rqs_diagnose(diagnosis, "process.recorded", RQS_LEVEL_OK, "It is recorded already.");
 	else if (!patient->maps)
 		return;
@@ -218,5 +202,5 @@ void rqs_check_recorded(struct rqs_diagnosis *diagnosis, const struct rqs_patien
 		    diagnosis, "process.recorded", RQS_LEVEL_INFO,
 		    "The agent is in it, and not switched on: it has served nothing yet, or its recording has ended.");
 	else if (diagnosis->worst < RQS_LEVEL_ERROR)
-		advise(diagnosis, patient);
+		rqs_diagnose(diagnosis, "process.recorded", RQS_LEVEL_INFO, "It isn't recorded.");
 }

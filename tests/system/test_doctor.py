@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from attaching import Attached
 from recording import BUILD, LIBRARY, REQSCOPE, preload_env, recorded
 from serve import Server, wait_until
 
@@ -264,10 +265,10 @@ def test_programs_that_are_cut_off(tmp_path, length):
 
 def test_server_that_runs_and_one_that_is_recorded(trace):
     with Server("httpd") as server:
-        value = doctor(server.process.pid, status=1)
+        value = doctor(server.process.pid, status=0)
         assert f"TCP port {server.port}" in finding(value, "process.listeners")["text"]
-        found = finding(value, "process.recorded")
-        assert found["level"] == "warning" and "reqscope run -- " in found["fix"]
+        assert finding(value, "process.recorded")["text"] == "It isn't recorded."
+        assert finding(value, "process.attach")["fix"] == f"reqscope attach {server.process.pid}"
     with Server("httpd", env=preload_env(trace)) as server:
         # It listens a moment before the agent is switched on.
         wait_until(lambda: finding(doctor(server.process.pid, status=0), "process.recorded")["level"] == "ok", 10,
@@ -286,9 +287,9 @@ def test_server_that_run_records(name, trace):
 def test_stopped_process():
     with running("sleep", "60", ready=False) as process:
         process.send_signal(signal.SIGSTOP)
-        state = wait_until(lambda: [f for f in doctor(process.pid, status=1)["findings"] if f["id"] == "process.state"],
-                           10, "its stop")  # fmt: skip
-        assert state[0]["level"] == "info" and state[0]["fix"] == f"kill -CONT {process.pid}"
+        wait_until(lambda: "\nState:\tT" in Path(f"/proc/{process.pid}/status").read_text(), 10, "its stop")
+        state = finding(doctor(process.pid, status=1), "process.state")
+        assert state["level"] == "info" and state["fix"] == f"kill -CONT {process.pid}"
 
 
 def test_zombie():
@@ -309,11 +310,11 @@ def test_nobody():
 
 def test_restricted_processes():
     with running(PYTHON, "-c", RESTRICTED) as process:
-        value = doctor(process.pid, status=1)
+        value = doctor(process.pid, status=0)
         assert "process.no_new_privs" in ids(value) and "process.seccomp" not in ids(value)
         assert value["runtime"]["name"] == "python"
     with running(PYTHON, "-c", RESTRICTED, "filter") as process:
-        value = doctor(process.pid, status=1)
+        value = doctor(process.pid, status=0)
         assert {"process.no_new_privs", "process.seccomp"} <= ids(value)
 
 
@@ -330,6 +331,104 @@ def test_other_network():
     with running("unshare", "-n", "sh", "-c", "echo ready; exec sleep 60") as process:
         text = finding(doctor(process.pid, status=1), "process.namespaces")["text"]
         assert text.startswith("Its net namespace isn't yours")
+
+
+# ---- what it says of attaching is what attaching does ----
+
+
+@contextmanager
+def served(name, **options):
+    with Server(name, **options) as server:
+        yield server.pid
+
+
+@contextmanager
+def program(*command, **options):
+    with running(*command, **options) as process:
+        yield process.pid
+
+
+def sleeping(*wrap):
+    return program(*wrap, "sh", "-c", "echo ready; exec sleep 60")
+
+
+@contextmanager
+def stopped(server):
+    with server as pid:
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: "\nState:\tT" in Path(f"/proc/{pid}/status").read_text(), 10, "its stop")
+        yield pid
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def already(name, tmp_path):
+    with served(name) as pid, Attached(pid, tmp_path / "already.rqs"):
+        yield pid
+
+
+@contextmanager
+def zombie():
+    with running("true", ready=False) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        yield process.pid
+
+
+def static_program(tmp_path):
+    path = tmp_path / "static"
+    code = '#include <unistd.h>\nint main(void) { if (write(1, "ready\\n", 6)) pause(); return 0; }'
+    subprocess.run(["gcc", "-static", "-x", "c", "-o", path, "-"], input=code, text=True, check=True, timeout=60)
+    return program(path)
+
+
+TRACED = "import ctypes, time; ctypes.CDLL(None).ptrace(0, 0, 0, 0); print('ready', flush=True); time.sleep(60)"
+NO_LIBRARY = f"mount -t tmpfs none {BUILD} && echo ready && exec sleep 60"
+SETUID = "cp /bin/sleep $0 && chmod 4755 $0 && echo ready && exec $0 60"
+
+# A process of each kind, and whether it can be attached to.
+TARGETS = {
+    "Go": (lambda _: served("nethttp"), True),
+    "cgo": (lambda _: served("nethttp-cgo"), True),
+    "Python": (lambda _: served("fastapi-asyncio"), True),
+    "workers": (lambda _: served("flask-sync"), True),
+    "Node": (lambda _: served("express"), True),
+    "nginx": (lambda _: served("nginx"), True),
+    "native": (lambda _: served("httpd"), True),
+    "musl": (lambda _: served("httpd-musl"), True),
+    "static": (static_program, False),
+    "zombie": (lambda _: zombie(), False),
+    "stopped": (lambda _: stopped(served("httpd")), False),
+    "stopped Go": (lambda _: stopped(served("nethttp")), True),
+    "traced": (lambda _: program(PYTHON, "-c", TRACED), False),
+    "recorded": (lambda path: already("httpd", path), False),
+    "recorded Go": (lambda path: already("nethttp", path), False),
+    "no library": (lambda _: program("unshare", "-m", "sh", "-c", NO_LIBRARY), False),
+    "own network": (lambda _: sleeping("unshare", "-n"), False),
+    "own users": (lambda _: sleeping("unshare", "-U", "-r"), True),
+    "filter": (lambda _: program(PYTHON, "-c", RESTRICTED, "filter"), True),
+    "set-user-ID": (lambda path: program("sh", "-c", SETUID, path / "sleep"), True),
+    "little memory": (lambda _: served("nethttp", wrap=("prlimit", f"--as={1 << 30}")), False),
+    "other user": (lambda _: sleeping(), False),
+}
+NOBODY = ("setpriv", "--reuid=65534", "--clear-groups", "--")
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_it_says_of_attaching_is_so(name, tmp_path):
+    make, can = TARGETS[name]
+    if name == "musl" and not MUSL_LIBRARY.exists():
+        pytest.skip("needs musl-tools: make deps")
+    if os.geteuid() and name in ("no library", "own network", "own users", "other user"):
+        pytest.skip("needs root")
+    wrap = NOBODY if name == "other user" else ()
+    with make(tmp_path) as pid:
+        done = subprocess.run([*wrap, REQSCOPE, "doctor", "--json", str(pid)], capture_output=True, text=True, timeout=60)
+        said = json.loads(done.stdout)
+        command = said["attach"]["command"] or f"reqscope attach {pid}"
+        attach = [REQSCOPE, *command.split()[1:], "-o", "/dev/null", "-f", "--duration", "0.2"]
+        did = subprocess.run([*wrap, *attach], capture_output=True, text=True, timeout=60)
+    assert (said["attach"]["possible"], did.returncode) == (can, 0 if can else 125), (done.stdout, did.stderr)
+    assert said["everything"] <= (can or name.startswith("recorded"))
 
 
 def test_control_characters_are_not_printed():
