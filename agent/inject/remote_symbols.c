@@ -220,7 +220,7 @@ static bool search_objects(pid_t pid, int memory, bool (*fits)(const char *name)
 
 static bool waits_or_allocates(const char *name)
 {
-	return is_libc(name) || begins(name, "libpthread") || strstr(name, "malloc");
+	return is_libc(name) || begins(name, "libpthread") || is_ours(name) || strstr(name, "malloc");
 }
 
 static void take_function(void *context, unsigned n, uint64_t address, uint64_t size)

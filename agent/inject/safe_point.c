@@ -133,14 +133,61 @@ struct walk {
 	bool waits, unsafe, knows_eintr;
 };
 
+static uint64_t word_at(const struct hunt *hunt, uint64_t address)
+{
+	uint64_t word = 0;
+
+	rqs_unwinder_read(hunt->unwinder, address, &word, sizeof(word));
+	return word;
+}
+
+/* Of an instruction whose last four bytes are an offset from what is behind it. */
+static uint64_t offset_from(uint64_t behind, const uint8_t *end)
+{
+	int32_t offset;
+
+	memcpy(&offset, end - sizeof(offset), sizeof(offset));
+	return behind + (uint64_t)(int64_t)offset;
+}
+
+/* Of a stub that jumps to where a variable says: what that says. */
+static uint64_t through_stub(const struct hunt *hunt, uint64_t address)
+{
+	static const uint8_t mark[] = {0xf3, 0x0f, 0x1e, 0xfa};
+	uint8_t bytes[11];
+
+	if (rqs_unwinder_read(hunt->unwinder, address, bytes, sizeof(bytes)) != sizeof(bytes))
+		return address;
+	size_t at = memcmp(bytes, mark, sizeof(mark)) ? 0 : sizeof(mark);
+	at += bytes[at] == 0xf2;
+	if (at + 6 > sizeof(bytes) || bytes[at] != 0xff || bytes[at + 1] != 0x25)
+		return address;
+	return word_at(hunt, offset_from(address + at + 6, bytes + at + 6));
+}
+
+/* The function that was called from before the address, though it may have jumped to another one; 0 unknown. */
+static uint64_t called_before(const struct hunt *hunt, uint64_t address)
+{
+	uint8_t bytes[6];
+
+	if (rqs_unwinder_read(hunt->unwinder, address - sizeof(bytes), bytes, sizeof(bytes)) != sizeof(bytes))
+		return 0;
+	if (bytes[0] == 0xff && bytes[1] == 0x15)
+		return word_at(hunt, offset_from(address, bytes + 6));
+	return bytes[1] == 0xe8 ? through_stub(hunt, offset_from(address, bytes + 6)) : 0;
+}
+
 static bool see_function(void *data, unsigned depth, uint64_t address)
 {
 	struct walk *walk = data;
-	bool waits = false;
+	bool waits = false, calls_wait = false;
 
 	if (rqs_unwinder_in_loader(walk->hunt->unwinder, address) ||
 	    (rqs_remote_is_in(&walk->hunt->functions, address, &waits) && !waits))
 		walk->unsafe = true;
+	if (depth && depth <= NEAR &&
+	    rqs_remote_is_in(&walk->hunt->functions, called_before(walk->hunt, address) + 1, &calls_wait))
+		waits |= calls_wait;
 	if (waits && depth <= NEAR)
 		walk->waits = true;
 	if (depth == 1)
