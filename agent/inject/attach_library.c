@@ -13,9 +13,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +28,8 @@
 #define THREAD_NS 200000000ull  /* for one thread to stop */
 #define BY_LIBC 0x80000000u     /* __RTLD_DLOPEN: what dlopen passes to __libc_dlopen_mode */
 #define ERROR_TEXT 96
+#define STOPPED "it is stopped by a signal; SIGCONT lets it go on"
+#define PRIORITY (-20)
 
 static int refuse(struct rqs_attachment *attachment, int error, const char *why)
 {
@@ -37,6 +41,7 @@ static int refuse(struct rqs_attachment *attachment, int error, const char *why)
 
 struct visit {
 	struct rqs_stopped thread;
+	struct rqs_remote_ways ways;
 	struct rqs_remote remote;
 	uint64_t errno_at; /* of the thread; 0 unknown */
 	int32_t errno_;
@@ -57,7 +62,7 @@ static int refuse_point(struct rqs_attachment *attachment, int error)
 	if (error == -ESRCH)
 		return refuse(attachment, error, "it has ended");
 	if (error == -EAGAIN)
-		return refuse(attachment, -ETIMEDOUT, "it is stopped by a signal");
+		return refuse(attachment, -ETIMEDOUT, STOPPED);
 	return refuse(attachment, -ETIMEDOUT, "no thread of it was seen where a library can be loaded");
 }
 
@@ -75,12 +80,14 @@ static void leave(struct rqs_attachment *attachment, struct visit *visit)
 /* 0: functions can be called; then leave(). */
 static int enter(struct rqs_attachment *attachment, int memory, struct visit *visit)
 {
+	if (!rqs_remote_ways(attachment->pid, memory, &visit->ways))
+		return refuse(attachment, -ENOEXEC, "its C library isn't one that is known");
 	int error = rqs_safe_point(&visit->thread, attachment->pid, memory, rqs_tracee_now_ns() + SEARCH_NS);
 
 	if (error)
 		return refuse_point(attachment, error);
 	visit->errno_at = 0;
-	error = rqs_remote_begin(&visit->remote, &visit->thread, rqs_tracee_now_ns() + CALLS_NS);
+	error = rqs_remote_begin(&visit->remote, &visit->thread, &visit->ways, rqs_tracee_now_ns() + CALLS_NS);
 	if (!error)
 		return 0;
 	leave(attachment, visit);
@@ -188,6 +195,26 @@ static int attach_with(struct rqs_attachment *attachment, const struct rqs_attac
 	return error;
 }
 
+/* Of its first thread's. */
+static int look_at_status(struct rqs_attachment *attachment)
+{
+	char path[64], line[256], state = 0;
+	int tracer = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)attachment->pid);
+	FILE *file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "State: %c", &state) != 1)
+			sscanf(line, "TracerPid: %d", &tracer);
+	if (file)
+		fclose(file);
+	if (tracer) {
+		snprintf(attachment->why, sizeof(attachment->why), "it is traced by process %d", tracer);
+		return -EBUSY;
+	}
+	return state == 'T' ? refuse(attachment, -ETIMEDOUT, STOPPED) : 0;
+}
+
 static int open_memory(struct rqs_attachment *attachment)
 {
 	char path[64];
@@ -208,7 +235,9 @@ static int attach(struct rqs_attachment *attachment, const struct rqs_attach_ord
 
 	if (memory < 0)
 		return memory;
-	int error = attach_with(attachment, order, memory);
+	int error = look_at_status(attachment);
+	if (!error)
+		error = attach_with(attachment, order, memory);
 	close(memory);
 	return error;
 }
@@ -218,7 +247,7 @@ static int attach(struct rqs_attachment *attachment, const struct rqs_attach_ord
 struct probing {
 	pid_t pid;
 	int memory;
-	int64_t busy_offset;
+	const struct rqs_attach_probe *probe;
 	pid_t *outside; /* seen there once: they never get in again */
 	size_t count, room;
 	bool all;
@@ -240,10 +269,33 @@ static bool note_outside(struct probing *probing, pid_t tid)
 	return true;
 }
 
+static bool read_word(int memory, uint64_t address, uint64_t *word)
+{
+	return pread(memory, word, sizeof(*word), (off_t)address) == sizeof(*word);
+}
+
+/* attach_words.h. A thread without a place of its own for the library was never in it. */
+static bool is_busy(const struct probing *probing, uint64_t base)
+{
+	uint64_t module = probing->probe->tls_module, table, count, area = base;
+	uint8_t busy;
+
+	if (module) {
+		if (!read_word(probing->memory, base + 8, &table) || !read_word(probing->memory, table, &count))
+			return true;
+		if (count < module)
+			return false;
+		if (!read_word(probing->memory, table + module * 8, &area))
+			return true;
+		if (!area)
+			return false;
+	}
+	return pread(probing->memory, &busy, 1, (off_t)(area + (uint64_t)probing->probe->busy_offset)) != 1 || busy;
+}
+
 static bool is_outside(struct probing *probing, pid_t tid)
 {
 	struct rqs_stopped thread;
-	uint8_t busy = 1;
 
 	for (size_t i = 0; i < probing->count; i++)
 		if (probing->outside[i] == tid)
@@ -251,13 +303,12 @@ static bool is_outside(struct probing *probing, pid_t tid)
 	int error = rqs_thread_stop(&thread, probing->pid, tid, rqs_tracee_now_ns() + THREAD_NS);
 	if (error)
 		return error == -ESRCH;
-	bool read =
-	    pread(probing->memory, &busy, 1, (off_t)(thread.registers.fs_base + (uint64_t)probing->busy_offset)) == 1;
+	bool busy = is_busy(probing, thread.registers.fs_base);
 	rqs_thread_release(&thread);
 	uint64_t stopped = rqs_tracee_now_ns() - thread.since_ns;
 	if (stopped > probing->longest_ns)
 		probing->longest_ns = stopped;
-	return read && !busy && note_outside(probing, tid);
+	return !busy && note_outside(probing, tid);
 }
 
 static bool probe_thread(void *data, pid_t tid)
@@ -270,10 +321,10 @@ static bool probe_thread(void *data, pid_t tid)
 }
 
 /* One after the other, those that were inside again. */
-static bool all_leave(struct rqs_attachment *attachment, int memory, int64_t busy_offset)
+static bool all_leave(struct rqs_attachment *attachment, int memory, const struct rqs_attach_probe *probe)
 {
 	const struct timespec moment = {.tv_nsec = 2000000};
-	struct probing probing = {.pid = attachment->pid, .memory = memory, .busy_offset = busy_offset};
+	struct probing probing = {.pid = attachment->pid, .memory = memory, .probe = probe};
 	uint64_t deadline = rqs_tracee_now_ns() + PROBE_NS;
 
 	for (;;) {
@@ -315,7 +366,7 @@ static int detach_from(struct rqs_attachment *attachment, int memory)
 	int error = call_library(attachment, memory, library.detach);
 	if (error)
 		return error;
-	if (!all_leave(attachment, memory, probe.busy_offset))
+	if (!all_leave(attachment, memory, &probe))
 		return refuse(attachment, -ETIMEDOUT, "a thread stayed in the agent; its memory is not given back");
 	return call_library(attachment, memory, library.release);
 }
@@ -331,4 +382,44 @@ static int detach(struct rqs_attachment *attachment)
 	return error == -ESRCH ? 0 : error;
 }
 
-const struct rqs_attach_way rqs_attach_library = {attach, detach, detach};
+/* ---- in a thread of ours ---- */
+
+struct task {
+	struct rqs_attachment *attachment;
+	const struct rqs_attach_order *order; /* NULL: detach */
+	int result;
+};
+
+static void *run_task(void *argument)
+{
+	struct task *task = argument;
+
+	/* A thread of the target waits for us; where we may, we come first. Only for this thread. */
+	setpriority(PRIO_PROCESS, 0, PRIORITY);
+	task->result = task->order ? attach(task->attachment, task->order) : detach(task->attachment);
+	return NULL;
+}
+
+/*
+ * Traced threads are the tracing thread's. One that doesn't stop, as it waits
+ * in the kernel for something that takes long, can't be let go otherwise than
+ * by the end of that.
+ */
+static int run_in_thread(struct rqs_attachment *attachment, const struct rqs_attach_order *order)
+{
+	struct task task = {attachment, order, -EAGAIN};
+	pthread_t thread;
+
+	int error = pthread_create(&thread, NULL, run_task, &task);
+	if (error)
+		return refuse(attachment, -error, "no thread could be made here");
+	pthread_join(thread, NULL);
+	return task.result;
+}
+
+static int detach_in_thread(struct rqs_attachment *attachment)
+{
+	return run_in_thread(attachment, NULL);
+}
+
+const struct rqs_attach_way rqs_attach_library = {run_in_thread, detach_in_thread, detach_in_thread};

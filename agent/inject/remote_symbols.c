@@ -284,6 +284,50 @@ bool rqs_remote_libc(pid_t pid, int memory, struct rqs_remote_libc *libc_)
 	return libc_->dlopen_ != 0;
 }
 
+/* ---- instructions ---- */
+
+struct instructions {
+	int memory;
+	struct rqs_remote_ways *ways;
+};
+
+static uint64_t find_bytes(const uint8_t *text, size_t size, uint64_t at, const char *bytes, size_t count)
+{
+	const uint8_t *found = memmem(text, size, bytes, count);
+
+	return found ? at + (uint64_t)(found - text) : 0;
+}
+
+static bool search_code(const struct rqs_mapping *mapping, void *context)
+{
+	struct instructions *search = context;
+	struct rqs_remote_ways *ways = search->ways;
+	size_t size = mapping->end - mapping->start;
+
+	if (!mapping->executable || !is_libc(file_name(mapping->path)) || size > TABLE_LIMIT)
+		return false;
+	uint8_t *text = malloc(size);
+	if (text && pread(search->memory, text, size, (off_t)mapping->start) == (ssize_t)size) {
+		if (!ways->syscall_return)
+			ways->syscall_return = find_bytes(text, size, mapping->start, "\x0f\x05\xc3", 3);
+		if (!ways->restorer)
+			ways->restorer =
+			    find_bytes(text, size, mapping->start, "\x48\xc7\xc0\x0f\0\0\0\x0f\x05", 9);
+		if (!ways->restorer)
+			ways->restorer = find_bytes(text, size, mapping->start, "\xb8\x0f\0\0\0\x0f\x05", 7);
+	}
+	free(text);
+	return ways->syscall_return && ways->restorer;
+}
+
+bool rqs_remote_ways(pid_t pid, int memory, struct rqs_remote_ways *ways)
+{
+	struct instructions search = {memory, ways};
+
+	*ways = (struct rqs_remote_ways){0, 0};
+	return rqs_each_mapping(pid, search_code, &search);
+}
+
 bool rqs_remote_library(pid_t pid, int memory, struct rqs_remote_library *library)
 {
 	static const char *const wanted[] = {RQS_ATTACH_SYMBOL, RQS_DETACH_SYMBOL, RQS_RELEASE_SYMBOL, RQS_PROBE_SYMBOL,

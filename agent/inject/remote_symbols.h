@@ -7,6 +7,8 @@
 #ifndef REQSCOPE_REMOTE_SYMBOLS_H
 #define REQSCOPE_REMOTE_SYMBOLS_H
 
+#include "inject/remote_call.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -24,6 +26,9 @@ struct rqs_remote_library {
 
 /* `memory` is /proc/PID/mem. False: it has no C library that was loaded. */
 bool rqs_remote_libc(pid_t pid, int memory, struct rqs_remote_libc *libc_);
+
+/* False: its C library has no such instructions. */
+bool rqs_remote_ways(pid_t pid, int memory, struct rqs_remote_ways *ways);
 
 /* False: libreqscope.so isn't loaded there. */
 bool rqs_remote_library(pid_t pid, int memory, struct rqs_remote_library *library);
