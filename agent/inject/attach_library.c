@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -408,8 +409,13 @@ static void *run_task(void *argument)
 static int run_in_thread(struct rqs_attachment *attachment, const struct rqs_attach_order *order)
 {
 	struct task task = {attachment, order, -EAGAIN};
+	sigset_t child;
 	pthread_t thread;
 
+	/* What isn't blocked in the first thread, and ignored, would come to none. */
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
 	int error = pthread_create(&thread, NULL, run_task, &task);
 	if (error)
 		return refuse(attachment, -error, "no thread could be made here");
