@@ -70,6 +70,7 @@ struct keeper {
 	struct rqs_siblings siblings;
 	int channel, collector, stop;
 	bool detach_only;
+	bool postponed; /* in the last look one was too young */
 	struct member **members;
 	size_t count, room;
 	uint32_t attached;
@@ -228,8 +229,10 @@ static void look_at(struct keeper *k, const struct rqs_seen_process *seen, bool 
 		m->present = true;
 	if (m && !changed)
 		return;
-	if (attach && seen->pid != k->order.pid && is_young(seen))
+	if (attach && seen->pid != k->order.pid && is_young(seen)) {
+		k->postponed = true;
 		return;
+	}
 	if (!m)
 		m = add_member(k, seen);
 	if (!m)
@@ -245,6 +248,8 @@ static void look_at(struct keeper *k, const struct rqs_seen_process *seen, bool 
 static void look(struct keeper *k, bool attach)
 {
 	size_t count;
+
+	k->postponed = false;
 	struct rqs_seen_process *seen = rqs_descendants(k->order.pid, &count);
 
 	for (size_t i = 0; i < k->count; i++)
@@ -257,6 +262,18 @@ static void look(struct keeper *k, bool attach)
 
 /* Life */
 
+/* Those that are too young now are none that come later. */
+static void look_first(struct keeper *k)
+{
+	const struct timespec pause_ = {.tv_nsec = LOOK_MS * 1000000 / ROUNDS};
+
+	look(k, k->order.children);
+	for (int i = 0; i < ROUNDS && k->postponed; i++) {
+		nanosleep(&pause_, NULL);
+		look(k, true);
+	}
+}
+
 static bool begin(struct keeper *k)
 {
 	struct rqs_seen_process seen = {.pid = k->order.pid};
@@ -267,7 +284,7 @@ static bool begin(struct keeper *k)
 		return false;
 	int error = attach_member(k, m);
 	if (!error || k->order.children)
-		look(k, k->order.children);
+		look_first(k);
 	if (k->attached)
 		tell_collector(k, RQS_ATTACH_BEGUN, k->attached, k->stopped_ns);
 	tell_attaching(k, RQS_KEEPER_ATTACHED, m, k->attached ? 0 : error);
