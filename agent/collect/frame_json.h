@@ -6,7 +6,7 @@
 #ifndef COLLECT_FRAME_JSON_H
 #define COLLECT_FRAME_JSON_H
 
-#include "collect/attached.h"
+#include "collect/keeper_words.h"
 #include "collect/process.h"
 
 struct rqs_run_facts {

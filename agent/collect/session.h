@@ -25,7 +25,7 @@ struct rqs_session_options {
 	pid_t pid;     /* the main target: the session lasts as long as it does, at least */
 	int ready_fd;  /* -1 none. Gets one zero byte when processes may greet, else a text that says what is wrong */
 	int report_fd; /* -1 none. Gets one struct rqs_session_report at the end */
-	int stop_fd;   /* attach only; -1 none. See attached.h */
+	int stop_fd;   /* attach only; -1 none. See keeper_words.h */
 	uint64_t duration_ns; /* 0 no limit */
 	char *const *command; /* NULL: that of `pid` */
 	int command_count;

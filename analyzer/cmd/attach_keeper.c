@@ -4,7 +4,7 @@
 #include "cmd/descendants.h"
 #include "cmd/keeper.h"
 #include "cmd/siblings.h"
-#include "collect/attached.h"
+#include "collect/keeper_words.h"
 #include "inject/attach.h"
 
 #include <errno.h>

@@ -20,7 +20,7 @@ struct rqs_collector_order {
 	bool force;
 	const char *label;    /* NULL none, like the next */
 	const char *duration; /* as the user wrote it */
-	int stop;             /* -1 none; else the keeper's socket (collect/attached.h) */
+	int stop;             /* -1 none; else the keeper's socket (collect/keeper_words.h) */
 	char *const *command; /* NULL: that of `pid` */
 };
 

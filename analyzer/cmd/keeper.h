@@ -5,7 +5,7 @@
  *    attach --+-- collector  ends when the socket `stop` ends, and writes the end
  *             +-- keeper     attaches, and when anybody of us or the target ends, detaches
  *
- * The keeper alone has the other end of that socket (collect/attached.h): its
+ * The keeper alone has the other end of that socket (collect/keeper_words.h): its
  * death ends the recording, too. It is in a session of its own with all signals blocked, so
  * that the one who attached can be interrupted and killed without harm to the
  * target: then its side of the channel ends, which is the word to detach.

@@ -1,5 +1,5 @@
 /*
- * attached.h - what the collector of an attached session and the process that
+ * keeper_words.h - what the collector of an attached session and the process that
  * attaches (the keeper) say to each other, on a socket (AF_UNIX,
  * SOCK_SEQPACKET) whose end ends the recording, too:
  *
@@ -9,8 +9,8 @@
  *                                          one byte: nothing more is read, also where it ended by itself
  *    OVER: hooks are out                   the end frame tells how it went
  */
-#ifndef COLLECT_ATTACHED_H
-#define COLLECT_ATTACHED_H
+#ifndef COLLECT_KEEPER_WORDS_H
+#define COLLECT_KEEPER_WORDS_H
 
 #include <stdbool.h>
 #include <stdint.h>

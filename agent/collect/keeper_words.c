@@ -1,5 +1,5 @@
-/* attached.c - see attached.h. */
-#include "collect/attached.h"
+/* keeper_words.c - see keeper_words.h. */
+#include "collect/keeper_words.h"
 #include "collect/clock.h"
 
 #include <errno.h>
