@@ -19,6 +19,7 @@ static void print_help(FILE *out)
 			fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\nexamples:\n"
 	      "  reqscope run -o app.rqs -- gunicorn app:app   record a server until it ends\n"
+	      "  reqscope attach 4711 -o app.rqs               record one that runs already\n"
 	      "  reqscope report app.rqs                       latency and memory by route\n"
 	      "  reqscope compare old.rqs new.rqs              the differences, side by side\n"
 	      "\n`reqscope COMMAND --help` tells more of each.\n",

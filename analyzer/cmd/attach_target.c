@@ -105,8 +105,7 @@ static void explain_permission(pid_t pid)
 	else if (scope == 3)
 		rqs_complain("%s is 3: nobody may attach to processes until the machine is started anew", PTRACE_SCOPE);
 	else if (scope == 2 || (scope == 1 && geteuid()))
-		rqs_complain("%s is %d: run this as root%s", PTRACE_SCOPE, scope,
-			     scope == 1 ? ", or let users attach by `sysctl kernel.yama.ptrace_scope=0`" : "");
+		rqs_complain("%s is %d: run this as root", PTRACE_SCOPE, scope);
 	else
 		rqs_complain("that takes the capability CAP_SYS_PTRACE in its user namespace; in a container, "
 			     "`--cap-add SYS_PTRACE` gives it");

@@ -101,3 +101,14 @@ def hooks(pid: int) -> list[str]:
 
 def shared_memory(pid: int) -> list[str]:
     return [m.path for m in mappings(pid) if "memfd:reqscope" in m.path]
+
+
+def resident(pid: int) -> dict[int, int]:
+    """Where a mapping begins -> its resident bytes."""
+    found, start = {}, 0
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if re.match("[0-9a-f]+-[0-9a-f]+ ", line):
+            start = int(line.split("-")[0], 16)
+        elif line.startswith("Rss:"):
+            found[start] = int(line.split()[1]) * 1024
+    return found
