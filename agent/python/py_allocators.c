@@ -48,8 +48,11 @@ bool rqs_py_allocators_find(const struct rqs_py_allocator *mem, const struct rqs
 
 	if (!rqs_objects_data_around(rqs_objects_any("_PyRuntime", NULL), &start, &end))
 		return false;
-	mem_at = find(start, end, mem);
-	obj_at = find(start, end, obj);
+	/* Later there may be copies, as tracemalloc keeps one of what it has put back. */
+	if (!mem_at || memcmp(mem_at, mem, sizeof(*mem)))
+		mem_at = find(start, end, mem);
+	if (!obj_at || memcmp(obj_at, obj, sizeof(*obj)))
+		obj_at = find(start, end, obj);
 	if (!mem_at || !obj_at)
 		return false;
 	ours = callers = rqs_py_allocators_now();

@@ -375,6 +375,16 @@ static bool passes(void)
 WRAP(mem)
 WRAP(obj)
 
+/* Does that much come from malloc, or from another of the wrapped? Called inside. */
+static bool asks_others(const struct rqs_py_allocator *allocator, size_t size)
+{
+	rqs_py_self.saw_malloc = false;
+	void *p = allocator->malloc(allocator->context, size);
+	bool saw = rqs_py_self.saw_malloc;
+	allocator->free(allocator->context, p);
+	return !p || saw;
+}
+
 /* Whoever has put its own before ours calls ours for ever: they aren't put before that again. */
 static bool mem_stayed, obj_stayed;
 
@@ -391,25 +401,16 @@ static bool mem_stayed, obj_stayed;
 		rqs_py.PyMem_SetAllocator(number, &ours);       \
 	} while (0)
 
-/* Where ours are still the first, those before come back. */
+/* Where ours are still the first, those before come back. Others may have taken ours out, or call them. */
 #define UNINSTALL(domain, number)                                      \
 	do {                                                           \
 		struct rqs_py_allocator now;                           \
 		rqs_py.PyMem_GetAllocator(number, &now);               \
-		domain##_stayed = now.malloc != domain##_malloc;       \
-		if (!domain##_stayed)                                  \
+		bool first = now.malloc == domain##_malloc;            \
+		if (first)                                             \
 			rqs_py.PyMem_SetAllocator(number, &next_##domain); \
+		domain##_stayed = !first && asks_others(&now, 1);      \
 	} while (0)
-
-/* Does that much come from malloc, or from another of the wrapped? Called inside. */
-static bool asks_others(const struct rqs_py_allocator *allocator, size_t size)
-{
-	rqs_py_self.saw_malloc = false;
-	void *p = allocator->malloc(allocator->context, size);
-	bool saw = rqs_py_self.saw_malloc;
-	allocator->free(allocator->context, p);
-	return !p || saw;
-}
 
 static bool is_pymalloc(const struct rqs_py_allocator *allocator)
 {
