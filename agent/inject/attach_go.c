@@ -10,6 +10,7 @@
 #include "os/join.h"
 #include "os/sys.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 
 #define ENOUGH_FOR_GO (2ull << 30) /* as in os/reserve.c */
 #define FIRST (-20)                /* of priorities */
+#define IMAGE 64
 
 struct work {
 	struct rqs_attachment *attachment;
@@ -30,6 +32,9 @@ struct work {
 	struct rqs_install install;
 	int file;     /* the program */
 	int priority; /* our own before */
+	/* What the process was when we began: with the next program that it executes some of these addresses are
+	 * others. */
+	Elf64_auxv_t image[IMAGE];
 };
 
 static int fail(struct rqs_attachment *attachment, int error, const char *why)
@@ -107,9 +112,7 @@ static int prepare_visitor(struct work *w)
 	w->install.file = w->file;
 	w->install.payload = &w->payload;
 	w->install.setup = &w->setup;
-	return w->visitor.sigreturn
-		   ? 0
-		   : fail(w->attachment, -ENOEXEC, "its runtime has no code to end a signal's handler");
+	return w->visitor.sigreturn ? 0 : fail(w->attachment, -ENOEXEC, "its runtime has no end of a signal's handler");
 }
 
 static void fill_setup(struct work *w, const struct rqs_attach_order *order)
@@ -126,6 +129,26 @@ static void fill_setup(struct work *w, const struct rqs_attach_order *order)
 
 /* ---- the way ---- */
 
+static void see_image(pid_t pid, Elf64_auxv_t image[IMAGE])
+{
+	int file = open_of(pid, "auxv", O_RDONLY);
+
+	memset(image, 0, IMAGE * sizeof(*image));
+	if (file < 0)
+		return;
+	if (read(file, image, IMAGE * sizeof(*image)) < 0)
+		memset(image, 0, IMAGE * sizeof(*image));
+	close(file);
+}
+
+static bool is_same_image(const struct work *w)
+{
+	Elf64_auxv_t now[IMAGE];
+
+	see_image(w->attachment->pid, now);
+	return !memcmp(now, w->image, sizeof(now));
+}
+
 /* Threads that are stopped shouldn't wait for our turn, where we may have that. */
 static void hurry(struct work *w)
 {
@@ -141,12 +164,15 @@ static struct work *begin(struct rqs_attachment *attachment)
 		return NULL;
 	w->attachment = attachment;
 	w->file = w->visitor.tracee.memory = w->visitor.tracee.stops = -1;
+	see_image(attachment->pid, w->image);
 	hurry(w);
 	return w;
 }
 
 static int end(struct work *w, int error)
 {
+	if (error && !is_same_image(w))
+		error = fail(w->attachment, -ESRCH, "it has ended, or executed another program");
 	setpriority(PRIO_PROCESS, 0, w->priority);
 	if (w->file >= 0)
 		close(w->file);
@@ -213,7 +239,8 @@ static int detach(struct rqs_attachment *attachment)
 		error = prepare_visitor(w);
 	if (!error)
 		error = result_of(w, rqs_uninstall_running(&w->install));
-	return end(w, error == -ESRCH ? 0 : error);
+	error = end(w, error);
+	return error == -ESRCH ? 0 : error;
 }
 
 const struct rqs_attach_way rqs_attach_go = {.attach = attach, .detach = detach, .detach_found = detach};

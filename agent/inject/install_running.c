@@ -249,11 +249,13 @@ static bool tell_why_not_entered(struct running *r, int error)
 
 static bool enter(struct running *r)
 {
+	struct timespec moment = {.tv_nsec = PAUSE_NS};
 	int error = enter_once(r);
 
-	/* Somebody was faster there. */
-	for (int n = 0; error == -EEXIST && n < ENTERING_TRIES; n++) {
-		if (!choose_room(r) || !build(r))
+	for (int n = 0; (error == -EEXIST || error == -EAGAIN) && n < ENTERING_TRIES; n++) {
+		if (error == -EAGAIN)
+			nanosleep(&moment, NULL);      /* as when another thread of it executes a program */
+		else if (!choose_room(r) || !build(r)) /* somebody was faster there */
 			return false;
 		error = enter_once(r);
 	}
@@ -321,6 +323,8 @@ static bool stop_all(struct running *r, bool entering)
 		if (n)
 			nanosleep(&moment, NULL);
 		error = rqs_threads_stop(&r->threads, r->visitor->pid, rqs_tracee_now_ns() + patience);
+		if (error == -ETIMEDOUT && !rqs_visitor_is_there(r->visitor))
+			error = -ESRCH;
 		if (error == -ETIMEDOUT) {
 			patience = patience < STOPPING_MAX_NS ? 2 * patience : patience;
 			error = -EAGAIN;
@@ -400,8 +404,11 @@ static bool open_running(struct running *r, struct rqs_install *in)
 	return rqs_work_open(&r->work, in);
 }
 
-static void close_running(struct running *r)
+/* Whatever failed, if our thread is no more, that is why. */
+static void close_running(struct running *r, bool done)
 {
+	if (!done && r->visitor->tracee.pid && !rqs_visitor_is_there(r->visitor))
+		tell_why_not_entered(r, -ESRCH);
 	rqs_visitor_leave(r->visitor);
 	r->work.in->stopped_ns = r->visitor->stopped_ns + r->threads.stopped_ns;
 	rqs_work_close(&r->work);
@@ -439,7 +446,7 @@ bool rqs_install_running(struct rqs_install *in)
 	struct running r;
 	bool installed = open_running(&r, in) && install(&r);
 
-	close_running(&r);
+	close_running(&r, installed);
 	return installed;
 }
 
@@ -448,7 +455,7 @@ static bool uninstall(struct running *r)
 	struct rqs_work *w = &r->work;
 
 	w->base = rqs_placed_find(r->visitor->pid, w->tracee->memory, w->in->payload);
-	w->reused = true;
+	w->reused = w->base != 0;
 	if (!w->base)
 		return !has_jump(w) || tell_why_changed(r);
 	w->in->setup->measures = ~0u; /* whatever was chosen */
@@ -466,6 +473,6 @@ bool rqs_uninstall_running(struct rqs_install *in)
 	struct running r;
 	bool done = open_running(&r, in) && uninstall(&r);
 
-	close_running(&r);
+	close_running(&r, done);
 	return done;
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/signalfd.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -61,7 +62,8 @@ static int next_stop(pid_t tid, uint64_t deadline_ns, int *status)
 			return -ESRCH;
 		if (now >= deadline_ns)
 			return -ETIMEDOUT;
-		sigtimedwait(&child, NULL, &moment);
+		if (sigtimedwait(&child, NULL, &moment) < 0)
+			rqs_tracee_reap();
 	}
 }
 
@@ -84,11 +86,26 @@ static bool read_registers(struct rqs_stopped *thread)
 	return !TRACE(PTRACE_GETREGS, thread->tid, 0, &thread->registers);
 }
 
+static bool is_ending(pid_t pid, pid_t tid)
+{
+	char path[64], text[512], *state;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)tid);
+	FILE *file = fopen(path, "re");
+	size_t got = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+	if (file)
+		fclose(file);
+	text[got] = 0;
+	state = strrchr(text, ')');
+	return !state || strchr("ZXx", state[2]);
+}
+
 /* It runs on. */
 static int seize(struct rqs_stopped *thread, pid_t pid, pid_t tid)
 {
 	*thread = (struct rqs_stopped){.pid = pid, .tid = tid};
-	return (int)TRACE(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD);
+	int error = (int)TRACE(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD);
+	return error && is_ending(pid, tid) ? -ESRCH : error;
 }
 
 static void ask_to_stop(struct rqs_stopped *thread)
@@ -252,20 +269,6 @@ struct round {
 	int error;
 };
 
-static bool is_ending(pid_t pid, pid_t tid)
-{
-	char path[64], text[512], *state;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)tid);
-	FILE *file = fopen(path, "re");
-	size_t got = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
-	if (file)
-		fclose(file);
-	text[got] = 0;
-	state = strrchr(text, ')');
-	return !state || strchr("ZXx", state[2]);
-}
-
 static bool seize_new_one(void *data, pid_t tid)
 {
 	struct round *round = data;
@@ -281,17 +284,62 @@ static bool seize_new_one(void *data, pid_t tid)
 	}
 	if (thread)
 		threads->count--;
-	if (error != -ESRCH && !is_ending(threads->pid, tid))
+	if (error != -ESRCH)
 		round->error = error;
 	return !round->error;
+}
+
+/*
+ * To be attached to, a thread must not be about to execute a program; which
+ * that waits to do for us to take note that those have ended which we trace.
+ * So we are interrupted now and then.
+ */
+#define ALARM_US 20000
+
+struct alarm {
+	struct sigaction action;
+	struct itimerval timer;
+	sigset_t mask;
+};
+
+static void on_alarm(int number)
+{
+	int error = errno;
+
+	(void)number;
+	rqs_tracee_reap();
+	errno = error;
+}
+
+static void set_alarm(struct alarm *before)
+{
+	struct sigaction action = {.sa_handler = on_alarm};
+	struct itimerval timer = {{.tv_usec = ALARM_US}, {.tv_usec = ALARM_US}};
+	sigset_t alarm;
+
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	sigaction(SIGALRM, &action, &before->action);
+	sigprocmask(SIG_UNBLOCK, &alarm, &before->mask);
+	setitimer(ITIMER_REAL, &timer, &before->timer);
+}
+
+static void clear_alarm(const struct alarm *before)
+{
+	setitimer(ITIMER_REAL, &before->timer, NULL);
+	sigprocmask(SIG_SETMASK, &before->mask, NULL);
+	sigaction(SIGALRM, &before->action, NULL);
 }
 
 /* All at once, so that none waits for the others to be asked. */
 static int stop_round(struct rqs_threads *threads, uint64_t deadline_ns, size_t *done)
 {
 	struct round round = {.threads = threads};
+	struct alarm before;
 
+	set_alarm(&before);
 	rqs_threads_list(threads->pid, seize_new_one, &round);
+	clear_alarm(&before);
 	for (size_t i = *done; !round.error && i < threads->count; i++)
 		ask_to_stop(&threads->all[i]);
 	for (; !round.error && *done < threads->count; ++*done) {
@@ -310,6 +358,7 @@ static void give_up(struct rqs_threads *threads, size_t done)
 		rqs_thread_release(&threads->all[i]);
 	if (done)
 		threads->stopped_ns += rqs_tracee_now_ns() - threads->all[0].since_ns;
+	rqs_tracee_reap();
 	for (size_t i = done; i < threads->count; i++)
 		forget(&threads->all[i]);
 	threads->count = 0;

@@ -60,6 +60,24 @@ int rqs_tracee_seize(struct rqs_tracee *tracee, pid_t pid)
 
 enum wait_result { STOPPED, SPOKE, GONE };
 
+/* One whose place was taken by another thread that executes a program is gone without a signal: so it is asked for. */
+#define ASKED_FOR_MS 50
+
+static int patience_ms(uint64_t deadline_ns)
+{
+	int left = deadline_ns ? left_ms(deadline_ns) : ASKED_FOR_MS;
+
+	return left < ASKED_FOR_MS ? left : ASKED_FOR_MS;
+}
+
+void rqs_tracee_reap(void)
+{
+	siginfo_t ended = {0};
+
+	while (!waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | __WALL) && ended.si_pid)
+		ended.si_pid = 0;
+}
+
 /* The next stop. Also ends when there is something to read on channel (-1: none); with GONE at the deadline (0: none).
  */
 static enum wait_result wait_for_stop(struct rqs_tracee *tracee, int channel, uint64_t deadline_ns, int *status)
@@ -74,9 +92,11 @@ static enum wait_result wait_for_stop(struct rqs_tracee *tracee, int channel, ui
 			return WIFSTOPPED(*status) ? STOPPED : GONE;
 		if (pid < 0 && errno != EINTR)
 			return GONE;
-		int ready = poll(fds, 2, deadline_ns ? left_ms(deadline_ns) : -1);
-		if (ready == 0)
+		int ready = poll(fds, 2, patience_ms(deadline_ns));
+		if (ready == 0 && deadline_ns && !left_ms(deadline_ns))
 			return GONE;
+		if (ready == 0)
+			rqs_tracee_reap();
 		if (ready > 0 && fds[0].revents) {
 			while (read(tracee->stops, &info, sizeof(info)) > 0)
 				;

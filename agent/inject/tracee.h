@@ -38,6 +38,13 @@ struct rqs_tracee {
 /* ns of CLOCK_MONOTONIC, as deadlines are. */
 uint64_t rqs_tracee_now_ns(void);
 
+/*
+ * Takes note of threads that we trace and that have ended: as long as nobody
+ * does, another thread of theirs can't execute a program. Who waits for one of
+ * them hears that there is none.
+ */
+void rqs_tracee_reap(void);
+
 /* Of the wait status of one that was attached to by PTRACE_SEIZE. */
 static inline int rqs_tracee_event_of(int status)
 {

@@ -22,6 +22,7 @@
 #define WORKING_NS 5000000000ull
 #define LEAVING_NS 1000000000ull
 #define TRIES 20
+#define ERESTARTNOINTR 513
 #define PAUSE_US 1000
 #define RED_ZONE 128u
 #define SPARE 512u /* of the stack, below the frame */
@@ -180,7 +181,11 @@ int rqs_visitor_enter(struct rqs_visitor *v, uint64_t leave, uint64_t stack)
 	if (!rqs_tracee_write(&v->borrowed, top, &leave, sizeof(leave)) ||
 	    TRACE(PTRACE_SETOPTIONS, v->borrowed.pid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE))
 		return -ESRCH;
-	long tid = rqs_tracee_call(&v->borrowed, SYS_clone, THREAD_FLAGS, top, 0, 0, 0, 0);
+	long tid;
+	int tries = 0;
+	do /* the kernel's own word for once more, which nobody but a tracer sees */
+		tid = rqs_tracee_call(&v->borrowed, SYS_clone, THREAD_FLAGS, top, 0, 0, 0, 0);
+	while (tid == -ERESTARTNOINTR && ++tries < TRIES);
 	TRACE(PTRACE_SETOPTIONS, v->borrowed.pid, 0, PTRACE_O_TRACESYSGOOD);
 	if (tid < 0)
 		return (int)tid;

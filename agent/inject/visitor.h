@@ -14,7 +14,7 @@
 struct rqs_visitor {
 	pid_t pid;
 	uint64_t syscall_instruction; /* with nothing behind it but a return */
-	uint64_t sigreturn;           /* code that calls rt_sigreturn */
+	uint64_t sigreturn;           /* code that calls rt_sigreturn, in every Go program */
 	/* Whether a stopped thread is at a place where it may be borrowed. */
 	bool (*is_good)(const void *context, const struct rqs_stopped *thread);
 	const void *context;

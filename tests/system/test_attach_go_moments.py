@@ -1,0 +1,238 @@
+"""Go programs that are attached to and left in moments that are hard: what they do goes on, whatever the attacher says."""
+
+import contextlib
+import os
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+
+import catalog
+import load
+import pytest
+import raw_client
+from procfs import alive
+from raw_client import Connection
+from recording import BUILD, assert_balanced, ended_trace, report
+from serve import Server, wait_until
+from test_attach_go import ATTACHER, attacher, session, text_of
+
+HOSTILE = catalog.BUILD / "servers/hostile"
+EBUSY, EPERM, ESRCH = -16, -1, -3
+
+
+class Hostile:
+    """A case of the hostile program that serves; it ends with its standard input."""
+
+    def __init__(self, case, **env):
+        self.process = subprocess.Popen([HOSTILE, case], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env={**os.environ, **env})  # fmt: skip
+        self.port = int(self.process.stdout.readline())
+        self.pid = self.process.pid
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.said = self.process.communicate(timeout=20)[0]
+        assert self.process.returncode == 0
+
+
+@contextlib.contextmanager
+def loaded(server, count=60000):
+    """Requests all the time, none of which may fail."""
+    command = ["h2load", "--h1", "-n", str(count), "-c", "8", "-t", "1", server.url + "/json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    yield process
+    output = process.communicate(timeout=60)[0]
+    assert f"{count} succeeded, 0 failed, 0 errored" in output, output
+
+
+def threads_of(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def in_and_out(server, token, times=3):
+    for _ in range(times):
+        assert attacher("attach", server.pid, token)[0] == 0
+        assert attacher("detach", server.pid)[0] == 0
+
+
+def exchange(client, count=1):
+    for _ in range(count):
+        assert client.exchange(raw_client.get("/x")).status == 200
+
+
+def test_threads_that_wait_in_reads_of_ours(trace):
+    """What was made a recvmsg is made a read again, by a call that has brought nothing yet."""
+    with Hostile("blocking") as server:
+        before = text_of(server.pid)
+        with contextlib.ExitStack() as stack:
+            with session(server.pid, trace) as token:
+                assert attacher("attach", server.pid, token)[0] == 0
+                clients = [stack.enter_context(Connection(server.port)) for _ in range(8)]
+                for client in clients:
+                    exchange(client, 3)
+                wait_until(lambda: reads_of(server.pid).count(47) == len(clients), 5, "all to wait in recvmsg")
+                error, why = attacher("detach", server.pid)
+                assert error == 0, why
+                wait_until(lambda: reads_of(server.pid).count(0) >= len(clients), 5, "all to wait in read")
+                assert text_of(server.pid) == before
+                for client in clients:
+                    exchange(client, 3)
+    assert "interrupted" not in server.said
+    seen = ended_trace(trace) and report(trace)
+    assert seen["requests"] == 3 * len(clients)
+    assert_balanced(seen["completeness"])
+
+
+def reads_of(pid: int) -> list[int]:
+    """The numbers of the system calls that threads are in."""
+    numbers = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/syscall") as file:
+            word = file.read().split()[0]
+            if word.isdigit():
+                numbers.append(int(word))
+    return numbers
+
+
+def kill_at_some_moment(word, server, token, seconds):
+    process = subprocess.Popen([ATTACHER, word, str(server.pid), *([token] if word == "attach" else [])],
+                               stdout=subprocess.DEVNULL)  # fmt: skip
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+
+
+def test_attachers_that_are_killed(trace):
+    """At any moment: the threads go on, and what is there is taken out by the next one."""
+    chance = random.Random(8)
+    with Server("nethttp") as server, session(server.pid, trace) as token:
+        before = text_of(server.pid)
+        with loaded(server, 200000):
+            for i in range(40):
+                kill_at_some_moment("attach" if i % 2 else "detach", server, token, chance.uniform(0, 0.03))
+                if i % 8 == 7:
+                    error, why = attacher("detach", server.pid)
+                    assert error == 0, why
+                    assert text_of(server.pid) == before
+        in_and_out(server, token)
+        assert text_of(server.pid) == before
+        wait_until(lambda: "RQS" not in blocked_signals(server.pid), 1, "signals")
+
+
+def blocked_signals(pid: int) -> list[str]:
+    """Threads that block what Go never blocks while it runs: SIGURG."""
+    bad = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/status") as file:
+            mask = int(next(line for line in file if line.startswith("SigBlk")).split()[1], 16)
+            if mask >> (signal.SIGURG - 1) & 1:
+                bad.append("RQS")
+    return bad
+
+
+@pytest.fixture
+def other_build(tmp_path):
+    """The attacher with another payload: one constant differs."""
+    path = tmp_path / "attacher"
+    program = bytearray(ATTACHER.read_bytes())
+    payload = (BUILD / "payload.so").read_bytes()
+    filler = b"\x66\x2e\x0f\x1f\x84\x00\x00\x00\x00\x00"  # nothing is done with the address
+    at = program.index(payload) + payload.index(filler) + len(filler) - 1
+    program[at] = 1
+    path.write_bytes(program)
+    path.chmod(0o755)
+    return path
+
+
+def test_what_another_build_has_left(trace, other_build):
+    def other(*words):
+        done = subprocess.run([other_build, *map(str, words)], capture_output=True, text=True, timeout=30)
+        error, _, rest = done.stdout.strip().partition(" ")
+        return int(error), rest
+
+    with Server("nethttp") as server, session(server.pid, trace) as token:
+        before = text_of(server.pid)
+        assert other("attach", server.pid, token)[0] == 0
+        for word in (("attach", server.pid, token), ("detach", server.pid)):
+            error, why = attacher(*word)
+            assert error == EBUSY and "another build" in why
+        assert load.fixed([server.url + "/json"], 100, 4).answered == 100
+        assert other("detach", server.pid)[0] == 0
+        assert text_of(server.pid) == before
+        for _ in range(2):
+            in_and_out(server, token, 2)
+            assert load.fixed([server.url + "/json"], 100, 4).answered == 100
+            assert other("attach", server.pid, token)[0] == 0
+            assert other("detach", server.pid)[0] == 0
+        assert text_of(server.pid) == before
+
+
+def test_threads_that_begin_and_end_all_the_time(trace):
+    with Hostile("churn") as server, session(server.pid, trace) as token, loaded(server, 20000):
+        in_and_out(server, token, 8)
+
+
+def test_children_that_are_started_all_the_time(trace):
+    with Hostile("spawns") as server, session(server.pid, trace) as token, loaded(server, 20000):
+        in_and_out(server, token, 8)
+
+
+def test_a_program_that_becomes_itself_all_the_time(trace):
+    """Then it may be too late; but it is never in the way of the program."""
+    process = subprocess.Popen([HOSTILE, "becomes-itself"], stdout=subprocess.PIPE, text=True, env={"TIMES": "30"})
+    chance = random.Random(8)
+    with session(process.pid, trace) as token:
+        errors = []
+        while process.poll() is None:
+            errors.append(attacher("attach", process.pid, token))
+            time.sleep(chance.uniform(0, 0.02))
+            errors.append(attacher("detach", process.pid))
+    assert process.communicate(timeout=20)[0] == "done\n" and process.returncode == 0
+    assert any(error == 0 for error, _ in errors)
+    assert all(why for error, why in errors if error)
+
+
+def test_two_thousand_threads(trace):
+    with Hostile("threads", COUNT="2000") as server, session(server.pid, trace) as token:
+        assert threads_of(server.pid) > 2000
+        with loaded(server, 20000):
+            in_and_out(server, token)
+
+
+def state(pid: int) -> str:
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def test_a_process_that_is_stopped_stays_so(trace):
+    with Hostile("hello") as server, session(server.pid, trace) as token:
+        before = text_of(server.pid)
+        os.kill(server.pid, signal.SIGSTOP)
+        wait_until(lambda: state(server.pid) == "T", 5, "it to stop")
+        assert attacher("attach", server.pid, token)[0] == 0
+        wait_until(lambda: state(server.pid) == "T", 5, "it to stay stopped")
+        os.kill(server.pid, signal.SIGCONT)
+        assert load.fixed([server.url + "/"], 100, 2).answered == 100
+        os.kill(server.pid, signal.SIGSTOP)
+        wait_until(lambda: state(server.pid) == "T", 5, "it to stop")
+        assert attacher("detach", server.pid)[0] == 0
+        wait_until(lambda: state(server.pid) == "T", 5, "it to stay stopped")
+        assert text_of(server.pid) == before
+        os.kill(server.pid, signal.SIGCONT)
+        assert load.fixed([server.url + "/"], 100, 2).answered == 100
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root")
+def test_somebody_elses_process():
+    nobody = ["setpriv", "--reuid=65534", "--clear-groups"]
+    with Hostile("hello") as server:
+        done = subprocess.run([*nobody, ATTACHER, "attach", str(server.pid), secrets.token_hex(16)],
+                              capture_output=True, text=True)  # fmt: skip
+        assert done.stdout.startswith(f"{EPERM} it belongs to somebody else")
+        assert alive(server.pid)
