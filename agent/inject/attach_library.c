@@ -6,6 +6,7 @@
  */
 #include "inject/attach.h"
 
+#include "inject/filter.h"
 #include "inject/remote_call.h"
 #include "inject/remote_symbols.h"
 #include "inject/safe_point.h"
@@ -20,6 +21,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -64,6 +66,8 @@ static int refuse_point(struct rqs_attachment *attachment, int error)
 		return refuse(attachment, error, "it has ended");
 	if (error == -EAGAIN)
 		return refuse(attachment, -ETIMEDOUT, STOPPED);
+	if (error == -ESTALE)
+		return refuse(attachment, -ETIMEDOUT, "it has just executed another program");
 	return refuse(attachment, -ETIMEDOUT, "no thread of it was seen where a library can be loaded");
 }
 
@@ -78,6 +82,22 @@ static void leave(struct rqs_attachment *attachment, struct visit *visit)
 		attachment->stopped_ns = stopped;
 }
 
+/* Of the library's own calls it tries in a child which are allowed; these come before. */
+static int look_at_filter(struct rqs_attachment *attachment, const struct visit *visit)
+{
+	static const short calls[] = {SYS_mmap,     SYS_mprotect, SYS_munmap,     SYS_ppoll, SYS_rt_sigreturn,
+				      SYS_openat,   SYS_read,     SYS_pread64,    SYS_fstat, SYS_newfstatat,
+				      SYS_close,    SYS_clone,    SYS_wait4,      SYS_prctl, SYS_rt_sigprocmask,
+				      -1};
+	bool unknown;
+
+	if (rqs_filter_allows(attachment->pid, visit->thread.tid, calls, &unknown))
+		return 0;
+	return refuse(attachment, -EPERM,
+		      unknown ? "it has a seccomp filter, which only root can look at"
+			      : "its seccomp filter forbids what loading a library takes");
+}
+
 /* 0: functions can be called; then leave(). */
 static int enter(struct rqs_attachment *attachment, int memory, struct visit *visit)
 {
@@ -88,6 +108,11 @@ static int enter(struct rqs_attachment *attachment, int memory, struct visit *vi
 	if (error)
 		return refuse_point(attachment, error);
 	visit->errno_at = 0;
+	error = look_at_filter(attachment, visit);
+	if (error) {
+		rqs_thread_release(&visit->thread);
+		return error;
+	}
 	error = rqs_remote_begin(&visit->remote, &visit->thread, &visit->ways, rqs_tracee_now_ns() + CALLS_NS);
 	if (!error)
 		return 0;
@@ -164,6 +189,7 @@ static int join(struct rqs_attachment *attachment, struct visit *visit, const st
 	return refuse(attachment, error,
 		      error == -EBUSY    ? "it is recorded already"
 		      : error == -EPROTO ? "it has loaded a library of another version"
+		      : error == -EPERM  ? "its seccomp filter forbids what the agent does"
 					 : "it can't join the recording");
 }
 
@@ -249,6 +275,7 @@ struct probing {
 	pid_t pid;
 	int memory;
 	const struct rqs_attach_probe *probe;
+	uint64_t list_offset; /* of each thread's list of robust futexes from its FS base; 0 unknown */
 	pid_t *outside; /* seen there once: they never get in again */
 	size_t count, room;
 	bool all;
@@ -294,6 +321,42 @@ static bool is_busy(const struct probing *probing, uint64_t base)
 	return pread(probing->memory, &busy, 1, (off_t)(area + (uint64_t)probing->probe->busy_offset)) != 1 || busy;
 }
 
+static uint64_t robust_list_of(pid_t tid)
+{
+	uint64_t head = 0;
+	size_t size;
+
+	return syscall(SYS_get_robust_list, tid, &head, &size) ? 0 : head;
+}
+
+static bool read_call(const struct probing *probing, pid_t tid, char *line, size_t size)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", (int)probing->pid, (int)tid);
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = file < 0 ? -1 : read(file, line, size - 1);
+	if (file >= 0)
+		close(file);
+	line[got > 0 ? got : 0] = '\0';
+	return got > 0 && line[0] >= '0' && line[0] <= '9';
+}
+
+/*
+ * Where one is that waits in the kernel is seen without a stop: glibc's list
+ * of robust futexes lies at the same distance from each thread's FS base,
+ * where a thread's own address lies.
+ */
+static bool waits_outside(const struct probing *probing, pid_t tid)
+{
+	char before[256], after[256];
+	uint64_t base = probing->list_offset ? robust_list_of(tid) - probing->list_offset : 0, own;
+
+	return base && read_call(probing, tid, before, sizeof(before)) && read_word(probing->memory, base, &own) &&
+	       own == base && !is_busy(probing, base) && read_call(probing, tid, after, sizeof(after)) &&
+	       !strcmp(before, after);
+}
+
 static bool is_outside(struct probing *probing, pid_t tid)
 {
 	struct rqs_stopped thread;
@@ -301,6 +364,8 @@ static bool is_outside(struct probing *probing, pid_t tid)
 	for (size_t i = 0; i < probing->count; i++)
 		if (probing->outside[i] == tid)
 			return true;
+	if (waits_outside(probing, tid))
+		return note_outside(probing, tid);
 	int error = rqs_thread_stop(&thread, probing->pid, tid, rqs_tracee_now_ns() + THREAD_NS);
 	if (error)
 		return error == -ESRCH;
@@ -322,10 +387,11 @@ static bool probe_thread(void *data, pid_t tid)
 }
 
 /* One after the other, those that were inside again. */
-static bool all_leave(struct rqs_attachment *attachment, int memory, const struct rqs_attach_probe *probe)
+static bool all_leave(struct rqs_attachment *attachment, int memory, const struct rqs_attach_probe *probe,
+		      uint64_t list_offset)
 {
 	const struct timespec moment = {.tv_nsec = 2000000};
-	struct probing probing = {.pid = attachment->pid, .memory = memory, .probe = probe};
+	struct probing probing = {.pid = attachment->pid, .memory = memory, .probe = probe, .list_offset = list_offset};
 	uint64_t deadline = rqs_tracee_now_ns() + PROBE_NS;
 
 	for (;;) {
@@ -342,13 +408,16 @@ static bool all_leave(struct rqs_attachment *attachment, int memory, const struc
 }
 
 /* A function of the library that keeps errno, at a safe point of its own. */
-static int call_library(struct rqs_attachment *attachment, int memory, uint64_t function)
+static int call_library(struct rqs_attachment *attachment, int memory, uint64_t function, uint64_t *list_offset)
 {
 	struct visit *visit = calloc(1, sizeof(*visit));
 	uint64_t result = 0;
 	int error = visit ? enter(attachment, memory, visit) : -ENOMEM;
 
 	if (!error) {
+		uint64_t list = robust_list_of(visit->thread.tid);
+
+		*list_offset = list ? list - visit->thread.registers.fs_base : 0;
 		error = call(attachment, visit, function, 0, 0, &result);
 		leave(attachment, visit);
 	}
@@ -360,16 +429,17 @@ static int detach_from(struct rqs_attachment *attachment, int memory)
 {
 	struct rqs_remote_library library;
 	struct rqs_attach_probe probe;
+	uint64_t list_offset;
 
 	if (!rqs_remote_library(attachment->pid, memory, &library) ||
 	    pread(memory, &probe, sizeof(probe), (off_t)library.probe) != (ssize_t)sizeof(probe) || !probe.attached)
 		return 0;
-	int error = call_library(attachment, memory, library.detach);
+	int error = call_library(attachment, memory, library.detach, &list_offset);
 	if (error)
 		return error;
-	if (!all_leave(attachment, memory, &probe))
+	if (!all_leave(attachment, memory, &probe, list_offset))
 		return refuse(attachment, -ETIMEDOUT, "a thread stayed in the agent; its memory is not given back");
-	return call_library(attachment, memory, library.release);
+	return call_library(attachment, memory, library.release, &list_offset);
 }
 
 static int detach(struct rqs_attachment *attachment)

@@ -36,7 +36,7 @@
 #define RED_ZONE 128u
 #define STOP_MS 1000
 #define LOOK_NS 20000   /* for the end of a function */
-#define PATIENCE_S 2    /* of the thread that has ended it */
+#define PATIENCE_MS 500 /* of the thread that has ended it */
 
 /* The last words of the data: the code itself can't be written. */
 struct words {
@@ -68,6 +68,13 @@ static const uint8_t code[] = {
 #define WORDS_OPERAND 4
 #define WORDS_OPERAND_AGAIN 24
 #define FRAME_OPERAND 64
+
+bool rqs_remote_is_code(const uint8_t *page)
+{
+	return !memcmp(page, code, WORDS_OPERAND) &&
+	       !memcmp(page + WORDS_OPERAND + sizeof(int32_t), code + WORDS_OPERAND + sizeof(int32_t),
+		       WORDS_OPERAND_AGAIN - WORDS_OPERAND - sizeof(int32_t));
+}
 
 static void set_offset(uint8_t *bytes, size_t operand, size_t to)
 {
@@ -251,7 +258,7 @@ static bool is_in_code(struct rqs_remote *remote)
 bool rqs_remote_call(struct rqs_remote *remote, uint64_t function, uint64_t a, uint64_t b, uint64_t *result)
 {
 	struct rqs_tracee *tracee = &remote->tracee;
-	struct words words = {.function = function, .a = a, .b = b, .patience = {.tv_sec = PATIENCE_S}};
+	struct words words = {.function = function, .a = a, .b = b, .patience = {.tv_nsec = PATIENCE_MS * 1000000}};
 	struct user_regs_struct r = tracee->registers;
 	pid_t tid = remote->thread->tid;
 
@@ -268,16 +275,12 @@ bool rqs_remote_call(struct rqs_remote *remote, uint64_t function, uint64_t a, u
 		return false;
 	}
 	bool stopped = run == FAULTED || interrupt(remote);
-	if (!stopped || run == LATE || (run == ENDED && !is_in_code(remote))) {
-		tracee->gone = !stopped;
-		remote->left = true;
+	tracee->gone = !stopped;
+	remote->left = !stopped || run == LATE || (run == ENDED && !is_in_code(remote));
+	if (!remote->left && TRACE(PTRACE_SETREGS, tid, 0, &tracee->registers))
 		return false;
-	}
-	/* From a stop of the kind that it is to be let go from. */
-	bool back = !TRACE(PTRACE_SETREGS, tid, 0, &tracee->registers);
-	return back && run == ENDED &&
-	       rqs_tracee_read(tracee, remote->room + WORDS_AT + offsetof(struct words, result), result,
-			       sizeof(*result));
+	return run == ENDED && rqs_tracee_read(tracee, remote->room + WORDS_AT + offsetof(struct words, result), result,
+					       sizeof(*result));
 }
 
 /* ---- the end ---- */

@@ -43,6 +43,10 @@ int rqs_remote_begin(struct rqs_remote *remote, struct rqs_stopped *thread, cons
 /* False: it failed, or takes too long. Nothing can be called any more then. */
 bool rqs_remote_call(struct rqs_remote *remote, uint64_t function, uint64_t a, uint64_t b, uint64_t *result);
 
+/* Does such a call return to this page, of which RQS_REMOTE_HEAD bytes are given? */
+#define RQS_REMOTE_HEAD 32u
+bool rqs_remote_is_code(const uint8_t *page);
+
 /* The thread is as it was, to be released. */
 void rqs_remote_end(struct rqs_remote *remote);
 

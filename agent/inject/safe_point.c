@@ -34,15 +34,18 @@
 #define NEAR 4 /* functions of libc between one that waits and its system call */
 
 /* How many looks are for better threads than these. */
-#define ROUNDS_WITHOUT_LIMITED 4
 #define ROUNDS_WITHOUT_LOCKED 8
+/* Until then only those that have begun to wait since the last look. */
+#define ROUNDS_WITHOUT_LIMITED 48
+#define ROUNDS_OF_SHORT_PAUSES 64
+#define LIMITED_THREADS 64
 
 /* ---- what it waits for ---- */
 
 enum waiting {
 	NOT_SAFELY,
 	HARMLESS, /* neither loaders nor allocators wait so */
-	LIMITED,  /* likewise; made again it would wait for its whole time again */
+	LIMITED,  /* likewise; interrupted and made again it waits for its whole time again */
 	LOCKED,   /* for another thread: its stack has to tell what for */
 };
 
@@ -99,6 +102,22 @@ static long number_before(int memory, const struct system_call *call)
 	return (operation == 0 || operation == 9) && call->arguments[3] ? SYS_futex : SYS_poll;
 }
 
+/* Of a socket the limit isn't seen here; other waits the kernel makes again for the time that is left. */
+static bool has_limit(long number, const uint64_t *arguments)
+{
+	switch (number) {
+	case SYS_epoll_wait:
+	case SYS_epoll_pwait:
+		return (int)arguments[3] > 0;
+	case SYS_epoll_pwait2:
+		return arguments[3] != 0;
+	case SYS_rt_sigtimedwait:
+		return arguments[2] != 0;
+	default:
+		return false;
+	}
+}
+
 static enum waiting waiting_in(int memory, const struct system_call *call)
 {
 	long number = call->number == SYS_restart_syscall ? number_before(memory, call) : call->number;
@@ -107,8 +126,7 @@ static enum waiting waiting_in(int memory, const struct system_call *call)
 		return LOCKED;
 	if (!is_harmless(number))
 		return NOT_SAFELY;
-	return (number == SYS_epoll_wait || number == SYS_epoll_pwait) && (int)call->arguments[3] > 0 ? LIMITED
-												     : HARMLESS;
+	return has_limit(number, call->arguments) ? LIMITED : HARMLESS;
 }
 
 /* ---- all threads ---- */
@@ -121,6 +139,11 @@ struct hunt {
 	struct rqs_unwinder *unwinder;
 	struct rqs_remote_functions functions;
 	int round;
+	struct {
+		pid_t tid;
+		uint64_t waits; /* how often it has begun to wait */
+	} limited[LIMITED_THREADS];
+	unsigned limited_count;
 	bool running; /* those that run are looked for */
 	int seen, stopped_by_signal;
 	int result; /* 0 found, -EAGAIN go on, -errno */
@@ -177,13 +200,23 @@ static uint64_t called_before(const struct hunt *hunt, uint64_t address)
 	return bytes[1] == 0xe8 ? through_stub(hunt, offset_from(address, bytes + 6)) : 0;
 }
 
+/* Somebody was killed who had called something in this thread: it isn't back yet. */
+static bool is_call_of_ours(const struct hunt *hunt, uint64_t address)
+{
+	uint8_t head[RQS_REMOTE_HEAD];
+
+	return rqs_unwinder_read(hunt->unwinder, address & ~(uint64_t)4095, head, sizeof(head)) == sizeof(head) &&
+	       rqs_remote_is_code(head);
+}
+
 static bool see_function(void *data, unsigned depth, uint64_t address)
 {
 	struct walk *walk = data;
 	bool waits = false, calls_wait = false;
 
 	if (rqs_unwinder_in_loader(walk->hunt->unwinder, address) ||
-	    (rqs_remote_is_in(&walk->hunt->functions, address, &waits) && !waits))
+	    (rqs_remote_is_in(&walk->hunt->functions, address, &waits) && !waits) ||
+	    is_call_of_ours(walk->hunt, address))
 		walk->unsafe = true;
 	if (depth && depth <= NEAR &&
 	    rqs_remote_is_in(&walk->hunt->functions, called_before(walk->hunt, address) + 1, &calls_wait))
@@ -370,6 +403,32 @@ static char state_of(const struct hunt *hunt, pid_t tid)
 	return name_end && name_end[1] ? name_end[2] : 'X';
 }
 
+static uint64_t count_waits(const struct hunt *hunt, pid_t tid)
+{
+	char text[4096];
+	const char *at = read_line(hunt, tid, "status", text, sizeof(text)) ? strstr(text, "\nvoluntary_ctxt_switches:")
+									     : NULL;
+
+	return at ? strtoull(strchr(at, ':') + 1, NULL, 10) : 0;
+}
+
+/* Has it begun to wait a moment ago? Then little is lost where it does so again. */
+static bool has_just_begun(struct hunt *hunt, pid_t tid)
+{
+	uint64_t waits = count_waits(hunt, tid);
+	unsigned i = 0;
+
+	while (i < hunt->limited_count && hunt->limited[i].tid != tid)
+		i++;
+	if (i == LIMITED_THREADS)
+		return false;
+	bool known = i < hunt->limited_count, begun = known && hunt->limited[i].waits != waits;
+	hunt->limited[i].tid = tid;
+	hunt->limited[i].waits = waits;
+	hunt->limited_count += !known;
+	return begun;
+}
+
 /* From outside; false for a thread that isn't worth being stopped in this round. */
 static bool is_candidate(struct hunt *hunt, pid_t tid)
 {
@@ -386,8 +445,8 @@ static bool is_candidate(struct hunt *hunt, pid_t tid)
 		   &call.number, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &call.stack, &call.address) != 9)
 		return false;
 	enum waiting waiting = waiting_in(hunt->memory, &call);
-	if (waiting == NOT_SAFELY || (waiting == LIMITED && hunt->round < ROUNDS_WITHOUT_LIMITED) ||
-	    (waiting == LOCKED && hunt->round < ROUNDS_WITHOUT_LOCKED))
+	if (waiting == NOT_SAFELY || (waiting == LOCKED && hunt->round < ROUNDS_WITHOUT_LOCKED) ||
+	    (waiting == LIMITED && hunt->round < ROUNDS_WITHOUT_LIMITED && !has_just_begun(hunt, tid)))
 		return false;
 	look_ahead(hunt, &call);
 	return true;
@@ -424,6 +483,14 @@ static bool visit(void *data, pid_t tid)
 	return hunt->result == -EAGAIN && rqs_tracee_now_ns() < hunt->deadline_ns;
 }
 
+/* Then what we have open is the memory that it had before. */
+static bool has_executed(const struct hunt *hunt)
+{
+	uint8_t byte;
+
+	return hunt->functions.count && !read_memory(hunt->memory, hunt->functions.all[0].start, &byte, sizeof(byte));
+}
+
 static int search(struct hunt *hunt)
 {
 	struct timespec pause_ = {.tv_nsec = PAUSE_NS};
@@ -436,10 +503,12 @@ static int search(struct hunt *hunt)
 			return hunt->result;
 		if (!hunt->seen)
 			return -ESRCH;
+		if (has_executed(hunt))
+			return -ESTALE;
 		if (rqs_tracee_now_ns() >= hunt->deadline_ns)
 			return hunt->stopped_by_signal == hunt->seen ? -EAGAIN : -ETIMEDOUT;
 		nanosleep(&pause_, NULL);
-		if (hunt->round >= 16 && pause_.tv_nsec < PAUSE_LIMIT_NS)
+		if (hunt->round >= ROUNDS_OF_SHORT_PAUSES && pause_.tv_nsec < PAUSE_LIMIT_NS)
 			pause_.tv_nsec *= 2;
 	}
 }

@@ -17,7 +17,8 @@
  * 0: it is stopped, right behind a SYSCALL instruction, to be released by
  * rqs_thread_release(). -ETIMEDOUT none came by until the deadline
  * (CLOCK_MONOTONIC), -EAGAIN likewise, and the process is stopped by a signal;
- * -ESRCH it has ended, -EPERM the kernel refuses ptrace. `memory` is /proc/PID/mem.
+ * -ESRCH it has ended, -ESTALE it has executed another program since `memory`
+ * was opened, -EPERM the kernel refuses ptrace. `memory` is /proc/PID/mem.
  */
 int rqs_safe_point(struct rqs_stopped *thread, pid_t pid, int memory, uint64_t deadline_ns);
 

@@ -1,0 +1,284 @@
+"""Dynamic programs are attached to at hard moments: it succeeds, or says why not, and the program never minds."""
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from attaching import hooks
+from recording import BUILD, LIBRARY, REQSCOPE, ROOT
+from serve import wait_until
+
+ATTACHER = BUILD / "attach" / "attacher"
+MUSL_LIBRARY = BUILD / "libreqscope-musl.so"
+KINDS = {"glibc": BUILD / "servers/moments", "musl": BUILD / "servers/moments-musl"}
+CYCLES = 10
+LIMIT = 300  # ms, moments.c: of each call
+
+TIMED_OUT, BUSY, NOT_PERMITTED, NOT_EXECUTABLE, NONE_SUCH = -110, -16, -1, -8, -3
+
+
+def skip_without(kind):
+    if kind == "musl" and not shutil.which("musl-gcc"):
+        pytest.skip("needs musl-tools: make deps")
+
+
+@contextmanager
+def process(command, **options):
+    target = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+    try:
+        assert target.stdout.readline() == "ready\n"
+        yield target
+    finally:
+        if target.poll() is None:
+            target.kill()
+        target.wait()
+        target.stdout.close()
+
+
+def moment(name, kind="glibc", **options):
+    skip_without(kind)
+    return process([KINDS[kind], name], **options)
+
+
+def end(target) -> str:
+    """What it says of itself."""
+    os.kill(target.pid, signal.SIGTERM)
+    said = target.stdout.read()
+    assert target.wait(20) == 0, said
+    return said
+
+
+@contextmanager
+def session(pid: int, trace):
+    token = secrets.token_hex(16)
+    (ready, tell), (stop, close) = os.pipe(), os.pipe()
+    command = [REQSCOPE, "collect", "--mode", "attach", "--token", token, "--pid", pid, "--out", trace,
+               "--force", "--ready-fd", tell, "--stop-fd", stop]  # fmt: skip
+    collector = subprocess.Popen([str(word) for word in command], pass_fds=(tell, stop))
+    os.close(tell)
+    os.close(stop)
+    try:
+        assert os.read(ready, 200) in (b"", b"\0")
+        yield token
+    finally:
+        os.close(ready)
+        os.close(close)
+        collector.wait(timeout=20)
+
+
+def run_attacher(*words) -> list[tuple[int, str]]:
+    done = subprocess.run([ATTACHER, *map(str, words)], capture_output=True, text=True, timeout=60)
+    return [(int(line.split()[0]), line.partition(" ")[2]) for line in done.stdout.splitlines()]
+
+
+def cycles(pid: int, trace, count=CYCLES) -> list[tuple[int, str]]:
+    with session(pid, trace) as token:
+        return run_attacher("cycles", pid, token, LIBRARY, MUSL_LIBRARY, count)
+
+
+def assert_cycled(pid, trace, count=CYCLES):
+    said = cycles(pid, trace, count)
+    assert [error for error, _ in said] == [0] * 2 * count, said[-1]
+    assert not hooks(pid)
+    assert "memfd:reqscope" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+def assert_refused(pid, trace, error, why):
+    ((got, said),) = cycles(pid, trace)
+    assert got == error and why in said, (got, said)
+
+
+# ---- where it succeeds ----
+
+DONE = ("malloc", "dlopen", "condition", "epoll", "signals", "signals-elsewhere", "pending", "threads",
+        "small-stack", "filter", "call-select", "call-poll")  # fmt: skip
+# Of musl's own functions nothing tells how to unwind: threads that only wait for others aren't taken.
+NOT_MUSL = ("condition",)
+
+
+@pytest.mark.parametrize("name, kind", [*((name, kind) for name in DONE for kind in KINDS), ("semaphore", "glibc")])
+def test_attached_and_left(name, kind, trace):
+    if kind == "musl" and name in NOT_MUSL:
+        with moment(name, kind) as target:
+            assert_refused(target.pid, trace, TIMED_OUT, "no thread")
+            assert end(target).endswith("good\n")
+        return
+    with moment(name, kind) as target:
+        assert_cycled(target.pid, trace)
+        assert end(target).endswith("good\n")
+
+
+def test_many_threads(trace):
+    with moment("many") as target:
+        assert len(os.listdir(f"/proc/{target.pid}/task")) == 2001
+        assert_cycled(target.pid, trace, 2)
+        assert end(target) == "good\n"
+
+
+def test_children_of_a_process_that_forks_all_the_time(trace):
+    with moment("fork") as target:
+        said = cycles(target.pid, trace)
+        assert all(error in (0, TIMED_OUT) for error, _ in said), said
+        assert end(target) == "good\n"
+
+
+def test_a_process_that_executes_all_the_time(trace):
+    """Each program is another: it may be left before its end, or may have ended before."""
+    with moment("exec") as target:
+        with session(target.pid, trace) as token:
+            for _ in range(CYCLES):
+                ((error, why),) = run_attacher("attach", target.pid, token, LIBRARY, MUSL_LIBRARY)
+                assert error in (0, TIMED_OUT, NONE_SUCH, NOT_EXECUTABLE), why
+                ((error, why),) = run_attacher("detach", target.pid)
+                assert error in (0, TIMED_OUT, NONE_SUCH), why
+        assert target.poll() is None
+        os.kill(target.pid, signal.SIGKILL)
+
+
+# ---- where it doesn't ----
+
+
+@pytest.mark.parametrize("name", ("mutex", "loop", "handler"))
+def test_no_safe_moment(name, trace):
+    with moment(name) as target:
+        assert_refused(target.pid, trace, TIMED_OUT, "no thread of it was seen where a library can be loaded")
+        assert end(target) == "good\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_malloc_only(kind, trace):
+    """Whether one of its threads is ever somewhere else, is chance."""
+    with moment("malloc-only", kind) as target:
+        said = cycles(target.pid, trace, 1)
+        assert said[-1][0] in (0, TIMED_OUT), said
+        assert end(target) == "good\n"
+
+
+@pytest.mark.parametrize("name", ("kill-mmap", "kill-openat", "kill-socket", "errno-openat"))
+def test_behind_a_filter(name, trace):
+    with moment(name) as target:
+        assert_refused(target.pid, trace, NOT_PERMITTED, "seccomp filter")
+        assert end(target) == "good\n"
+
+
+def state(pid: int) -> str:
+    return re.search(r"^State:\s+(\S)", Path(f"/proc/{pid}/status").read_text(), re.M)[1]
+
+
+def test_stopped(trace):
+    with moment("pending") as target:
+        os.kill(target.pid, signal.SIGSTOP)
+        wait_until(lambda: state(target.pid) == "T", 10, "the stop")
+        assert_refused(target.pid, trace, TIMED_OUT, "stopped by a signal")
+        assert state(target.pid) == "T"
+        os.kill(target.pid, signal.SIGCONT)
+        assert_cycled(target.pid, trace, 1)
+        assert end(target) == "good\n"
+
+
+def test_ended(trace):
+    with moment("epoll") as target:
+        os.kill(target.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, target.pid, os.WEXITED | os.WNOWAIT)
+        assert_refused(target.pid, trace, NONE_SUCH, "it has ended")
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_traced(trace):
+    with moment("pending") as target:
+        tracer = subprocess.Popen(["strace", "-o", "/dev/null", "-p", str(target.pid)], stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: f"TracerPid:\t{tracer.pid}\n" in Path(f"/proc/{target.pid}/status").read_text(), 10, "strace")
+            assert_refused(target.pid, trace, BUSY, f"it is traced by process {tracer.pid}")
+        finally:
+            tracer.terminate()
+            tracer.wait()
+        assert end(target) == "good\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_of_another_user(trace):
+    with moment("epoll") as target, session(target.pid, trace) as token:
+        words = [ATTACHER, "attach", str(target.pid), token, LIBRARY, MUSL_LIBRARY]
+        done = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", "--", *words], capture_output=True, text=True)
+        assert done.stdout.startswith(f"{NOT_PERMITTED} ") and "somebody else" in done.stdout, done.stdout
+        assert end(target) == "good\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a root directory of its own")
+def test_without_the_library_in_its_view(tmp_path, trace):
+    """A static shell isn't needed: the program and its two libraries are."""
+    root = tmp_path / "root"
+    for path in (KINDS["glibc"], Path("/lib64/ld-linux-x86-64.so.2"), Path("/lib/x86_64-linux-gnu/libc.so.6")):
+        to = root / (str(path).lstrip("/") if path != KINDS["glibc"] else "moments")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, to)
+    (root / "dev").mkdir()
+    with process(["chroot", root, "/moments", "epoll"]) as target:
+        assert_refused(target.pid, trace, NOT_EXECUTABLE, "libreqscope.so")
+        assert end(target) == "good\n"
+
+
+def test_without_a_dynamic_library(tmp_path, trace):
+    program = tmp_path / "static"
+    source = ROOT / "tests/servers/c/moments.c"
+    subprocess.run(["cc", "-static", "-D_GNU_SOURCE", "-w", "-O1", "-o", program, source], check=True, stderr=subprocess.DEVNULL)
+    with process([program, "epoll"]) as target:
+        assert_refused(target.pid, trace, NOT_EXECUTABLE, "no C library")
+        assert end(target) == "good\n"
+
+
+# ---- calls that are interrupted ----
+
+RESULTS = {"poll": (0, 0), "select": (0, 0), "nanosleep": (0, 0), "epoll": (0, 0), "sigtimedwait": (-1, 11),
+           "recv": (-1, 11)}  # fmt: skip
+# Interrupted, the kernel tells nobody how much of their time was left.
+MADE_AGAIN = ("epoll", "sigtimedwait", "recv")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", RESULTS)
+def test_interrupted_calls(name, kind, trace):
+    with moment(f"call-{name}", kind) as target:
+        assert_cycled(target.pid, trace, 12)
+        time.sleep(2.5 * LIMIT / 1000)
+        *calls, last = end(target).splitlines()
+    assert last == "good"
+    seen = [tuple(int(word) for word in line.split()) for line in calls]
+    assert {(result, error) for _, result, error in seen} == {RESULTS[name]}
+    took = sorted(duration for duration, _, _ in seen)
+    assert took[0] >= LIMIT - 1, took
+    if name not in MADE_AGAIN:
+        assert took[len(took) // 2] < LIMIT + 150, took
+
+
+# ---- we are killed ----
+
+
+def blocked(pid: int) -> int:
+    return int(re.search(r"^SigBlk:\s+(\S+)", Path(f"/proc/{pid}/status").read_text(), re.M)[1], 16)
+
+
+def test_killed_at_any_moment(trace):
+    """The target goes on, whatever it was made to do; a later detach leaves nothing."""
+    with moment("call-poll") as target, session(target.pid, trace) as token:
+        for i in range(60):
+            attacher = subprocess.Popen(
+                [ATTACHER, "cycles", str(target.pid), token, LIBRARY, MUSL_LIBRARY, "5"], stdout=subprocess.DEVNULL
+            )
+            time.sleep(0.001 + 0.0007 * i)
+            attacher.kill()
+            attacher.wait()
+            assert target.poll() is None
+        wait_until(lambda: run_attacher("detach", target.pid)[0][0] == 0, 10, "the detaching")
+        wait_until(lambda: not blocked(target.pid), 10, "the end of what was called last")
+        calls = end(target).splitlines()
+    assert calls[-1] == "good"
+    assert {tuple(line.split()[1:]) for line in calls[:-1]} <= {("0", "0"), ("-1", "4")}
