@@ -192,6 +192,16 @@ static bool is_young(const struct rqs_seen_process *seen)
 	return now_ms < seen->start * 1000 / ticks + LOOK_MS;
 }
 
+/* It is recorded already, unless all of those who did were killed: then nobody else takes their hooks out. */
+static int attach_instead(struct member *m, const struct rqs_attach_order *order)
+{
+	struct rqs_attachment found;
+
+	if (rqs_is_recorded(order->pid) || rqs_detach_found(&found, order->pid))
+		return -EBUSY;
+	return rqs_attach(&m->attachment, order);
+}
+
 static int attach_member(struct keeper *k, struct member *m)
 {
 	struct rqs_attach_order order = k->order;
@@ -200,6 +210,8 @@ static int attach_member(struct keeper *k, struct member *m)
 	order.pid = m->seen.pid;
 	int claim = rqs_claim(order.pid);
 	int error = claim == -EBUSY ? claim : rqs_attach(&m->attachment, &order);
+	if (claim >= 0 && error == -EBUSY)
+		error = attach_instead(m, &order);
 	if (claim >= 0)
 		close(claim);
 	else if (error == -EBUSY)
@@ -315,14 +327,16 @@ static void stop_collector(struct keeper *k)
 	}
 }
 
-/* What is found, and not known, may be another recording's. */
+/* What is there may be another recording's by now. */
 static int take_out(struct member *m)
 {
 	int claim = rqs_claim(m->seen.pid), error = 0;
 
-	if (m->attached && is_same_image(m))
+	if (rqs_is_recorded(m->seen.pid))
+		m->attachment.stopped_ns = 0;
+	else if (m->attached && is_same_image(m))
 		error = rqs_detach(&m->attachment);
-	else if (!rqs_is_recorded(m->seen.pid))
+	else
 		error = rqs_detach_found(&m->attachment, m->seen.pid);
 	if (claim >= 0)
 		close(claim);

@@ -15,6 +15,7 @@ import load
 import pytest
 import raw_client
 from attaching import BEGUN, Attached, code, hooks, mappings, resident, shared_memory
+from procfs import alive
 from raw_client import Connection
 from recording import GO, REQSCOPE, assert_balanced, if_ended, recorded, report
 from serve import Server, wait_until
@@ -188,6 +189,26 @@ def test_killed_itself_it_leaves_nothing(name, victim, trace):
         # And it can be attached to again.
         attach_once(server, trace, (*SERVERS[name], "-f"))
     assert if_ended(trace)
+
+
+@pytest.mark.parametrize("name", ("nethttp", "fastapi-uvloop"))
+def test_all_killed_the_next_one_takes_over(name, trace):
+    """Hooks stay, and do nothing; who attaches then finds that nobody records any more."""
+    with Server(name) as server:
+        attached = Attached(server.pid, trace)
+        for pid in attached.family.values():
+            os.kill(pid, signal.SIGSTOP)
+        attached.process.kill()
+        for pid in attached.family.values():
+            os.kill(pid, signal.SIGKILL)
+        attached.wait()
+        wait_until(lambda: not any(map(alive, attached.family.values())), 10, "their end")
+        assert load.fixed(server.url + "/json", 100).succeeded == 100
+        with Attached(server.pid, trace, "-f"):
+            assert load.fixed(server.url + "/json", 100).succeeded == 100
+            time.sleep(0.2)
+        assert report(trace)["requests"] == 100
+        assert_clean(server)
 
 
 @pytest.mark.parametrize("name", ("nethttp", "fastapi-uvloop"))
