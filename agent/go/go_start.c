@@ -9,6 +9,7 @@
 #include "os/sys.h"
 #include "os/trial.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 
 #define SAME(structure, field, offset) _Static_assert(offsetof(struct structure, field) == (offset), "layout.h")
@@ -181,7 +182,11 @@ static bool start(struct rqs_go_setup *setup)
 	rqs_clock_gettime clock =
 	    setup->clock_gettime ? (rqs_clock_gettime)setup->clock_gettime : clock_by_system_call;
 
-	if (!rqs_trial_passes(rqs_host_calls_are_allowed) || rqs_host_counter_faults() || !join(setup))
+	if (!rqs_trial_passes(rqs_host_calls_are_allowed) || rqs_host_counter_faults()) {
+		setup->error = -EPERM;
+		return false;
+	}
+	if (!join(setup))
 		return false;
 	region_size_ = rqs_reserve_share(setup->region_size) & ~(uint64_t)(RQS_CHUNK_SIZE - 1);
 	region_ = rqs_reserve(region_size_, setup->region);

@@ -290,7 +290,9 @@ bool rqs_work_begin(struct rqs_work *w, uint64_t stack_end)
 		return true;
 	rqs_tracee_read(w->tracee, w->base + w->in->payload->setup + offsetof(struct rqs_go_setup, error), &error,
 			sizeof(error));
-	w->in->error = error;
+	w->in->error = error == -EPERM ? -ENOEXEC : error;
+	if (error == -EPERM)
+		return rqs_work_fail(w->in, "its system calls are filtered");
 	return error ? rqs_work_fail(w->in, "the collector can't be reached from it: %s", strerror(-error))
 		     : rqs_work_fail(w->in, "the session had no place for it");
 }

@@ -29,6 +29,7 @@
 /* A thread that takes longer waits for a child to exec: the others aren't to wait for that. */
 #define STOPPING_FIRST_NS 20000000ull
 #define STOPPING_MAX_NS 500000000ull
+#define STOPPING_ALL_NS 4000000000ull
 #define RELEASING_TRIES 200
 
 struct running {
@@ -36,6 +37,8 @@ struct running {
 	struct rqs_visitor *visitor;
 	struct rqs_threads threads;
 	bool same_stubs; /* those that are there from before */
+	bool alone;      /* no thread of ours could be started */
+	uint64_t deadline_ns;
 };
 
 static bool fails(struct running *r, int error, const char *why)
@@ -134,14 +137,21 @@ static bool has_jump(struct rqs_work *w)
 	return false;
 }
 
-/* Its text isn't the file's. */
+static bool is_library(const struct rqs_mapping *mapping, void *context)
+{
+	(void)context;
+	return strstr(mapping->path, "/libreqscope") != NULL;
+}
+
+/* Its text isn't the file's: by the same payload, or the one in the preloaded library, or another. */
 static bool tell_why_changed(struct running *r)
 {
 	if (!has_jump(&r->work))
 		return false;
 	return fails(r, -EBUSY,
-		     r->work.reused ? "it is recorded already"
-				    : "another build of reqscope has its hooks in it: end that recording first");
+		     r->work.reused || rqs_each_mapping(r->visitor->pid, is_library, NULL)
+			 ? "it is recorded already"
+			 : "another build of reqscope has its hooks in it: end that recording first");
 }
 
 static bool prepare(struct running *r)
@@ -304,9 +314,15 @@ static bool write_all(struct running *r)
 
 /* ---- while all threads are stopped ---- */
 
+/* Another program. Where we have no thread there, what we write goes to the memory that was. */
+static bool has_executed(const struct running *r)
+{
+	return !r->alone && !rqs_visitor_is_there(r->visitor);
+}
+
 static int look_at_threads(struct running *r, const struct rqs_change *change, bool entering)
 {
-	if (!rqs_visitor_is_there(r->visitor))
+	if (has_executed(r))
 		return -ESRCH;
 	return entering ? rqs_go_threads_enter(&r->threads, change) : rqs_go_threads_leave(&r->threads, change);
 }
@@ -319,11 +335,11 @@ static bool stop_all(struct running *r, bool entering)
 	uint64_t patience = STOPPING_FIRST_NS;
 	int error = -EAGAIN;
 
-	for (int n = 0; error == -EAGAIN && rqs_tracee_now_ns() < r->work.tracee->deadline_ns; n++) {
+	for (int n = 0; error == -EAGAIN && rqs_tracee_now_ns() < r->deadline_ns; n++) {
 		if (n)
 			nanosleep(&moment, NULL);
 		error = rqs_threads_stop(&r->threads, r->visitor->pid, rqs_tracee_now_ns() + patience);
-		if (error == -ETIMEDOUT && !rqs_visitor_is_there(r->visitor))
+		if (error == -ETIMEDOUT && has_executed(r))
 			error = -ESRCH;
 		if (error == -ETIMEDOUT) {
 			patience = patience < STOPPING_MAX_NS ? 2 * patience : patience;
@@ -400,7 +416,7 @@ static bool unpatch_all(struct running *r)
 
 static bool open_running(struct running *r, struct rqs_install *in)
 {
-	*r = (struct running){.visitor = in->visitor};
+	*r = (struct running){.visitor = in->visitor, .deadline_ns = rqs_tracee_now_ns() + STOPPING_ALL_NS};
 	return rqs_work_open(&r->work, in);
 }
 
@@ -465,7 +481,12 @@ static bool uninstall(struct running *r)
 	if (!rqs_tracee_write(w->tracee, w->base + w->in->payload->setup, w->in->setup,
 			      offsetof(struct rqs_go_setup, region)))
 		return rqs_work_fail(w->in, "its memory can't be written");
-	return enter(r) && unpatch_all(r) && give_memory_back(r);
+	r->alone = !enter(r);
+	/* It may start no more threads: the hooks are what matters. */
+	if (r->alone && w->in->error == -EAGAIN)
+		return unpatch_all(r) &&
+		       fails(r, -EAGAIN, "its hooks are out, but it may start no thread to give memory back");
+	return !r->alone && unpatch_all(r) && give_memory_back(r);
 }
 
 bool rqs_uninstall_running(struct rqs_install *in)

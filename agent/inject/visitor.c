@@ -23,6 +23,7 @@
 #define LEAVING_NS 1000000000ull
 #define TRIES 20
 #define ERESTARTNOINTR 513
+#define NEAR_TRIES 4 /* then it may be a thread of any network */
 #define PAUSE_US 1000
 #define RED_ZONE 128u
 #define SPARE 512u /* of the stack, below the frame */
@@ -48,17 +49,14 @@ static bool waits(pid_t pid, pid_t tid)
 	return got > 0 && text[0] >= '0' && text[0] <= '9';
 }
 
-/* Goroutines may have taken their threads to another network: the collector is reached in the process's own. */
-static bool is_in_its_network(pid_t pid, pid_t tid)
+/* Goroutines may have taken their threads to other networks; the collector is reached in ours. */
+static bool is_in_our_network(pid_t pid, pid_t tid)
 {
-	struct stat its, the_threads;
+	struct stat ours, its;
 	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	if (stat(path, &its))
-		return true;
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/net", (int)pid, (int)tid);
-	return stat(path, &the_threads) || its.st_ino == the_threads.st_ino;
+	return stat("/proc/self/ns/net", &ours) || stat(path, &its) || ours.st_ino == its.st_ino;
 }
 
 /* runtime.g begins with its stack's bounds; R14 has it wherever Go's code runs. */
@@ -126,7 +124,7 @@ static bool try_thread(void *data, pid_t tid)
 {
 	struct rqs_visitor *v = data;
 
-	if ((v->idle && !waits(v->pid, tid)) || !is_in_its_network(v->pid, tid))
+	if ((v->idle && !waits(v->pid, tid)) || (v->near && !is_in_our_network(v->pid, tid)))
 		return true;
 	int error = rqs_thread_stop(&v->host, v->pid, tid, rqs_tracee_now_ns() + STOPPING_NS);
 	if (error)
@@ -145,6 +143,7 @@ int rqs_visitor_borrow(struct rqs_visitor *v)
 	v->error = -ETIMEDOUT;
 	for (int n = 0; n < TRIES && v->error == -ETIMEDOUT; n++) {
 		v->idle = n % 2 == 0;
+		v->near = n < NEAR_TRIES;
 		rqs_threads_list(v->pid, try_thread, v);
 		if (v->error == -ETIMEDOUT)
 			usleep(PAUSE_US);
@@ -196,6 +195,7 @@ int rqs_visitor_enter(struct rqs_visitor *v, uint64_t leave, uint64_t stack)
 	t->syscall_instruction = v->syscall_instruction;
 	t->stops = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 	int error = t->stops < 0 ? -errno : await_arrival(t);
+	TRACE(PTRACE_SETOPTIONS, t->pid, 0, PTRACE_O_TRACESYSGOOD); /* it has the other's */
 	t->registers.rip = leave;
 	t->registers.rsp = stack;
 	t->registers.orig_rax = (uint64_t)-1;

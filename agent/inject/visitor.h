@@ -24,6 +24,7 @@ struct rqs_visitor {
 	struct rqs_stopped host;
 	struct rqs_tracee borrowed;
 	bool idle; /* only a thread that waits is looked for */
+	bool near; /* only one in our network */
 	int error;
 };
 

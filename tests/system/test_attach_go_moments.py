@@ -1,6 +1,7 @@
 """Go programs that are attached to and left in moments that are hard: what they do goes on, whatever the attacher says."""
 
 import contextlib
+import errno
 import os
 import random
 import secrets
@@ -13,21 +14,22 @@ import catalog
 import load
 import pytest
 import raw_client
-from procfs import alive
+from attaching import Attached
+from procfs import alive, descendants
 from raw_client import Connection
-from recording import BUILD, assert_balanced, ended_trace, report
+from recording import BUILD, SETTLE, assert_balanced, ended_trace, recorded, report
 from serve import Server, wait_until
 from test_attach_go import ATTACHER, attacher, session, text_of
 
 HOSTILE = catalog.BUILD / "servers/hostile"
-EBUSY, EPERM, ESRCH = -16, -1, -3
+EBUSY, EPERM = -errno.EBUSY, -errno.EPERM
 
 
 class Hostile:
     """A case of the hostile program that serves; it ends with its standard input."""
 
-    def __init__(self, case, **env):
-        self.process = subprocess.Popen([HOSTILE, case], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    def __init__(self, case, wrap=(), **env):
+        self.process = subprocess.Popen([*wrap, HOSTILE, case], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         env={**os.environ, **env})  # fmt: skip
         self.port = int(self.process.stdout.readline())
         self.pid = self.process.pid
@@ -35,6 +37,10 @@ class Hostile:
 
     def __enter__(self):
         return self
+
+    def tell(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
 
     def __exit__(self, *_):
         self.said = self.process.communicate(timeout=20)[0]
@@ -57,8 +63,9 @@ def threads_of(pid: int) -> int:
 
 def in_and_out(server, token, times=3):
     for _ in range(times):
-        assert attacher("attach", server.pid, token)[0] == 0
-        assert attacher("detach", server.pid)[0] == 0
+        for words in (("attach", server.pid, token), ("detach", server.pid)):
+            error, why = attacher(*words)
+            assert error == 0, why
 
 
 def exchange(client, count=1):
@@ -122,18 +129,18 @@ def test_attachers_that_are_killed(trace):
                     assert text_of(server.pid) == before
         in_and_out(server, token)
         assert text_of(server.pid) == before
-        wait_until(lambda: "RQS" not in blocked_signals(server.pid), 1, "signals")
+        wait_until(lambda: not blocked_signals(server.pid), 1, "all signals to be let in again")
 
 
 def blocked_signals(pid: int) -> list[str]:
-    """Threads that block what Go never blocks while it runs: SIGURG."""
-    bad = []
+    """Threads that block what Go never blocks for longer than a moment: SIGURG."""
+    threads = []
     for task in os.listdir(f"/proc/{pid}/task"):
         with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/status") as file:
             mask = int(next(line for line in file if line.startswith("SigBlk")).split()[1], 16)
             if mask >> (signal.SIGURG - 1) & 1:
-                bad.append("RQS")
-    return bad
+                threads.append(task)
+    return threads
 
 
 @pytest.fixture
@@ -200,7 +207,7 @@ def test_a_program_that_becomes_itself_all_the_time(trace):
 
 def test_two_thousand_threads(trace):
     with Hostile("threads", COUNT="2000") as server, session(server.pid, trace) as token:
-        assert threads_of(server.pid) > 2000
+        wait_until(lambda: threads_of(server.pid) > 2000, 20, "threads")
         with loaded(server, 20000):
             in_and_out(server, token)
 
@@ -236,3 +243,86 @@ def test_somebody_elses_process():
                               capture_output=True, text=True)  # fmt: skip
         assert done.stdout.startswith(f"{EPERM} it belongs to somebody else")
         assert alive(server.pid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root")
+def test_the_collector_is_in_another_network(trace):
+    with Hostile("hello", wrap=("unshare", "-n", "sh", "-c", 'ip link set lo up; exec "$@"', "-")) as server:
+        before = text_of(server.pid)
+        with session(server.pid, trace) as token:
+            error, why = attacher("attach", server.pid, token)
+            assert error < 0 and "collector" in why
+        assert text_of(server.pid) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_threads_of_other_networks_are_not_asked(trace):
+    with Hostile("networks") as server, session(server.pid, trace) as token:
+        in_and_out(server, token, 5)
+        assert load.fixed([server.url + "/"], 100, 2).answered == 100
+
+
+def test_a_filter_of_system_calls(trace):
+    """It kills for a call of ours: that is tried in a child."""
+    with Hostile("filtered") as server, session(server.pid, trace) as token:
+        before = text_of(server.pid)
+        assert attacher("attach", server.pid, token) == (-errno.ENOEXEC, "its system calls are filtered")
+        assert text_of(server.pid) == before
+        assert load.fixed([server.url + "/"], 100, 2).answered == 100
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
+def test_no_new_privileges(trace):
+    with Hostile("hello", wrap=("setpriv", "--no-new-privs")) as server, session(server.pid, trace) as token:
+        in_and_out(server, token)
+        assert load.fixed([server.url + "/"], 100, 2).answered == 100
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root")
+def test_no_thread_may_be_started(trace):
+    """Then it isn't attached to; and if it is, at least the hooks are taken out."""
+    with Hostile("limited", wrap=("setpriv", "--reuid=65534", "--clear-groups")) as server:
+        before = text_of(server.pid)
+        with session(server.pid, trace) as token:
+            assert attacher("attach", server.pid, token)[0] == 0
+            server.tell()
+            assert server.process.stdout.readline() == "limited\n"
+            error, why = attacher("detach", server.pid)
+            assert error == -errno.EAGAIN and "hooks are out" in why
+            assert text_of(server.pid) == before
+            error, why = attacher("attach", server.pid, token)
+            assert error == -errno.EAGAIN and "no more threads" in why
+        assert text_of(server.pid) == before
+        assert load.fixed([server.url + "/"], 100, 2).answered == 100
+
+
+def test_what_was_recorded_from_its_start(trace, tmp_path):
+    for how in ("run", "preload"):
+        with recorded("nethttp-cgo", tmp_path / f"{how}.rqs", how) as server, session(server.pid, trace) as token:
+            wait_until(lambda: server.pids(), 5, "it to be there")
+            assert attacher("attach", server.pids()[-1], token) == (EBUSY, "it is recorded already")
+    with recorded("nethttp", tmp_path / "static.rqs", "run") as server, session(server.pid, trace) as token:
+        assert attacher("attach", server.pids()[-1], token) == (EBUSY, "it is recorded already")
+
+
+def test_programs_that_it_executes(trace):
+    with Hostile("starts") as server:
+        with Attached(server.pid, trace, "--children"):
+            server.tell()
+            port = int(server.process.stdout.readline())
+            assert load.fixed([f"http://127.0.0.1:{port}/"], 100, 2).answered == 100
+            time.sleep(SETTLE)
+        (child,) = (pid for pid in descendants(server.pid) if pid != server.pid)
+        assert text_of(child) == text_of(server.pid)
+        assert load.fixed([f"http://127.0.0.1:{port}/"], 100, 2).answered == 100
+    assert report(trace)["requests"] == 100
+
+
+def test_without_times(trace):
+    with Hostile("hello") as server:
+        with Attached(server.pid, trace, "--no-sched"):
+            assert load.fixed([server.url + "/"], 100, 2).answered == 100
+            time.sleep(SETTLE)
+    seen = report(trace)
+    assert seen["requests"] == 100
+    assert_balanced(seen["completeness"])

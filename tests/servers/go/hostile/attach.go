@@ -15,10 +15,14 @@ import (
 
 // hello is served until the standard input ends; the port is printed.
 func hello() {
+	serveHello()
+	io.Copy(io.Discard, os.Stdin)
+}
+
+func serveHello() {
 	listener := must(net.Listen("tcp4", "127.0.0.1:0"))
 	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") }))
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
-	io.Copy(io.Discard, os.Stdin)
 }
 
 // answerBlocking has a thread for as long as the connection lasts, which it waits in read for.
@@ -78,7 +82,6 @@ func init() {
 		for range must(strconv.Atoi(os.Getenv("COUNT"))) {
 			go syscall.Read(pipe[0], make([]byte, 1))
 		}
-		time.Sleep(500 * time.Millisecond)
 		hello()
 	}
 	// Threads that end because their goroutine was bound to them.
@@ -104,4 +107,41 @@ func init() {
 		hello()
 	}
 	cases["becomes-itself"] = becomeItself
+	// At a line of input a child serves, too; it has the rest of it.
+	cases["starts"] = func() {
+		listener := must(net.Listen("tcp4", "127.0.0.1:0"))
+		fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+		must(os.Stdin.Read(make([]byte, 1)))
+		child := exec.Command(must(os.Executable()), "hello")
+		child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
+		must(0, child.Run())
+	}
+	cases["filtered"] = func() {
+		filter()
+		hello()
+	}
+	// From a line of input on it may start no more threads.
+	cases["limited"] = func() {
+		for range 30 { // threads that it keeps
+			go syscall.Nanosleep(&syscall.Timespec{Nsec: 200e6}, nil)
+		}
+		time.Sleep(300 * time.Millisecond)
+		serveHello()
+		must(os.Stdin.Read(make([]byte, 1)))
+		must(0, syscall.Setrlimit(6 /* RLIMIT_NPROC */, &syscall.Rlimit{Cur: 1, Max: 1}))
+		fmt.Println("limited")
+		io.Copy(io.Discard, os.Stdin)
+	}
+	// A thread is in another network than the process.
+	cases["networks"] = func() {
+		for range 4 {
+			go func() {
+				runtime.LockOSThread()
+				must(0, syscall.Unshare(syscall.CLONE_NEWNET))
+				select {}
+			}()
+		}
+		time.Sleep(100 * time.Millisecond)
+		hello()
+	}
 }
