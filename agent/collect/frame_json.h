@@ -37,8 +37,8 @@ struct rqs_troubles {
 	uint64_t unplaced; /* Go programs that ran without hooks */
 	uint64_t malformed_records;
 	uint64_t broken_chunks;
-	uint64_t rows_lost; /* that couldn't be written */
-	int write_error;    /* errno */
+	uint64_t rows_lost;           /* that couldn't be written */
+	int write_error;              /* errno */
 	struct rqs_attached attached; /* pid 0: it wasn't by attaching */
 };
 

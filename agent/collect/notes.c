@@ -142,7 +142,8 @@ static void note_node(cJSON *notes, const struct rqs_processes *processes)
 	if (!served.with_alloc)
 		add_note(notes, "alloc_bytes, alloc_count", "V8 has a heap of its own, and requests share its thread");
 	if (!served.heap_in_use)
-		add_note(notes, "runtime_stats", "this Node doesn't tell the figures of V8's heap, or tells none that make sense");
+		add_note(notes, "runtime_stats",
+			 "this Node doesn't tell the figures of V8's heap, or tells none that make sense");
 }
 
 /* An event loop is nothing that every server has: loop_delay needs no reason. */

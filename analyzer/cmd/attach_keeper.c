@@ -322,7 +322,8 @@ static void stop_collector(struct keeper *k)
 
 	tell_collector(k, RQS_ATTACH_STOP, 0, 0);
 	/* What isn't read when we end would take from it what we say. */
-	if (poll(&end, 1, COLLECTOR_PATIENCE_MS) == 1 && !k->detach_only && recv(k->stop, &word, 1, MSG_DONTWAIT) != 1) {
+	if (poll(&end, 1, COLLECTOR_PATIENCE_MS) == 1 && !k->detach_only &&
+	    recv(k->stop, &word, 1, MSG_DONTWAIT) != 1) {
 		/* It was killed. */
 	}
 }

@@ -238,7 +238,7 @@ static int patience(const struct attaching *a)
 static void leave(struct attaching *a)
 {
 	a->is_left = true;
-	rqs_complain(a->channel < 0   ? "attach: the collector of %d doesn't end; it goes on without us"
+	rqs_complain(a->channel < 0 ? "attach: the collector of %d doesn't end; it goes on without us"
 		     : a->recording ? "attach: detaching from %d goes on without us"
 				    : "attach: %d isn't attached to yet; it will be detached from without us",
 		     (int)a->pid);

@@ -24,14 +24,14 @@ struct attaching {
 	bool has_trace; /* of the collector's making */
 	bool collected; /* the collector's result is in, or it is dead */
 	pid_t keeper;
-	int channel;      /* to the keeper; -1 when that has ended */
-	bool recording;   /* has begun at any time */
-	bool is_asked;    /* the keeper is to detach */
-	bool is_detached; /* and said that it did */
-	bool is_left;     /* they are to end without us */
+	int channel;                         /* to the keeper; -1 when that has ended */
+	bool recording;                      /* has begun at any time */
+	bool is_asked;                       /* the keeper is to detach */
+	bool is_detached;                    /* and said that it did */
+	bool is_left;                        /* they are to end without us */
 	uint64_t asked_ms, patience_ends_ms; /* CLOCK_MONOTONIC */
 	unsigned keepers;                    /* started so far */
-	uint32_t missed;  /* child processes that aren't recorded */
+	uint32_t missed;                     /* child processes that aren't recorded */
 	struct rqs_keeper_word begun, first_missed, end;
 };
 

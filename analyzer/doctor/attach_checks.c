@@ -23,7 +23,8 @@ struct obstacle {
 	char why[512], fix[PATH_MAX + 256]; /* "" none */
 };
 
-static bool fail(struct obstacle *obstacle, const char *why, const char *fix, ...) __attribute__((format(printf, 3, 4)));
+static bool fail(struct obstacle *obstacle, const char *why, const char *fix, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static bool fail(struct obstacle *obstacle, const char *why, const char *fix, ...)
 {
@@ -74,8 +75,9 @@ static bool may_be_traced(struct obstacle *obstacle, const struct rqs_patient *p
 			    "Run reqscope as root, or with CAP_SYS_PTRACE; in a container, with --cap-add SYS_PTRACE.");
 	close(memory);
 	if (rqs_ptrace_refusal())
-		return fail(obstacle, "the system call ptrace is refused here, as sandboxes do",
-			    "Start the container with --cap-add SYS_PTRACE, or with a seccomp profile that allows ptrace.");
+		return fail(
+		    obstacle, "the system call ptrace is refused here, as sandboxes do",
+		    "Start the container with --cap-add SYS_PTRACE, or with a seccomp profile that allows ptrace.");
 	return true;
 }
 
@@ -102,12 +104,14 @@ static bool has_library(struct obstacle *obstacle, const struct rqs_patient *pat
 	if (is_go(patient) || (patient->maps && strstr(patient->maps, "/libreqscope")))
 		return true;
 	if (!rqs_siblings_library(musl ? RQS_MUSL_LIBRARY : RQS_LIBRARY, path))
-		return fail(obstacle, "the library isn't installed", "Build it (make), or install all of it (make install).");
+		return fail(obstacle, "the library isn't installed",
+			    "Build it (make), or install all of it (make install).");
 	snprintf(there, sizeof(there), "root%s", path);
 	if (!same_file(path, patient->dir, there))
-		return fail(obstacle, "it doesn't see the library, as it has other files (a mount namespace, or chroot)",
-			    "Install reqscope in its container and run it there, or let %s be seen there under the same path.",
-			    path);
+		return fail(
+		    obstacle, "it doesn't see the library, as it has other files (a mount namespace, or chroot)",
+		    "Install reqscope in its container and run it there, or let %s be seen there under the same path.",
+		    path);
 	return true;
 }
 
@@ -135,9 +139,11 @@ static bool has_room(struct obstacle *obstacle, const struct rqs_patient *patien
 
 	if (!is_go(patient) || rqs_procfs_read(patient->dir, "limits", limits, sizeof(limits)) < 0)
 		return true;
-	if (limit_of(limits, "Max address space") >= ENOUGH_FOR_GO && limit_of(limits, "Max data size") >= ENOUGH_FOR_GO)
+	if (limit_of(limits, "Max address space") >= ENOUGH_FOR_GO &&
+	    limit_of(limits, "Max data size") >= ENOUGH_FOR_GO)
 		return true;
-	return fail(obstacle, "its memory is limited to less than 2 GiB (ulimit -v or -d)", "Start it without that limit.");
+	return fail(obstacle, "its memory is limited to less than 2 GiB (ulimit -v or -d)",
+		    "Start it without that limit.");
 }
 
 /* ---- the finding ---- */

@@ -72,9 +72,10 @@ void rqs_check_kind(struct rqs_diagnosis *diagnosis, const struct rqs_patient *p
 			     "%s is no program, and no script whose line #! names one.", patient->named);
 		rqs_prescribe(diagnosis, "Name the interpreter in its first line, or before it on the command line.");
 	} else if (patient->pid && patient->kind == PROGRAM_SETUID) {
-		rqs_diagnose(diagnosis, "program.kind", RQS_LEVEL_OK,
-			     "%s is a set-user-ID program: nothing is preloaded to it, but who may trace it may attach.",
-			     patient->named);
+		rqs_diagnose(
+		    diagnosis, "program.kind", RQS_LEVEL_OK,
+		    "%s is a set-user-ID program: nothing is preloaded to it, but who may trace it may attach.",
+		    patient->named);
 	} else if (rqs_program_obstacle(patient->kind) && !has_musl && !rqs_patient_is_static_go(patient)) {
 		tell_obstacle(diagnosis, patient);
 	} else {

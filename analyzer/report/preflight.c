@@ -222,10 +222,11 @@ static void check_attached(const struct preflight *p, const struct rqs_side *bas
 	if (!one == !other && (one == base->runs) == (other == new->runs))
 		return;
 	say(p, "attached",
-	    rqs_format("%s %s recorded by attaching to a server that ran, %s from its start on: its caches are cold, and "
-		       "its memory (RSS, heap) and totals include the warm-up",
-		       one ? base->name : new->name, (one ? one < base->runs : other < new->runs) ? "was partly" : "was",
-		       one ? new->name : base->name));
+	    rqs_format(
+		"%s %s recorded by attaching to a server that ran, %s from its start on: its caches are cold, and "
+		"its memory (RSS, heap) and totals include the warm-up",
+		one ? base->name : new->name, (one ? one < base->runs : other < new->runs) ? "was partly" : "was",
+		one ? new->name : base->name));
 }
 
 /* Whether two are the same recording: begun at one time, of as many requests, which took as long together. */
@@ -271,9 +272,8 @@ void rqs_preflight(const struct rqs_comparison *c, void (*tell)(void *context, c
 {
 	const struct preflight p = {c, tell, context};
 	static void (*const checks[])(const struct preflight *p, const struct rqs_side *base,
-				      const struct rqs_side *new) = {check_load, check_flight,  check_mix,
-								     check_host, check_workers, check_versions,
-								     check_attached};
+				      const struct rqs_side *new) = {
+	    check_load, check_flight, check_mix, check_host, check_workers, check_versions, check_attached};
 
 	for (unsigned check = 0; check < sizeof(checks) / sizeof(checks[0]); check++)
 		for (unsigned i = 1; i < c->sides; i++)
