@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -203,12 +204,18 @@ static void detach(void)
 	rqs_py_uninstall(connections);
 }
 
-/* The host's handlers would run on our stack, and may fork. */
+/*
+ * The host's handlers would run on our stack, and may fork. For faults they
+ * don't: the attacher sees those first, and of a blocked one the kernel would
+ * forget the handler.
+ */
+#define BIT(signal_) (1ull << ((signal_)-1))
+#define FAULTS (BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) | BIT(SIGFPE) | BIT(SIGTRAP) | BIT(SIGSYS))
 #define BLOCKED(call)                                                          \
 	do {                                                                   \
-		uint64_t blocked_ = ~0ull, before_;                            \
+		uint64_t blocked_ = ~FAULTS, before_;                          \
 		int saved_ = errno;                                            \
-		rqs_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &blocked_, &before_, 8); \
+		rqs_sys4(SYS_rt_sigprocmask, SIG_BLOCK, &blocked_, &before_, 8); \
 		call;                                                          \
 		rqs_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &before_, NULL, 8);  \
 		errno = saved_;                                                \

@@ -168,6 +168,10 @@ def test_behind_a_filter(name, trace):
         assert end(target) == "good\n"
 
 
+def blocked(pid: int) -> int:
+    return int(re.search(r"^SigBlk:\s+(\S+)", Path(f"/proc/{pid}/status").read_text(), re.M)[1], 16)
+
+
 def state(pid: int) -> str:
     return re.search(r"^State:\s+(\S)", Path(f"/proc/{pid}/status").read_text(), re.M)[1]
 
@@ -235,6 +239,25 @@ def test_without_a_dynamic_library(tmp_path, trace):
         assert end(target) == "good\n"
 
 
+FAULTY = """
+struct { unsigned version, attached; long offset; unsigned long module; } reqscope_probe;
+long reqscope_attach(void *words) { return *(volatile long *)8; }
+long reqscope_detach(void) { return 0; }
+long reqscope_release(void) { return 0; }
+"""
+
+
+def test_a_fault_of_ours_is_not_the_programs(tmp_path, trace):
+    """Its handler isn't called, and stays what it is; the thread goes on."""
+    library = tmp_path / "libreqscope.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-xc", "-o", library, "-"], input=FAULTY, text=True, check=True)
+    with moment("faults") as target:
+        ((error, why),) = run_attacher("attach", target.pid, "0" * 32, library, MUSL_LIBRARY)
+        assert error and "failed" in why, (error, why)
+        assert not blocked(target.pid)
+        assert end(target) == "good\n"
+
+
 # ---- calls that are interrupted ----
 
 RESULTS = {"poll": (0, 0), "select": (0, 0), "nanosleep": (0, 0), "epoll": (0, 0), "sigtimedwait": (-1, 11),
@@ -260,10 +283,6 @@ def test_interrupted_calls(name, kind, trace):
 
 
 # ---- we are killed ----
-
-
-def blocked(pid: int) -> int:
-    return int(re.search(r"^SigBlk:\s+(\S+)", Path(f"/proc/{pid}/status").read_text(), re.M)[1], 16)
 
 
 def test_killed_at_any_moment(trace):

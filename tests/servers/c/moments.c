@@ -287,6 +287,17 @@ static void in_signals_elsewhere(void)
 		wrong = "the signals' stack is another";
 }
 
+static void with_handler_of_faults(void)
+{
+	struct sigaction now;
+
+	handle(SIGSEGV, count, 0);
+	ready();
+	wait_in_poll();
+	if (sigaction(SIGSEGV, NULL, &now) || now.sa_handler != count || came)
+		wrong = "the handler is another, or was called";
+}
+
 static void in_pending(void)
 {
 	sigset_t set, pending;
@@ -520,6 +531,7 @@ static const struct {
     {"handler", in_handler},
     {"signals", in_signals},
     {"signals-elsewhere", in_signals_elsewhere},
+    {"faults", with_handler_of_faults},
     {"pending", in_pending},
     {"threads", in_threads},
     {"many", in_many},
