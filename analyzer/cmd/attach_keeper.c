@@ -82,8 +82,8 @@ struct keeper {
 
 static void tell(const struct keeper *k, const struct rqs_keeper_word *word)
 {
-	if (send(k->channel, word, sizeof(*word), MSG_NOSIGNAL) < 0) {
-		/* The one who attached was killed. */
+	if (send(k->channel, word, sizeof(*word), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+		/* The one who attached was killed, or is stopped and has heard much. */
 	}
 }
 
@@ -112,7 +112,7 @@ static void tell_collector(const struct keeper *k, enum rqs_attach_event event, 
 {
 	struct rqs_attach_word word = {.event = event, .processes = processes, .stopped_ns = stopped_ns};
 
-	if (k->stop >= 0 && send(k->stop, &word, sizeof(word), MSG_NOSIGNAL) < 0) {
+	if (k->stop >= 0 && send(k->stop, &word, sizeof(word), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
 		/* It was killed. */
 	}
 }
