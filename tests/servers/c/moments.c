@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -245,6 +246,43 @@ static void in_handler(void)
 	handle(SIGUSR1, wait_in_handler, 0);
 	ready();
 	raise(SIGUSR1);
+}
+
+/* By code made at run time, of which nothing tells how to unwind it: sub $8, %rsp; call *%rdi; add $8, %rsp; ret */
+static void call_by_made_code(void (*function)(void))
+{
+	static const unsigned char code[] = {0x48, 0x83, 0xec, 8, 0xff, 0xd7, 0x48, 0x83, 0xc4, 8, 0xc3};
+	unsigned char *made = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	memcpy(made, code, sizeof(code));
+	mprotect(made, 4096, PROT_READ | PROT_EXEC);
+	((void (*)(void (*)(void)))(void *)made)(function);
+}
+
+static void in_made_code(void)
+{
+	ready();
+	call_by_made_code(wait_in_poll);
+}
+
+static void wait_in_made_code(int number)
+{
+	(void)number;
+	call_by_made_code(wait_in_poll);
+}
+
+static void in_handler_by_made_code(void)
+{
+	handle(SIGUSR1, wait_in_made_code, 0);
+	ready();
+	raise(SIGUSR1);
+}
+
+/* The library's constructor says that it is ready, and waits for a signal. */
+static void in_constructor(void)
+{
+	if (!dlopen(getenv("WAITING"), RTLD_NOW))
+		wrong = "no library";
 }
 
 static volatile unsigned long came;
@@ -529,6 +567,9 @@ static const struct {
     {"epoll", in_epoll},
     {"loop", in_loop},
     {"handler", in_handler},
+    {"made-code", in_made_code},
+    {"made-code-in-handler", in_handler_by_made_code},
+    {"constructor", in_constructor},
     {"signals", in_signals},
     {"signals-elsewhere", in_signals_elsewhere},
     {"faults", with_handler_of_faults},
