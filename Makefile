@@ -261,11 +261,11 @@ same-server: ## recorded servers compared with themselves: how often a differenc
 		tests/long/test_same_server.py
 
 SOAK_SECONDS ?= 600
-soak: ## Go servers at full load for SOAK_SECONDS; servers attached to and left 200 times
+soak: ## Go servers at full load for SOAK_SECONDS; servers attached to and left 200 times, and attachers killed
 	$(Q)tests/deps.sh check
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)RQS_SOAK_SECONDS=$(SOAK_SECONDS) $(BUILD)/venv/bin/python -m pytest -q -rP -c tests/long/pytest.ini \
-		tests/long/test_soak.py tests/long/test_attach_soak.py
+		tests/long/test_soak.py tests/long/test_attach_soak.py tests/long/test_attach_go_kills.py
 
 bench: ## measure what recording costs, in alternated pairs
 	$(Q)tests/deps.sh bench

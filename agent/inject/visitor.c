@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/signalfd.h>
@@ -23,7 +24,7 @@
 #define LEAVING_NS 1000000000ull
 #define TRIES 20
 #define ERESTARTNOINTR 513
-#define NEAR_TRIES 4 /* then it may be a thread of any network */
+#define NEAR_TRIES 6 /* then it may be a thread of any network */
 #define PAUSE_US 1000
 #define RED_ZONE 128u
 #define SPARE 512u /* of the stack, below the frame */
@@ -36,8 +37,8 @@
 
 /* ---- a thread to borrow ---- */
 
-/* In a system call, as the kernel tells. */
-static bool waits(pid_t pid, pid_t tid)
+/* The system call that it waits in, as the kernel tells; -1 none. */
+static long waits_in(pid_t pid, pid_t tid)
 {
 	char path[64], text[32] = "";
 
@@ -46,7 +47,20 @@ static bool waits(pid_t pid, pid_t tid)
 	ssize_t got = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
 	if (fd >= 0)
 		close(fd);
-	return got > 0 && text[0] >= '0' && text[0] <= '9';
+	return got > 0 && text[0] >= '0' && text[0] <= '9' ? atol(text) : -1;
+}
+
+/* The runtime's idle threads wait in futex: they are missed least. One that polls is missed by connections. */
+static bool is_wanted(const struct rqs_visitor *v, pid_t tid)
+{
+	switch (v->choice) {
+	case RQS_VISITOR_IDLE:
+		return waits_in(v->pid, tid) == SYS_futex;
+	case RQS_VISITOR_WAITING:
+		return waits_in(v->pid, tid) >= 0;
+	default:
+		return true;
+	}
 }
 
 /* Goroutines may have taken their threads to other networks; the collector is reached in ours. */
@@ -124,7 +138,7 @@ static bool try_thread(void *data, pid_t tid)
 {
 	struct rqs_visitor *v = data;
 
-	if ((v->idle && !waits(v->pid, tid)) || (v->near && !is_in_our_network(v->pid, tid)))
+	if (!is_wanted(v, tid) || (v->near && !is_in_our_network(v->pid, tid)))
 		return true;
 	int error = rqs_thread_stop(&v->host, v->pid, tid, rqs_tracee_now_ns() + STOPPING_NS);
 	if (error)
@@ -142,10 +156,10 @@ int rqs_visitor_borrow(struct rqs_visitor *v)
 {
 	v->error = -ETIMEDOUT;
 	for (int n = 0; n < TRIES && v->error == -ETIMEDOUT; n++) {
-		v->idle = n % 2 == 0;
+		v->choice = (enum rqs_visitor_choice)(n % RQS_VISITOR_CHOICES);
 		v->near = n < NEAR_TRIES;
 		rqs_threads_list(v->pid, try_thread, v);
-		if (v->error == -ETIMEDOUT)
+		if (v->error == -ETIMEDOUT && v->choice == RQS_VISITOR_ANY)
 			usleep(PAUSE_US);
 	}
 	return v->error;

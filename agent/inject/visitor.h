@@ -11,6 +11,9 @@
 
 #include "inject/threads.h"
 
+/* Which threads are looked for, one after the other. */
+enum rqs_visitor_choice { RQS_VISITOR_IDLE, RQS_VISITOR_WAITING, RQS_VISITOR_ANY, RQS_VISITOR_CHOICES };
+
 struct rqs_visitor {
 	pid_t pid;
 	uint64_t syscall_instruction; /* with nothing behind it but a return */
@@ -23,7 +26,7 @@ struct rqs_visitor {
 	/* Inside */
 	struct rqs_stopped host;
 	struct rqs_tracee borrowed;
-	bool idle; /* only a thread that waits is looked for */
+	enum rqs_visitor_choice choice;
 	bool near; /* only one in our network */
 	int error;
 };

@@ -1,4 +1,4 @@
-"""Go programs that are attached to and left in moments that are hard: what they do goes on, whatever the attacher says."""
+"""Go programs that are attached to and left at hard moments: what they do goes on, whatever the attacher says."""
 
 import contextlib
 import errno
@@ -29,8 +29,8 @@ class Hostile:
     """A case of the hostile program that serves; it ends with its standard input."""
 
     def __init__(self, case, wrap=(), **env):
-        self.process = subprocess.Popen([*wrap, HOSTILE, case], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env={**os.environ, **env})  # fmt: skip
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen([*wrap, HOSTILE, case], env={**os.environ, **env}, **pipes)
         self.port = int(self.process.stdout.readline())
         self.pid = self.process.pid
         self.url = f"http://127.0.0.1:{self.port}"
