@@ -143,7 +143,7 @@ def assert_count(recording, rows) -> dict:
     rows = rows[first : bisect_left(rows, recording.over, key=lambda row: row.start)]
     within = sum(row.start >= recording.begun and row.end <= recording.ended for row in rows)
     touched = sum(row.end >= recording.asked and row.start <= recording.over for row in rows)
-    assert 0 < within <= seen["requests"] <= touched
+    assert within <= seen["requests"] <= touched
     assert seen["completeness"]["given_up"] == 0
     return seen
 
@@ -173,8 +173,8 @@ def test_cycles_under_load(name, tmp_path):
             assert {place: now_there.get(place) for place in before[pid]} == before[pid]
             assert hooks(pid) == [] and shared_memory(pid) == []
         assert max(sizes[CYCLES // 2 :]) <= max(sizes[: CYCLES // 2]) + 4 * len(pids), sizes
-    for recording in recordings:
-        assert_count(recording, background.rows)
+    # The client pauses between two pieces of load: not each has some.
+    assert sum(assert_count(recording, background.rows)["requests"] for recording in recordings) > ROUND
 
 
 @pytest.mark.parametrize("victim", ("attach", "collect", "attach-keeper"))
