@@ -25,8 +25,10 @@
 
 RQS_EXPORT struct rqs_attach_probe reqscope_probe;
 
-static uint32_t state;
-enum { OUT, BUSY, IN, LEFT }; /* LEFT: detached, not released */
+/* While somebody is at it, BUSY_OF its process. LEFT: detached, not released. */
+static uint64_t state;
+enum { OUT, IN, LEFT };
+#define BUSY_OF(pid) ((uint64_t)(pid) << 2 | 1ull << 63)
 
 /* ---- threads that are there already ---- */
 
@@ -171,24 +173,23 @@ static bool patching_is_allowed(void)
 	       rqs_sys3(SYS_open, "/", O_RDONLY | O_CLOEXEC, 0) >= 0;
 }
 
-static long attach(const struct rqs_attach_words *words)
+static long attach(const struct rqs_attach_words *words, bool *activated)
 {
 	if (rqs_agent.frozen || !rqs_trial_passes(patching_is_allowed))
 		return -EPERM;
 	if (!rqs_session_attach(words->token, words->library, words->children))
 		return -EBUSY;
+	fill_probe();
+	reqscope_probe.attached = 1;
+	rqs_store(&reqscope_probe.version, RQS_REGION_VERSION);
 	rqs_session.no_sched = words->no_sched;
 	rqs_agent.thread_starts = thread_starts;
 	find_threads();
 	rqs_wait_forget();
 	int error = rqs_activate_now();
+	*activated = !error;
 	if (!error && !rqs_got_hook())
 		error = -ENOMEM;
-	if (!error) {
-		fill_probe();
-		reqscope_probe.attached = 1;
-		rqs_store(&reqscope_probe.version, RQS_REGION_VERSION);
-	}
 	return error;
 }
 
@@ -197,7 +198,6 @@ static void detach(void)
 	uint32_t connections = rqs_agent.connections_used;
 
 	rqs_session.wanted = false;
-	reqscope_probe.attached = 0;
 	rqs_got_unhook();
 	if (rqs_agent.process)
 		rqs_deactivate();
@@ -221,50 +221,92 @@ static void detach(void)
 		errno = saved_;                                                \
 	} while (0)
 
-static bool go(uint32_t from, uint32_t to)
+/* A fork's child may have been begun while another thread was at it: what is there isn't known then. */
+static bool go(uint64_t from)
 {
-	return __atomic_compare_exchange_n(&state, &from, to, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	uint64_t here = BUSY_OF(rqs_sys0(SYS_getpid)), now = rqs_load(&state);
+
+	if (now >> 63 && now != here)
+		rqs_swap(&state, now, IN);
+	return rqs_swap(&state, from, here);
+}
+
+static void become(uint64_t to)
+{
+	rqs_store_relaxed(&reqscope_probe.attached, (uint32_t)to);
+	rqs_store(&state, to);
+}
+
+static uint64_t attached_at; /* ticks */
+
+/* Nobody has read what is recorded for long: who should have taken us out is gone as well. */
+static bool has_ended(void)
+{
+	const struct rqs_region_header *region = rqs_agent.region;
+	uint64_t heartbeat = region ? rqs_load_relaxed(&region->heartbeat) : 0;
+
+	if (heartbeat < attached_at)
+		heartbeat = attached_at;
+	return region && rqs_now(&rqs_agent) > heartbeat + RQS_SILENT_SECONDS * region->ticks_per_second;
+}
+
+/* Of the last recording something is left. */
+static bool is_left_over(void)
+{
+	uint64_t now = rqs_load(&state), here = BUSY_OF(rqs_sys0(SYS_getpid));
+
+	return now == LEFT || (now == IN && has_ended()) || (now >> 63 && now != here);
 }
 
 RQS_EXPORT long reqscope_attach(const struct rqs_attach_words *words)
 {
+	bool activated = false;
 	long error;
 
 	if (words->version != RQS_REGION_VERSION)
 		return -EPROTO;
-	if (!rqs_objects_are_before_us() || !go(OUT, BUSY))
+	if (rqs_agent.frozen)
+		return -EPERM;
+	if (!rqs_objects_are_before_us())
+		return -EBUSY;
+	if (is_left_over())
+		return -EALREADY;
+	if (!go(OUT))
 		return -EBUSY;
 	BLOCKED({
-		error = attach(words);
+		error = attach(words, &activated);
 		if (error)
 			detach();
 	});
-	rqs_store(&state, (uint32_t)(error ? OUT : IN));
+	if (activated)
+		attached_at = rqs_now(&rqs_agent);
+	/* Without hooks, but not without threads that were seen to leave the core. */
+	become(error ? activated ? LEFT : OUT : IN);
 	return error;
 }
 
 RQS_EXPORT long reqscope_detach(void)
 {
-	if (!go(IN, BUSY))
+	if (rqs_load(&state) == OUT || (!rqs_agent.frozen && !go(IN)))
 		return 0;
 	/* Behind a filter that came meanwhile no call of ours is made any more: hooks stay, and do nothing. */
 	if (rqs_agent.frozen)
 		rqs_agent_stop(&rqs_agent);
 	else
 		BLOCKED(detach());
-	rqs_store(&state, (uint32_t)LEFT);
+	become(LEFT);
 	return 0;
 }
 
 RQS_EXPORT long reqscope_release(void)
 {
-	if (rqs_agent.frozen || !go(LEFT, BUSY))
+	if (rqs_agent.frozen || !go(LEFT))
 		return 0;
 	BLOCKED({
 		rqs_py_forget();
 		rqs_deactivated();
 		rqs_got_release();
 	});
-	rqs_store(&state, (uint32_t)OUT);
+	become(OUT);
 	return 0;
 }

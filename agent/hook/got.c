@@ -433,7 +433,7 @@ static int visit_to_unhook(struct dl_phdr_info *info, size_t size, void *argumen
 	struct object object = { .info = info, .state = NULL };
 
 	(void)size;
-	(void)argument;
+	*(bool *)argument = true;
 	if (is_left_alone(info) || !read_object(&object))
 		return 0;
 	/* Somebody else has opened them: they stay so. */
@@ -475,6 +475,32 @@ bool rqs_got_hook(void)
 	return true;
 }
 
+static bool is_ours(const char *value)
+{
+	for (size_t i = 0; i < TARGETS; i++)
+		if (targets[i].ours == value)
+			return true;
+	return false;
+}
+
+/* By what was noted: in the child of a fork that came while the list was walked nobody can walk it any more. */
+static void unhook_noted(void)
+{
+	for (uint32_t i = 0; records && i < RECORDS; i++) {
+		const char **slot = records[i].slot;
+		uint64_t page = (uint64_t)slot & ~(uint64_t)(PAGE - 1);
+		struct object object = { .sealed = page, .sealed_end = page + PAGE };
+
+		if (!slot || !rqs_readable(slot, sizeof(*slot)) || !is_ours(rqs_load_relaxed(slot)))
+			continue;
+		if (!is_ready(&object))
+			object.sealed_end = object.sealed;
+		write_slot(&object, slot, records[i].original);
+		if (object.open)
+			protect(&object, PROT_READ);
+	}
+}
+
 /* Another thread may be hooking what has just been loaded; it won't be long. */
 void rqs_got_unhook(void)
 {
@@ -484,7 +510,10 @@ void rqs_got_unhook(void)
 			return;
 		rqs_sys0(SYS_sched_yield);
 	}
-	rqs_objects_walk(visit_to_unhook, NULL);
+	bool walked = false;
+	rqs_objects_walk(visit_to_unhook, &walked);
+	if (!walked)
+		unhook_noted();
 	rqs_store(&hooked, (uint64_t)OUT);
 }
 

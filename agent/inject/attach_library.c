@@ -256,19 +256,6 @@ static int open_memory(struct rqs_attachment *attachment)
 			       : refuse(attachment, -EPERM, "the kernel refuses to trace it");
 }
 
-static int attach(struct rqs_attachment *attachment, const struct rqs_attach_order *order)
-{
-	int memory = open_memory(attachment);
-
-	if (memory < 0)
-		return memory;
-	int error = look_at_status(attachment);
-	if (!error)
-		error = attach_with(attachment, order, memory);
-	close(memory);
-	return error;
-}
-
 /* ---- detaching ---- */
 
 struct probing {
@@ -440,6 +427,25 @@ static int detach_from(struct rqs_attachment *attachment, int memory)
 	if (!all_leave(attachment, memory, &probe, list_offset))
 		return refuse(attachment, -ETIMEDOUT, "a thread stayed in the agent; its memory is not given back");
 	return call_library(attachment, memory, library.release, &list_offset);
+}
+
+/* What is left of a recording whose keeper was killed goes first. */
+static int attach(struct rqs_attachment *attachment, const struct rqs_attach_order *order)
+{
+	int memory = open_memory(attachment);
+
+	if (memory < 0)
+		return memory;
+	int error = look_at_status(attachment);
+	if (!error)
+		error = attach_with(attachment, order, memory);
+	if (error == -EALREADY) {
+		error = detach_from(attachment, memory);
+		if (!error)
+			error = attach_with(attachment, order, memory);
+	}
+	close(memory);
+	return error;
 }
 
 static int detach(struct rqs_attachment *attachment)

@@ -25,8 +25,10 @@ struct rqs_attach_words {
  * Joins the session, claims a process slot, puts hooks in the place of the
  * host's calls in every object, and looks at the descriptors that are open.
  * 0, or -errno with nothing changed: -EBUSY when another session records this
- * process, or the last one hasn't been released, -EPROTO when the library is of another version, -ECONNREFUSED when
- * the collector isn't reached.
+ * process; -EALREADY when the last one that did has ended and was not, or not
+ * wholly, taken out: to be called again after both calls below; -EPROTO when
+ * the library is of another version, -ECONNREFUSED when the collector isn't
+ * reached, -EPERM where a filter of system calls forbids ours.
  */
 #define RQS_ATTACH_SYMBOL "reqscope_attach"
 long reqscope_attach(const struct rqs_attach_words *words);
@@ -54,7 +56,7 @@ long reqscope_release(void);
 #define RQS_PROBE_SYMBOL "reqscope_probe"
 struct rqs_attach_probe {
 	uint32_t version; /* RQS_REGION_VERSION; 0 before the first attach */
-	uint32_t attached; /* 1 between attach and detach */
+	uint32_t attached; /* 1 between attach and detach, 2 from there to release, else 0 */
 	int64_t busy_offset;
 	/*
 	 * musl: the thread's address is that offset from entry tls_module of the

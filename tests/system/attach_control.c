@@ -3,20 +3,27 @@
  * outside: attaches and detaches in a thread of its own, as the words say that
  * come by a socket. Loaded by LD_PRELOAD; "CONTROL" is the socket's path.
  *
- *    attach LIBRARY TOKEN | detach | release | load FILE | churn FILE COUNT
+ *    attach LIBRARY TOKEN | detach | release | load FILE | churn FILE COUNT |
+ *    fork COUNT | forbid CALL LIBRARY TOKEN
  *
  * The answer is the result, a number.
  */
 #include "reqscope/attach_words.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 static void *library;
@@ -78,14 +85,74 @@ static long churn(void)
 	return 0;
 }
 
+/* Children that live on, one after the other, while other words are obeyed. */
+static void *fork_on(void *count)
+{
+	const struct timespec pause_ = { .tv_nsec = 5000000 };
+
+	for (long n = (long)count; n > 0; n--) {
+		if (fork() == 0)
+			for (;;)
+				poll(NULL, 0, 10000);
+		nanosleep(&pause_, NULL);
+	}
+	return NULL;
+}
+
+static long begin_to_fork(long count)
+{
+	pthread_t thread;
+
+	return pthread_create(&thread, NULL, fork_on, (void *)count);
+}
+
+/*
+ * Attaches in a child of its own, in which a call fails with EPERM, and which lives on: its
+ * number, and the result, negated, in the lower 16 bits.
+ */
+static long attach_without(int call, const char *path, const char *token)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = 4, .filter = filter };
+	int ends[2];
+	long result = 0;
+
+	if (pipe(ends))
+		return -1;
+	pid_t pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+		result = attach(path, token);
+		write(ends[1], &result, sizeof(result));
+		for (;;)
+			pause();
+	}
+	close(ends[1]);
+	if (read(ends[0], &result, sizeof(result)) != sizeof(result))
+		result = 0;
+	close(ends[0]);
+	return (long)pid << 16 | (-result & 0xffff);
+}
+
 static long obey(const char *words)
 {
 	char path[4096], token[128];
+	int number;
 
 	if (sscanf(words, "attach %4095s %127s", path, token) == 2)
 		return attach(path, token);
 	if (sscanf(words, "load %4095s", path) == 1)
 		return dlopen(path, RTLD_NOW) ? 0 : -1;
+	if (sscanf(words, "fork %d", &number) == 1)
+		return begin_to_fork(number);
+	if (sscanf(words, "forbid %d %4095s %127s", &number, path, token) == 3)
+		return attach_without(number, path, token);
 	if (sscanf(words, "churn %4095s %d", churning.path, &churning.count) == 2)
 		return churn();
 	if (!strcmp(words, "detach"))

@@ -85,18 +85,26 @@ def code(pid: int) -> dict[tuple[str, int, int], str]:
     }  # fmt: skip
 
 
-def hooks(pid: int) -> list[str]:
-    """Files whose variables, linked addresses among them, point into the library's code."""
+def hooks(pid: int, files: str = "") -> list[str]:
+    """Files (whose names fit) whose variables, linked addresses among them, point into the library's code."""
     all_ = mappings(pid)
     ours = [m for m in all_ if "libreqscope" in m.path and "x" in m.access]
     found = []
     for m in all_:
         if not ours or not m.path.startswith("/") or "r" not in m.access or "x" in m.access or "libreqscope" in m.path:
             continue
+        if not re.search(files, m.path):
+            continue
         words = memoryview(read(pid, m)).cast("Q")
         if any(o.start <= word < o.end for word in words for o in ours):
             found.append(m.path)
     return found
+
+
+def memory(pid: int) -> tuple[int, int]:
+    """KiB of its own that are in memory, and of all that is mapped; compare with a server as loaded, and not attached to."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"RssAnon:\s+(\d+)", status)[1]), sum(m.end - m.start for m in mappings(pid)) >> 10
 
 
 def shared_memory(pid: int) -> list[str]:

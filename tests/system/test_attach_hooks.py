@@ -1,9 +1,11 @@
 """The library's own part of attaching: hooks come into a server that runs, and go again, any number of times."""
 
+import errno
 import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -15,12 +17,14 @@ from pathlib import Path
 import load
 import procfs
 import pytest
-from attaching import hooks
+from attaching import hooks, shared_memory
 from recording import BUILD, LIBRARY, REQSCOPE, ROOT, SETTLE, ended_trace
 from serve import Server, wait_until
+from test_attach_go import attacher, session
 
 MUSL_LIBRARY = BUILD / "libreqscope-musl.so"
 CYCLES = 10
+FORKS = 100
 GROWTH = 1 << 20  # bytes: of a process with hooks that come and go
 ADDRESSES = re.compile(r"^([0-9a-f]{16})  \S+ R_X86_64_(JUMP_SLO|GLOB_DAT)", re.M)
 
@@ -70,9 +74,9 @@ def start_collector(token: str, pid: int, trace: Path, seconds: float) -> subpro
 def build_control(folder: Path, compiler: str) -> Path:
     to = folder / "control.so"
     source = Path(__file__).with_name("attach_control.c")
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-O1", f"-I{ROOT / 'include'}", "-o", to, source, "-lpthread", "-ldl"], check=True
-    )
+    kernel = ["-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu"]  # which musl-gcc leaves out
+    words = ["-shared", "-fPIC", "-O1", f"-I{ROOT / 'include'}", *kernel, "-o", to, source, "-lpthread", "-ldl"]
+    subprocess.run([compiler, *words], check=True)
     return to
 
 
@@ -251,6 +255,107 @@ def test_loaded_while_it_is_looked_for(tmp_path):
             assert target.ask("churn", plugin, 300) == 0
         assert load.fixed(target.server.url + "/json", 100).errored == 0
         target.server.stop()
+
+
+# ---- what another recording has left ----
+
+
+def test_a_recording_whose_keeper_was_killed(tmp_path):
+    """Between the detaching's halves, or before both: whoever attaches next takes out what is left."""
+    with attachable("httpd", tmp_path, env=NOW) as target:
+        pid, url = target.server.pid, target.server.url + "/json"
+        before = slots(pid)
+        collector = start_collector(token := secrets.token_hex(16), pid, tmp_path / "0.rqs", 1)
+        assert target.ask("attach", LIBRARY, token) == 0
+        collector.wait(20)
+        assert target.ask("detach") == 0
+        assert target.ask("attach", LIBRARY, token) == -errno.EALREADY
+        assert_recorded_again(target, tmp_path / "1.rqs", 100)
+
+        collector = start_collector(token := secrets.token_hex(16), pid, tmp_path / "2.rqs", 20)
+        assert target.ask("attach", LIBRARY, token) == 0
+        assert target.ask("attach", LIBRARY, token) == -errno.EBUSY
+        collector.kill()
+        collector.wait(20)
+        time.sleep(3)  # a collector that is only slow is known by then
+        assert_recorded_again(target, tmp_path / "3.rqs", 200)
+        assert load.fixed(url, 100).errored == 0
+        after = slots(pid)
+        target.server.stop()
+    before = {slot: value for slot, value in before.items() if not slot[0].endswith("/control.so")}
+    assert {slot: after[slot] for slot in before} == before
+
+
+def assert_recorded_again(target: Attachable, trace: Path, count: int):
+    """Attached to from outside."""
+    with session(target.server.pid, trace) as token:
+        assert attacher("attach", target.server.pid, token, LIBRARY, MUSL_LIBRARY)[0] == 0
+        assert load.fixed(target.server.url + "/json", count).errored == 0
+        time.sleep(SETTLE)
+    assert attacher("detach", target.server.pid)[0] == 0
+    assert len(ended_trace(trace).requests) == count
+
+
+# ---- forks, filters ----
+
+
+def children(pid: int) -> list[int]:
+    return [child for child in procfs.descendants(pid) if child != pid]
+
+
+def is_hooked(pid: int) -> bool:
+    """As hooks(), of the program and the test's own library alone, which is quick."""
+    return bool(hooks(pid, r"/(httpd|control\.so)$"))
+
+
+def test_forked_all_the_time(tmp_path):
+    """Children of any moment, of an attach or a detach under way, too, can be detached from, and are as before."""
+    with attachable("httpd", tmp_path) as target:
+        try:
+            with target.attached(tmp_path / "warm.rqs", 0.5):
+                pass
+            assert target.ask("fork", FORKS) == 0
+            with target.attached(tmp_path / "a.rqs", 0.3):
+                pass
+            wait_until(lambda: len(children(target.server.pid)) == FORKS, 20, "all children")
+            family = children(target.server.pid)
+            hooked = [child for child in family if is_hooked(child)]
+            for child in hooked:
+                assert attacher("detach", child)[0] == 0, child
+            assert hooked and not any(map(is_hooked, family))
+            assert [child for child in hooked if shared_memory(child)] == []
+            assert all(map(procfs.alive, family))
+        finally:
+            for child in children(target.server.pid):
+                os.kill(child, signal.SIGKILL)
+        target.server.stop()
+
+
+# x86-64's numbers of what joining, patching and looking around ask for.
+CALLS = {"mprotect": 10, "rt_sigprocmask": 14, "sched_yield": 24, "mremap": 25, "madvise": 28, "socket": 41, "connect": 42,
+         "sendto": 44, "recvmsg": 47, "getsockname": 51, "getsockopt": 55, "clone": 56, "wait4": 61, "futex": 202,
+         "munlock": 150, "prctl": 157, "gettid": 186, "getdents64": 217, "openat": 257, "prlimit64": 302}  # fmt: skip
+
+
+def test_calls_that_are_forbidden(tmp_path):
+    """It fails with nothing changed, or it doesn't need that call."""
+    with attachable("httpd", tmp_path) as target:
+        collector = start_collector(token := secrets.token_hex(16), target.server.pid, tmp_path / "a.rqs", 15)
+        try:
+            results = {}
+            for name, number in CALLS.items():
+                child, error = divmod(target.ask("forbid", number, LIBRARY, token), 1 << 16)
+                results[name] = error
+                assert procfs.alive(child), name
+                if error:
+                    assert hooks(child) == [] and shared_memory(child) == [], name
+                os.kill(child, signal.SIGKILL)
+        finally:
+            collector.kill()
+            collector.wait(20)
+        target.server.stop()
+    print(results)
+    assert {"mprotect", "mremap", "socket", "recvmsg", "clone"} <= {name for name, error in results.items() if error}
 
 
 def test_every_export_is_hooked():
