@@ -476,9 +476,9 @@ static bool visit(void *data, pid_t tid)
 	if (strchr("XZx", state))
 		return true;
 	hunt->seen++;
-	if (strchr("Tt", state))
-		hunt->stopped_by_signal++;
-	else if (is_candidate(hunt, tid))
+	hunt->stopped_by_signal += state == 'T';
+	/* Also one that is stopped by a signal: it makes our calls, and is stopped again. */
+	if (state != 't' && is_candidate(hunt, tid))
 		hunt->result = try_thread(hunt, tid);
 	return hunt->result == -EAGAIN && rqs_tracee_now_ns() < hunt->deadline_ns;
 }

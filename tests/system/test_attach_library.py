@@ -220,6 +220,20 @@ def test_stopped(trace):
         assert end(target) == "good\n"
 
 
+@pytest.mark.parametrize("name", ("pending", "threads", "condition"))
+def test_stopped_while_attached_to(name, trace):
+    """It is left all the same, and stays stopped."""
+    with moment(name) as target, session(target.pid, trace) as token:
+        assert run_attacher("attach", target.pid, token, LIBRARY, MUSL_LIBRARY)[0][0] == 0
+        os.kill(target.pid, signal.SIGSTOP)
+        wait_until(lambda: state(target.pid) == "T", 10, "the stop")
+        assert run_attacher("detach", target.pid)[0][0] == 0
+        wait_until(lambda: state(target.pid) == "T", 10, "the stop again")
+        assert not hooks(target.pid)
+        os.kill(target.pid, signal.SIGCONT)
+        assert end(target).endswith("good\n")
+
+
 def test_ended(trace):
     with moment("epoll") as target:
         os.kill(target.pid, signal.SIGKILL)
