@@ -31,6 +31,7 @@
 #define PAUSE_LIMIT_NS 16000000
 #define SCANNED (1u << 20) /* bytes of a stack that can't be unwound */
 #define SYSCALL_STOP (SIGTRAP | 0x80)
+#define SYSCALL_SIZE 2 /* of the instruction */
 #define NEAR 4 /* functions of libc between one that waits and its system call */
 
 /* How many looks are for better threads than these. */
@@ -452,6 +453,18 @@ static bool is_candidate(struct hunt *hunt, pid_t tid)
 	return true;
 }
 
+/* If we are killed from here on it makes its call again; released, it is given what it really had. */
+static void keep_call(struct rqs_stopped *thread)
+{
+	struct user_regs_struct again = thread->registers;
+
+	if ((int64_t)again.orig_rax < 0 || (int64_t)again.rax != -EINTR)
+		return;
+	again.rip -= SYSCALL_SIZE;
+	again.rax = again.orig_rax;
+	thread->changed = !TRACE(PTRACE_SETREGS, thread->tid, 0, &again);
+}
+
 static int try_thread(struct hunt *hunt, pid_t tid)
 {
 	int error = rqs_thread_stop(hunt->thread, hunt->pid, tid, rqs_tracee_now_ns() + STOPPING_NS);
@@ -462,6 +475,7 @@ static int try_thread(struct hunt *hunt, pid_t tid)
 		return -EAGAIN;
 	if (hunt->running && !bring_to_call(hunt->thread))
 		return -EAGAIN;
+	keep_call(hunt->thread);
 	if (is_safe(hunt))
 		return 0;
 	rqs_thread_release(hunt->thread);
