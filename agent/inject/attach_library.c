@@ -28,7 +28,7 @@
 #define SEARCH_NS 3000000000ull /* for a safe point */
 #define CALLS_NS 5000000000ull  /* for all that is called there */
 #define PROBE_NS 2000000000ull  /* for all threads to leave the core */
-#define THREAD_NS 200000000ull  /* for one thread to stop */
+#define THREAD_NS 1000000000ull /* for one thread to stop */
 #define BY_LIBC 0x80000000u     /* __RTLD_DLOPEN: what dlopen passes to __libc_dlopen_mode */
 #define ERROR_TEXT 96
 #define STOPPED "it is stopped by a signal; SIGCONT lets it go on"

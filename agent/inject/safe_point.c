@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define TRACE(request, tid, address, data) rqs_sys4(SYS_ptrace, request, tid, address, data)
-#define STOPPING_NS 200000000ull
+#define STOPPING_NS 1000000000ull /* it runs on until then */
 #define FOLLOWED_NS 20000000ull /* a thread that runs */
 #define PAUSE_NS 1000000        /* between two looks at all threads, at first */
 #define PAUSE_LIMIT_NS 16000000

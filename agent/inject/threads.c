@@ -114,14 +114,19 @@ static void ask_to_stop(struct rqs_stopped *thread)
 	TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
 }
 
+static void settle(struct rqs_stopped *thread);
+
 /* It may stop only now, when it can't be waited for any more: so it is waited for a moment longer. */
 static void forget(struct rqs_stopped *thread)
 {
 	if (thread->gone || !TRACE(PTRACE_DETACH, thread->tid, 0, 0))
 		return;
 	TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
-	if (!await_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS))
-		TRACE(PTRACE_DETACH, thread->tid, 0, 0);
+	if (await_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS))
+		return;
+	if (read_registers(thread))
+		settle(thread);
+	TRACE(PTRACE_DETACH, thread->tid, 0, 0);
 }
 
 static int finish_stop(struct rqs_stopped *thread, uint64_t deadline_ns)
