@@ -23,6 +23,8 @@
 #define SYSCALL_SIZE 2 /* of the instruction */
 #define KERNEL_SIGSET 8
 #define GIVING_BACK_NS 1000000000ull
+#define TURN_NS 500000000ull
+#define TURN_STEP_NS 5000000ull
 #define TRACE(request, tid, address, data) rqs_sys4(SYS_ptrace, request, tid, address, data)
 
 /* ---- waiting ---- */
@@ -86,9 +88,10 @@ static bool read_registers(struct rqs_stopped *thread)
 	return !TRACE(PTRACE_GETREGS, thread->tid, 0, &thread->registers);
 }
 
-static bool is_ending(pid_t pid, pid_t tid)
+/* As the kernel tells it; 0 when there is none. */
+static char state_of(pid_t pid, pid_t tid)
 {
-	char path[64], text[512], *state;
+	char path[64], text[512], *end;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)tid);
 	FILE *file = fopen(path, "re");
@@ -96,8 +99,15 @@ static bool is_ending(pid_t pid, pid_t tid)
 	if (file)
 		fclose(file);
 	text[got] = 0;
-	state = strrchr(text, ')');
-	return !state || strchr("ZXx", state[2]);
+	end = strrchr(text, ')');
+	return end && end[1] ? end[2] : 0;
+}
+
+static bool is_ending(pid_t pid, pid_t tid)
+{
+	char state = state_of(pid, tid);
+
+	return !state || strchr("ZXx", state);
 }
 
 /* It runs on. */
@@ -336,6 +346,17 @@ static void clear_alarm(const struct alarm *before)
 	sigaction(SIGALRM, &before->action, NULL);
 }
 
+/* One that has only to get its turn on a busy machine will stop: to begin anew would take longer. */
+static int finish_patiently(struct rqs_stopped *thread, uint64_t deadline_ns)
+{
+	int error = finish_stop(thread, deadline_ns);
+
+	while (error == -ETIMEDOUT && rqs_tracee_now_ns() < deadline_ns + TURN_NS &&
+	       state_of(thread->pid, thread->tid) == 'R')
+		error = finish_stop(thread, rqs_tracee_now_ns() + TURN_STEP_NS);
+	return error;
+}
+
 /* All at once, so that none waits for the others to be asked. */
 static int stop_round(struct rqs_threads *threads, uint64_t deadline_ns, size_t *done)
 {
@@ -348,7 +369,7 @@ static int stop_round(struct rqs_threads *threads, uint64_t deadline_ns, size_t 
 	for (size_t i = *done; !round.error && i < threads->count; i++)
 		ask_to_stop(&threads->all[i]);
 	for (; !round.error && *done < threads->count; ++*done) {
-		int error = finish_stop(&threads->all[*done], deadline_ns);
+		int error = finish_patiently(&threads->all[*done], deadline_ns);
 
 		if (error && error != -ESRCH)
 			return error;
