@@ -158,7 +158,7 @@ $(BUILD)/libreqscope-musl.so: $(musl_obj) agent/hook/exports.map
 nop_obj = $(patsubst %,$(BUILD)/obj/agent/hook/nop/%.o,$(1))
 $(call nop_obj,nop no_python no_times): KIND = $(HOOK)
 $(BUILD)/bench/libreqscope-nop.so: $(core_obj) $(call nop_obj,nop) agent/hook/exports.map \
-		$(filter-out %/activate.o %/membership.o %/go_program.o %/attached.o %/got.o,$(filter-out $(BUILD)/obj/agent/runtime/%,$(hook_obj)))
+		$(filter-out %/activate.o %/membership.o %/go_program.o %/attached.o %/got.o %/got_object.o %/got_table.o,$(filter-out $(BUILD)/obj/agent/runtime/%,$(hook_obj)))
 $(BUILD)/bench/libreqscope-sockets.so: $(core_obj) $(call nop_obj,no_python) agent/hook/exports.map \
 		$(filter-out %/memory.o $(BUILD)/obj/agent/python/%,$(hook_obj))
 $(BUILD)/bench/libreqscope-memory.so: $(core_obj) $(call nop_obj,no_times) $(filter-out %/py_times.o,$(hook_obj)) agent/hook/exports.map

@@ -1,158 +1,18 @@
-/*
- * got.c - see got.h. Formats: the System V ABI's x86-64 supplement, "Relocation
- * Types"; what is read-only after relocation as glibc's elf/dl-reloc.c has it.
- */
+/* got.c - see got.h: all objects, those that come later among them. */
 #include "hook/got.h"
 
+#include "hook/got_object.h"
+#include "hook/got_table.h"
 #include "hook/hook.h"
 #include "hook/objects.h"
 #include "os/reserve.h"
 #include "os/sys.h"
 
-#include <elf.h>
 #include <errno.h>
-#include <linux/futex.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
-#define PAGE 4096u
 #define PATIENCE 100000u /* calls of sched_yield */
-
-/* X(name): all that exports.map shows but free, which does nothing of its own. */
-#define HOOKS(X)                                                                                                 \
-	X(_Exit) X(_exit) X(accept) X(accept4) X(aligned_alloc) X(calloc) X(clone) X(close) X(connect) X(dup) X(dup2) \
-	X(dup3) X(epoll_create) X(epoll_create1) X(epoll_ctl) X(epoll_pwait) X(epoll_wait) X(execl) X(execle)    \
-	X(execlp) X(execv) X(execve) X(execvp) X(execvpe) X(fcntl) X(fdopen) X(fexecve) X(fork) X(getsockopt)    \
-	X(listen) X(malloc) X(memalign) X(mlockall) X(poll) X(posix_memalign) X(posix_spawn) X(posix_spawnp)     \
-	X(ppoll) X(pthread_cond_signal) X(pthread_cond_timedwait) X(pthread_cond_wait) X(prctl) X(pselect)       \
-	X(read) X(readv) X(realloc) X(reallocarray) X(recv) X(recvfrom) X(recvmmsg) X(recvmsg) X(select) X(send) \
-	X(sendfile) X(sendfile64) X(sendmmsg) X(sendmsg) X(sendto) X(setsockopt) X(shutdown) X(splice)           \
-	X(syscall) X(valloc) X(vfork) X(write) X(writev)
-#ifdef __GLIBC__
-#define GLIBC_HOOKS(X)                                                                                      \
-	X(__poll_chk) X(__ppoll_chk) X(__read_chk) X(__recv_chk) X(__recvfrom_chk) X(close_range) X(closefrom) \
-	X(epoll_pwait2) X(execveat) X(fcntl64) X(pvalloc)
-#else
-#define GLIBC_HOOKS(X)
-#endif
-/* X(name, C function called before): those of the linker itself, below. */
-#define LINKER_HOOKS(X) X(dlopen, rqs_got_opens) X(dlmopen, rqs_got_opens) X(dlsym, rqs_got_look) X(dlvsym, rqs_got_look)
-
-/* ---- the linker's calls ---- */
-
-/*
- * It asks who calls it: for that one's RUNPATH, namespace, or the object after
- * it. So these jump there, and the caller's return address stays where it is.
- */
-#define JUMP(name, before)                                                                             \
-	extern const char rqs_got_##name[];                                                            \
-	const char *rqs_got_next_##name __attribute__((visibility("hidden")));                         \
-	__asm__(".text\n"                                                                              \
-		".hidden rqs_got_" #name "\n"                                                          \
-		".type rqs_got_" #name ", @function\n"                                                 \
-		"rqs_got_" #name ":\n"                                                                 \
-		"	.cfi_startproc\n"                                                              \
-		"	endbr64\n"                                                                     \
-		"	pushq %rdi\n	.cfi_adjust_cfa_offset 8\n"                                     \
-		"	pushq %rsi\n	.cfi_adjust_cfa_offset 8\n"                                     \
-		"	pushq %rdx\n	.cfi_adjust_cfa_offset 8\n"                                     \
-		"	call " #before "\n"                                                            \
-		"	popq %rdx\n	.cfi_adjust_cfa_offset -8\n"                                    \
-		"	popq %rsi\n	.cfi_adjust_cfa_offset -8\n"                                    \
-		"	popq %rdi\n	.cfi_adjust_cfa_offset -8\n"                                    \
-		"	jmp *rqs_got_next_" #name "(%rip)\n"                                           \
-		"	.cfi_endproc\n"                                                                \
-		".size rqs_got_" #name ", .-rqs_got_" #name "\n"                                       \
-		".globl rqs_got_" #name "\n");
-LINKER_HOOKS(JUMP)
-
-/* ---- what is hooked ---- */
-
-struct target {
-	const char *name;
-	const char *ours;
-	const char *real; /* NULL: there is none */
-};
-
-#define DECLARE(name) extern const char rqs_ours_##name[] __asm__(#name);
-HOOKS(DECLARE)
-GLIBC_HOOKS(DECLARE)
-
-#define TARGET(name) { #name, rqs_ours_##name, NULL },
-#define LINKER_TARGET(name, before) { #name, rqs_got_##name, NULL },
-static struct target targets[] = { HOOKS(TARGET) GLIBC_HOOKS(TARGET) LINKER_HOOKS(LINKER_TARGET) };
-#define TARGETS (sizeof(targets) / sizeof(targets[0]))
-
-#define BUCKETS 512u
-static uint8_t buckets[BUCKETS]; /* index + 1, 0 none; what is taken goes to the next */
-_Static_assert(TARGETS < 255, "indices are of a byte");
-
-static uint32_t hash_of(const char *name)
-{
-	uint32_t hash = 2166136261u; /* FNV-1a */
-
-	for (; *name; name++)
-		hash = (hash ^ (uint8_t)*name) * 16777619u;
-	return hash % BUCKETS;
-}
-
-static void find_targets(void)
-{
-	if (buckets[hash_of(targets[0].name)])
-		return;
-	for (size_t i = 0; i < TARGETS; i++) {
-		uint32_t at = hash_of(targets[i].name);
-
-		while (buckets[at])
-			at = (at + 1) % BUCKETS;
-		targets[i].real = rqs_objects_next(targets[i].name);
-		buckets[at] = (uint8_t)(i + 1);
-	}
-#define NEXT(name, before) rqs_got_next_##name = rqs_objects_next(#name);
-	LINKER_HOOKS(NEXT)
-#undef NEXT
-}
-
-static const struct target *target_of(const char *name)
-{
-	for (uint32_t at = hash_of(name); buckets[at]; at = (at + 1) % BUCKETS) {
-		const struct target *target = &targets[buckets[at] - 1];
-
-		if (target->real && !strcmp(target->name, name))
-			return target;
-	}
-	return NULL;
-}
-
-/* ---- what was there ---- */
-
-#define RECORDS 65536u
-
-static struct record {
-	const char **slot;
-	const char *original;
-} *records;
-static uint32_t recorded;
-
-/* The slot's record, or where it is to be; objects may take the place of others. */
-static struct record *record_of(const char **slot)
-{
-	for (uint32_t at = (uint32_t)((uintptr_t)slot / 8 * 2654435761u) % RECORDS;; at = (at + 1) % RECORDS)
-		if (!records[at].slot || records[at].slot == slot)
-			return &records[at];
-}
-
-static bool record(const char **slot, const char *original)
-{
-	struct record *at = record_of(slot);
-
-	if (!at->slot && recorded == RECORDS / 2)
-		return false;
-	recorded += !at->slot;
-	*at = (struct record){ slot, original };
-	return true;
-}
 
 /* ---- objects that are hooked already ---- */
 
@@ -169,10 +29,11 @@ static bool record(const char **slot, const char *original)
 static struct done {
 	uint64_t print; /* of what it is, and where */
 	uint64_t since; /* ns */
-	const char **slot; /* one that was hooked, NULL: none was */
-	const char *ours;  /* what it held then */
+	uint32_t newest; /* record of a slot in it, which leads to the older ones; 0 none */
+	uint32_t witness; /* the one that was the newest when it was visited anew; 0 none */
 } *done;
 static uint32_t done_count;
+static bool forgotten; /* some were: where their slots are is known by the records alone */
 
 static uint64_t now(void)
 {
@@ -191,6 +52,14 @@ static uint64_t print_of(const struct dl_phdr_info *info)
 	return print | 1;
 }
 
+/* The object's, or where it is to be: its print isn't there then. */
+static struct done *place_of(uint64_t print)
+{
+	for (uint32_t at = (uint32_t)(print >> 32) % DONE;; at = (at + 1) % DONE)
+		if (!done[at].print || done[at].print == print)
+			return &done[at];
+}
+
 static struct done *done_of(const struct dl_phdr_info *info)
 {
 	uint64_t print = print_of(info);
@@ -199,181 +68,40 @@ static struct done *done_of(const struct dl_phdr_info *info)
 	if (done_count == DONE / 2) {
 		memset(done, 0, DONE * sizeof(*done));
 		done_count = 0;
+		forgotten = true;
 	}
-	for (uint32_t at = (uint32_t)(print >> 32) % DONE;; at = (at + 1) % DONE) {
-		if (done[at].print == print)
-			return &done[at];
-		if (!done[at].print) {
-			done_count++;
-			done[at] = (struct done){ .print = print, .since = now() };
-			return &done[at];
-		}
+	struct done *state = place_of(print);
+	if (!state->print) {
+		done_count++;
+		*state = (struct done){ .print = print, .since = now() };
 	}
+	return state;
 }
 
-/* ---- an object ---- */
-
-struct object {
-	const struct dl_phdr_info *info;
-	const Elf64_Sym *symbols;
-	const char *strings;
-	const Elf64_Rela *jumps, *others;
-	size_t jump_count, other_count;
-	uint64_t sealed, sealed_end; /* whole pages that are read-only after relocation */
-	bool open;                   /* we have made them writable */
-	struct done *state;          /* while hooking */
-};
-
-static bool read_object(struct object *object)
+/* Another one may have taken its place: that has slots of its own. */
+static bool is_still_hooked(const struct rqs_got_object *object, const struct done *state)
 {
-	const struct dl_phdr_info *info = object->info;
-	const ElfW(Dyn) *entry = rqs_objects_dynamic(info);
+	const struct rqs_got_record *record = rqs_got_record(state->witness);
 
-	for (; entry && entry->d_tag != DT_NULL; entry++) {
-		const void *p = rqs_objects_pointer(info, entry->d_un.d_ptr);
-
-		if (entry->d_tag == DT_SYMTAB)
-			object->symbols = p;
-		else if (entry->d_tag == DT_STRTAB)
-			object->strings = p;
-		else if (entry->d_tag == DT_JMPREL)
-			object->jumps = p;
-		else if (entry->d_tag == DT_PLTRELSZ)
-			object->jump_count = entry->d_un.d_val / sizeof(Elf64_Rela);
-		else if (entry->d_tag == DT_RELA)
-			object->others = p;
-		else if (entry->d_tag == DT_RELASZ)
-			object->other_count = entry->d_un.d_val / sizeof(Elf64_Rela);
-	}
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		uint64_t start = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
-
-		if (info->dlpi_phdr[i].p_type == PT_GNU_RELRO) {
-			object->sealed = start & ~(uint64_t)(PAGE - 1);
-			object->sealed_end = (start + info->dlpi_phdr[i].p_memsz) & ~(uint64_t)(PAGE - 1);
-		}
-	}
-	return object->symbols && object->strings;
+	return rqs_got_object_has(object, record->slot) &&
+	       rqs_load_relaxed(record->slot) == rqs_got_target(record->target)->ours;
 }
 
-/* Is that address in a part of the object with those rights? */
-static bool has(const struct object *object, uint64_t address, uint32_t rights)
+static bool is_done(const struct rqs_got_object *object, struct done *state)
 {
-	for (int i = 0; i < object->info->dlpi_phnum; i++) {
-		const Elf64_Phdr *part = &object->info->dlpi_phdr[i];
-
-		if (part->p_type == PT_LOAD && (part->p_flags & rights) &&
-		    address - object->info->dlpi_addr - part->p_vaddr < part->p_memsz)
-			return true;
-	}
+	if (now() - state->since <= LOADING_MS * NS_PER_MS)
+		return false;
+	if (!state->witness || is_still_hooked(object, state))
+		return true;
+	state->since = now();
+	state->witness = 0;
 	return false;
 }
 
-static bool protect(struct object *object, int rights)
-{
-	return rqs_sys3(SYS_mprotect, object->sealed, object->sealed_end - object->sealed, rights) == 0;
-}
-
-/*
- * Has the linker done with the object? Its last act on one is to seal those
- * pages; who did that for it would make its next write fail. Tried by a futex
- * call that wakes nobody and adds nothing: an atomic write, refused where
- * there is no right to one. True also where there is nothing to seal.
- */
-static bool is_ready(const struct object *object)
-{
-	uint32_t nothing = 0, no_change = (uint32_t)FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_EQ, 0);
-
-	return object->sealed >= object->sealed_end ||
-	       rqs_sys6(SYS_futex, &nothing, FUTEX_WAKE_OP_PRIVATE, 0, 0, object->sealed, no_change) == -EFAULT;
-}
-
-static bool write_slot(struct object *object, const char **slot, const char *value)
-{
-	uint64_t at = (uint64_t)slot;
-
-	if (at >= object->sealed && at < object->sealed_end && !object->open)
-		object->open = protect(object, PROT_READ | PROT_WRITE);
-	if (at >= object->sealed && at < object->sealed_end && !object->open)
-		return false;
-	rqs_store(slot, value);
-	return true;
-}
-
-/*
- * What allocates must be of the same kind as free, which isn't hooked: where
- * there are several, it isn't known which one the linker would choose.
- */
-static bool is_certain(const struct target *target)
-{
-	static const char *const allocators[] = { "aligned_alloc", "calloc", "malloc", "memalign", "posix_memalign",
-						  "pvalloc", "realloc", "reallocarray", "valloc" };
-
-	for (size_t i = 0; i < sizeof(allocators) / sizeof(allocators[0]); i++)
-		if (!strcmp(target->name, allocators[i]))
-			return rqs_objects_is_single(target->name);
-	return true;
-}
-
-/* Not resolved yet, it leads to the object's own code that asks the linker. */
-static bool is_waiting(const struct object *object, const Elf64_Rela *relocation, const char *value)
-{
-	return ELF64_R_TYPE(relocation->r_info) == R_X86_64_JUMP_SLOT &&
-	       object->symbols[ELF64_R_SYM(relocation->r_info)].st_shndx == SHN_UNDEF &&
-	       has(object, (uint64_t)value, PF_X);
-}
-
-static void note_hooked(struct done *state, const char **slot, const char *ours)
-{
-	if (!state->slot) {
-		state->slot = slot;
-		state->ours = ours;
-	}
-}
-
-static void hook_slot(struct object *object, const Elf64_Rela *relocation, const char **slot, const struct target *target)
-{
-	const char *value = rqs_load_relaxed(slot);
-
-	if ((value == target->real || (is_waiting(object, relocation, value) && is_certain(target))) &&
-	    record(slot, value) && write_slot(object, slot, target->ours))
-		note_hooked(object->state, slot, target->ours);
-}
-
-static void unhook_slot(struct object *object, const char **slot, const struct target *target)
-{
-	const struct record *at = record_of(slot);
-
-	if (rqs_load_relaxed(slot) == target->ours)
-		write_slot(object, slot, at->slot ? at->original : target->real);
-}
-
-static bool is_slot(const Elf64_Rela *relocation)
-{
-	unsigned type = ELF64_R_TYPE(relocation->r_info);
-
-	return type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT ||
-	       (type == R_X86_64_64 && !relocation->r_addend);
-}
-
-static void visit_slots(struct object *object, const Elf64_Rela *relocations, size_t count, bool hook)
-{
-	for (const Elf64_Rela *r = relocations; r && r < relocations + count; r++) {
-		uint64_t address = object->info->dlpi_addr + r->r_offset;
-
-		if (!is_slot(r) || address % 8 || !has(object, address, PF_W))
-			continue;
-		const char **slot = (const char **)address;
-		const struct target *target =
-			target_of(object->strings + object->symbols[ELF64_R_SYM(r->r_info)].st_name);
-		if (target && hook)
-			hook_slot(object, r, slot, target);
-		else if (target)
-			unhook_slot(object, slot, target);
-	}
-}
-
 /* ---- all of them ---- */
+
+static uint64_t adds_seen;
+static bool all_done;
 
 /* The linker works while its own tables are half made. */
 static bool is_left_alone(const struct dl_phdr_info *info)
@@ -381,65 +109,49 @@ static bool is_left_alone(const struct dl_phdr_info *info)
 	return rqs_objects_is_own(info) || rqs_objects_is_linker(info);
 }
 
-static bool is_done(const struct object *object)
+static void hook(struct rqs_got_object *object, struct done *state)
 {
-	struct done *state = object->state;
+	uint32_t before = state->newest;
 
-	if (now() - state->since <= LOADING_MS * NS_PER_MS)
-		return false;
-	if (!state->slot)
-		return true;
-	if (has(object, (uint64_t)state->slot, PF_W) && rqs_load_relaxed(state->slot) == state->ours)
-		return true;
-	*state = (struct done){ .print = state->print, .since = now() };
-	return false;
-}
-
-static uint64_t adds_seen;
-static bool all_done;
-
-static void visit_object(struct object *object, bool hook)
-{
-	visit_slots(object, object->jumps, object->jump_count, hook);
-	visit_slots(object, object->others, object->other_count, hook);
-	if (object->open)
-		protect(object, PROT_READ);
+	rqs_got_object_hook(object, &state->newest);
+	if (state->newest != before)
+		state->witness = state->newest;
 }
 
 static int visit_to_hook(struct dl_phdr_info *info, size_t size, void *argument)
 {
-	struct object object = { .info = info, .state = NULL };
-
 	(void)size;
 	(void)argument;
 	adds_seen = info->dlpi_adds;
 	if (is_left_alone(info))
 		return 0;
-	object.state = done_of(info);
-	if (is_done(&object))
+	struct rqs_got_object object = rqs_got_object(info);
+	struct done *state = done_of(info);
+	if (is_done(&object, state))
 		return 0;
 	all_done = false;
-	if (!read_object(&object))
-		return 0;
-	if (is_ready(&object))
-		visit_object(&object, true);
+	if (rqs_got_object_is_ready(&object))
+		hook(&object, state);
 	else
-		object.state->since = now();
+		state->since = now();
 	return 0;
 }
 
 static int visit_to_unhook(struct dl_phdr_info *info, size_t size, void *argument)
 {
-	struct object object = { .info = info, .state = NULL };
-
 	(void)size;
 	*(bool *)argument = true;
-	if (is_left_alone(info) || !read_object(&object))
+	const struct done *state = place_of(print_of(info));
+	if (is_left_alone(info) || !state->print || !state->newest)
 		return 0;
+	struct rqs_got_object object = rqs_got_object(info);
 	/* Somebody else has opened them: they stay so. */
-	if (!is_ready(&object))
+	if (!rqs_got_object_is_ready(&object))
 		object.sealed_end = object.sealed;
-	visit_object(&object, false);
+	for (uint32_t n = state->newest; n; n = rqs_got_record(n)->older)
+		if (rqs_got_object_has(&object, rqs_got_record(n)->slot))
+			rqs_got_object_restore(&object, n);
+	rqs_got_object_seal(&object);
 	return 0;
 }
 
@@ -457,15 +169,18 @@ static bool begin(uint64_t from)
 	return rqs_swap(&hooked, from, here);
 }
 
-bool rqs_got_hook(void)
+static bool map_tables(void)
 {
-	if (!records)
-		records = rqs_reserve_sparse(RECORDS * sizeof(*records));
 	if (!done)
 		done = rqs_reserve_sparse(DONE * sizeof(*done));
-	if (!records || !done || !begin(OUT))
+	return done && rqs_got_records_map();
+}
+
+bool rqs_got_hook(void)
+{
+	if (!map_tables() || !begin(OUT))
 		return false;
-	find_targets();
+	rqs_got_targets_find();
 	rqs_objects_walk(visit_to_hook, NULL);
 	for (uint32_t i = 0; i < DONE; i++)
 		if (done[i].print)
@@ -475,33 +190,32 @@ bool rqs_got_hook(void)
 	return true;
 }
 
-static bool is_ours(const char *value)
-{
-	for (size_t i = 0; i < TARGETS; i++)
-		if (targets[i].ours == value)
-			return true;
-	return false;
-}
-
 /* By what was noted: in the child of a fork that came while the list was walked nobody can walk it any more. */
 static void unhook_noted(void)
 {
-	for (uint32_t i = 0; records && i < RECORDS; i++) {
-		const char **slot = records[i].slot;
-		uint64_t page = (uint64_t)slot & ~(uint64_t)(PAGE - 1);
-		struct object object = { .sealed = page, .sealed_end = page + PAGE };
+	for (uint32_t n = rqs_got_records(); n; n--) {
+		const char **slot = rqs_got_record(n)->slot;
+		struct rqs_got_object object = rqs_got_object_around(slot);
 
-		if (!slot || !rqs_readable(slot, sizeof(*slot)) || !is_ours(rqs_load_relaxed(slot)))
+		if (!rqs_readable(slot, sizeof(*slot)))
 			continue;
-		if (!is_ready(&object))
+		if (!rqs_got_object_is_ready(&object))
 			object.sealed_end = object.sealed;
-		write_slot(&object, slot, records[i].original);
-		if (object.open)
-			protect(&object, PROT_READ);
+		rqs_got_object_restore(&object, n);
+		rqs_got_object_seal(&object);
 	}
 }
 
-/* Another thread may be hooking what has just been loaded; it won't be long. */
+static void unhook_all(void)
+{
+	bool walked = false;
+
+	rqs_objects_walk(visit_to_unhook, &walked);
+	if (!walked || forgotten)
+		unhook_noted();
+}
+
+/* Another thread may be hooking what has just been loaded; it won't be long, or takes its own out again. */
 void rqs_got_unhook(void)
 {
 	rqs_store_relaxed(&rqs_got_due, 0u);
@@ -510,20 +224,17 @@ void rqs_got_unhook(void)
 			return;
 		rqs_sys0(SYS_sched_yield);
 	}
-	bool walked = false;
-	rqs_objects_walk(visit_to_unhook, &walked);
-	if (!walked)
-		unhook_noted();
+	unhook_all();
 	rqs_store(&hooked, (uint64_t)OUT);
 }
 
 void rqs_got_release(void)
 {
-	if (records)
-		rqs_reserve_forget(records, RECORDS * sizeof(*records));
+	rqs_got_records_forget();
 	if (done)
 		rqs_reserve_forget(done, DONE * sizeof(*done));
-	recorded = done_count = 0;
+	done_count = 0;
+	forgotten = false;
 }
 
 /* ---- what is loaded later ---- */
@@ -577,7 +288,8 @@ __attribute__((used)) void rqs_got_look(void)
 
 	if (rqs_active() && !rqs_in_vfork && !rqs_load_relaxed(&rqs_agent.frozen) && is_time() && begin(IN)) {
 		look();
-		rqs_store(&hooked, (uint64_t)IN);
+		if (!rqs_swap(&hooked, BUSY_OF(rqs_sys0(SYS_getpid)), IN))
+			unhook_all();
 	}
 	errno = saved;
 }
