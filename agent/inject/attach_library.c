@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -85,10 +86,10 @@ static void leave(struct rqs_attachment *attachment, struct visit *visit)
 /* Of the library's own calls it tries in a child which are allowed; these come before. */
 static int look_at_filter(struct rqs_attachment *attachment, const struct visit *visit)
 {
-	static const short calls[] = {SYS_mmap,     SYS_mprotect, SYS_munmap,     SYS_ppoll, SYS_rt_sigreturn,
-				      SYS_openat,   SYS_read,     SYS_pread64,    SYS_fstat, SYS_newfstatat,
-				      SYS_close,    SYS_clone,    SYS_wait4,      SYS_prctl, SYS_rt_sigprocmask,
-				      -1};
+	static const short calls[] = {SYS_mmap,         SYS_mprotect,   SYS_munmap,         SYS_ppoll,
+				      SYS_rt_sigreturn, SYS_openat,     SYS_read,           SYS_pread64,
+				      SYS_fstat,        SYS_newfstatat, SYS_close,          SYS_clone,
+				      SYS_wait4,        SYS_prctl,      SYS_rt_sigprocmask, -1};
 	bool unknown;
 
 	if (rqs_filter_allows(attachment->pid, visit->thread.tid, calls, &unknown))
@@ -158,14 +159,33 @@ static int load(struct rqs_attachment *attachment, struct visit *visit, const st
 	return error;
 }
 
+/* In the process's own view: links that begin at the root lead to its root, not to ours. */
+static bool stat_there(pid_t pid, const char *path, struct stat *its)
+{
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	char root_path[64];
+
+	snprintf(root_path, sizeof(root_path), "/proc/%d/root", (int)pid);
+	int root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return false;
+	int file = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	if (file < 0 && errno == ENOSYS) /* before Linux 5.6 */
+		file = openat(root, path + 1, O_PATH | O_CLOEXEC);
+	bool seen = file >= 0 && !fstat(file, its);
+	if (file >= 0)
+		close(file);
+	close(root);
+	return seen;
+}
+
 /* Is it the same file for the process as for us? */
 static bool is_seen(pid_t pid, const char *path)
 {
-	char there[PATH_MAX + 32];
 	struct stat ours, its;
 
-	snprintf(there, sizeof(there), "/proc/%d/root%s", (int)pid, path);
-	return !stat(path, &ours) && !stat(there, &its) && ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
+	return !stat(path, &ours) && stat_there(pid, path, &its) && ours.st_dev == its.st_dev &&
+	       ours.st_ino == its.st_ino;
 }
 
 /* ---- attaching ---- */
@@ -263,7 +283,7 @@ struct probing {
 	int memory;
 	const struct rqs_attach_probe *probe;
 	uint64_t list_offset; /* of each thread's list of robust futexes from its FS base; 0 unknown */
-	pid_t *outside; /* seen there once: they never get in again */
+	pid_t *outside;       /* seen there once: they never get in again */
 	size_t count, room;
 	bool all;
 	uint64_t longest_ns;

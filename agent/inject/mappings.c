@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LINE 4352u /* bytes of one that are looked at: its numbers, and of its path as much as there is room for */
+
 /* By hand, as the process may be stopped meanwhile: scanf takes ten times as long. */
 static uint64_t number(const char **at, unsigned base)
 {
@@ -72,17 +74,18 @@ static bool see_lines(char *text, size_t *size, bool (*see)(const struct rqs_map
 
 bool rqs_each_mapping(pid_t pid, bool (*see)(const struct rqs_mapping *mapping, void *context), void *context)
 {
-	char path[64], text[sizeof(((struct rqs_mapping *)0)->path) + 4096];
+	char path[64], text[2 * LINE];
 	size_t size = 0;
 	ssize_t got;
 	bool stopped = false;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
 	int maps = open(path, O_RDONLY | O_CLOEXEC);
-	while (maps >= 0 && !stopped && size < sizeof(text) &&
-	       (got = read(maps, text + size, sizeof(text) - size)) > 0) {
+	while (maps >= 0 && !stopped && (got = read(maps, text + size, sizeof(text) - size)) > 0) {
 		size += (size_t)got;
 		stopped = see_lines(text, &size, see, context);
+		if (size > LINE) /* a path that is longer than there is room for: its rest is dropped */
+			size = LINE;
 	}
 	if (maps >= 0)
 		close(maps);

@@ -10,9 +10,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TABLE_LIMIT (64u << 20) /* more is no table of symbols */
+/* Tables are the process's word: they may have any size, and no end. */
+#define TABLE_LIMIT (64u << 20)
+#define SYMBOL_LIMIT (TABLE_LIMIT / sizeof(Elf64_Sym))
+#define CHAIN_LIMIT (1u << 16)
+#define DYNAMIC_LIMIT (64u << 10)
+#define OBJECT_LIMIT 64u /* that are looked at, whatever they call themselves */
 #define HEADERS 32
 #define NAMES 8
+#define WORDS 256u
 
 static const char *file_name(const char *path)
 {
@@ -104,7 +110,7 @@ static bool find_table(struct table *table, int memory, uint64_t start)
 	for (unsigned i = 0; i < head.e_phnum; i++)
 		if (headers[i].p_type == PT_DYNAMIC)
 			dynamic = &headers[i];
-	for (uint64_t at = 0; dynamic && at + sizeof(entry) <= dynamic->p_memsz; at += sizeof(entry)) {
+	for (uint64_t at = 0; dynamic && at < dynamic->p_memsz && at < DYNAMIC_LIMIT; at += sizeof(entry)) {
 		if (!read_at(table, start + dynamic->p_vaddr + at, &entry, sizeof(entry)) || entry.d_tag == DT_NULL)
 			break;
 		note(table, &entry);
@@ -112,23 +118,36 @@ static bool find_table(struct table *table, int memory, uint64_t start)
 	return table->symbols && table->names && table->names_size < TABLE_LIMIT;
 }
 
+/* The largest of so many words; 0 when they can't be read. */
+static uint32_t largest(const struct table *table, uint64_t at, uint64_t count)
+{
+	uint32_t words[WORDS], most = 0;
+
+	for (uint64_t done = 0; done < count; done += WORDS) {
+		uint64_t n = count - done < WORDS ? count - done : WORDS;
+
+		if (!read_at(table, at + done * sizeof(*words), words, n * sizeof(*words)))
+			return 0;
+		for (uint64_t i = 0; i < n; i++)
+			most = words[i] > most ? words[i] : most;
+	}
+	return most;
+}
+
 /* GNU's hash table has no count: the last chain's end is the last symbol. */
 static uint64_t count_by_gnu_hash(const struct table *table)
 {
-	uint32_t head[4], last = 0, bucket, link = 0;
+	uint32_t head[4], link = 0;
 
-	if (!read_at(table, table->gnu_hash, head, sizeof(head)))
+	if (!read_at(table, table->gnu_hash, head, sizeof(head)) || head[0] > SYMBOL_LIMIT)
 		return 0;
 	uint64_t buckets = table->gnu_hash + sizeof(head) + head[2] * 8ull, chains = buckets + head[0] * 4ull;
-	for (uint64_t i = 0; i < head[0]; i++) {
-		if (!read_at(table, buckets + i * 4, &bucket, sizeof(bucket)))
-			return 0;
-		last = bucket > last ? bucket : last;
-	}
-	if (last < head[1])
-		return head[1];
-	while (!(link & 1) && read_at(table, chains + (last - head[1]) * 4ull, &link, sizeof(link)))
-		last++;
+	uint64_t last = largest(table, buckets, head[0]), first = head[1];
+	if (last < first)
+		return first;
+	for (uint64_t end = last + CHAIN_LIMIT; !(link & 1) && last < end; last++)
+		if (!read_at(table, chains + (last - first) * 4, &link, sizeof(link)))
+			break;
 	return last;
 }
 
@@ -164,7 +183,7 @@ static void read_table(const struct table *table, const struct taking *taking)
 {
 	uint64_t count = count_symbols(table);
 
-	if (!count || count > TABLE_LIMIT / sizeof(Elf64_Sym))
+	if (!count || count > SYMBOL_LIMIT)
 		return;
 	Elf64_Sym *symbols = malloc(count * sizeof(*symbols));
 	char *names = malloc(table->names_size + 1);
@@ -184,6 +203,7 @@ struct search {
 	bool (*fits)(const char *name);
 	struct taking taking;
 	const uint64_t *enough; /* what is looked for when it isn't 0; NULL: in all objects */
+	unsigned looked;        /* at so many objects */
 };
 
 static bool search_object(const struct rqs_mapping *mapping, void *context)
@@ -191,10 +211,11 @@ static bool search_object(const struct rqs_mapping *mapping, void *context)
 	struct search *search = context;
 	struct table table;
 
-	if (mapping->path[0] == '/' && !mapping->offset && search->fits(file_name(mapping->path)) &&
-	    find_table(&table, search->memory, mapping->start))
+	if (mapping->path[0] != '/' || mapping->offset || !search->fits(file_name(mapping->path)))
+		return false;
+	if (find_table(&table, search->memory, mapping->start))
 		read_table(&table, &search->taking);
-	return search->enough && *search->enough;
+	return ++search->looked == OBJECT_LIMIT || (search->enough && *search->enough);
 }
 
 static void take_first(void *context, unsigned n, uint64_t address, uint64_t size)
@@ -210,10 +231,11 @@ static void take_first(void *context, unsigned n, uint64_t address, uint64_t siz
 static bool search_objects(pid_t pid, int memory, bool (*fits)(const char *name), const char *const *wanted,
 			   uint64_t *found)
 {
-	struct search search = {memory, fits, {wanted, take_first, found}, found};
+	struct search search = {memory, fits, {wanted, take_first, found}, found, 0};
 
 	memset(found, 0, NAMES * sizeof(*found));
-	return rqs_each_mapping(pid, search_object, &search);
+	rqs_each_mapping(pid, search_object, &search);
+	return found[0] != 0;
 }
 
 /* ---- functions that a stack is looked through for ---- */
@@ -235,16 +257,24 @@ static void take_function(void *context, unsigned n, uint64_t address, uint64_t 
 
 void rqs_remote_functions(pid_t pid, int memory, struct rqs_remote_functions *functions)
 {
-	static const char *const names[] = {"pthread_cond_wait",  "pthread_cond_timedwait",
-					    "pthread_cond_clockwait", "sem_wait",
-					    "sem_timedwait",      "sem_clockwait",
+	static const char *const names[] = {"pthread_cond_wait",
+					    "pthread_cond_timedwait",
+					    "pthread_cond_clockwait",
+					    "sem_wait",
+					    "sem_timedwait",
+					    "sem_clockwait",
 					    "pthread_join", /* RQS_REMOTE_WAITS */
-					    "malloc",             "calloc",
-					    "realloc",            "free",
-					    "memalign",           "posix_memalign",
-					    "aligned_alloc",      "dlopen",
-					    "dlclose",            NULL};
-	struct search search = {memory, waits_or_allocates, {names, take_function, functions}, NULL};
+					    "malloc",
+					    "calloc",
+					    "realloc",
+					    "free",
+					    "memalign",
+					    "posix_memalign",
+					    "aligned_alloc",
+					    "dlopen",
+					    "dlclose",
+					    NULL};
+	struct search search = {memory, waits_or_allocates, {names, take_function, functions}, NULL, 0};
 
 	functions->count = 0;
 	rqs_each_mapping(pid, search_object, &search);
@@ -289,6 +319,7 @@ bool rqs_remote_libc(pid_t pid, int memory, struct rqs_remote_libc *libc_)
 struct instructions {
 	int memory;
 	struct rqs_remote_ways *ways;
+	unsigned looked; /* at so many mappings */
 };
 
 static uint64_t find_bytes(const uint8_t *text, size_t size, uint64_t at, const char *bytes, size_t count)
@@ -311,21 +342,21 @@ static bool search_code(const struct rqs_mapping *mapping, void *context)
 		if (!ways->syscall_return)
 			ways->syscall_return = find_bytes(text, size, mapping->start, "\x0f\x05\xc3", 3);
 		if (!ways->restorer)
-			ways->restorer =
-			    find_bytes(text, size, mapping->start, "\x48\xc7\xc0\x0f\0\0\0\x0f\x05", 9);
+			ways->restorer = find_bytes(text, size, mapping->start, "\x48\xc7\xc0\x0f\0\0\0\x0f\x05", 9);
 		if (!ways->restorer)
 			ways->restorer = find_bytes(text, size, mapping->start, "\xb8\x0f\0\0\0\x0f\x05", 7);
 	}
 	free(text);
-	return ways->syscall_return && ways->restorer;
+	return ++search->looked == OBJECT_LIMIT || (ways->syscall_return && ways->restorer);
 }
 
 bool rqs_remote_ways(pid_t pid, int memory, struct rqs_remote_ways *ways)
 {
-	struct instructions search = {memory, ways};
+	struct instructions search = {memory, ways, 0};
 
 	*ways = (struct rqs_remote_ways){0, 0};
-	return rqs_each_mapping(pid, search_code, &search);
+	rqs_each_mapping(pid, search_code, &search);
+	return ways->syscall_return && ways->restorer;
 }
 
 bool rqs_remote_library(pid_t pid, int memory, struct rqs_remote_library *library)

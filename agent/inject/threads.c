@@ -134,8 +134,10 @@ static void forget(struct rqs_stopped *thread)
 	TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
 	if (await_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS))
 		return;
-	if (read_registers(thread))
+	if (read_registers(thread)) {
+		thread->settled = thread->changed = false; /* whatever it was to go on with, it has gone on since */
 		settle(thread);
+	}
 	TRACE(PTRACE_DETACH, thread->tid, 0, 0);
 }
 

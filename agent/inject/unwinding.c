@@ -15,13 +15,14 @@
 #define PAGES 1024u  /* that are kept */
 #define FRAMES 4096u /* a stack that is deeper is taken for one that doesn't end */
 #define HEADERS 32u
+#define READS (4u << 20) /* of words, by one unwinding: tables may be made so that they never end */
 
 /* Exported for who has a table at hand, though declared in no header; perf(1) calls it likewise. */
 extern int _Ux86_64_dwarf_search_unwind_table(unw_addr_space_t space, unw_word_t address, unw_dyn_info_t *table,
 					      unw_proc_info_t *about, int whole, void *context);
 
 struct page {
-	uint64_t at; /* 1 added: 0 is an empty place */
+	uint64_t at;   /* 1 added: 0 is an empty place */
 	uint32_t read; /* when */
 	uint8_t bytes[PAGE];
 };
@@ -51,6 +52,7 @@ struct rqs_unwinder {
 	struct object *objects;
 	size_t object_count, object_room;
 	const struct user_regs_struct *registers;
+	uint32_t reads_left;
 };
 
 /* ---- what is mapped ---- */
@@ -71,7 +73,8 @@ static bool make_room(void **all, size_t *room, size_t count, size_t size)
 
 static bool knows_eintr(const char *path)
 {
-	static const char *const names[] = {"/node", "/python3", "/libpython3", "/select.cpython-", "/uvloop/", "/libuv."};
+	static const char *const names[] = {"/node",    "/python3", "/libpython3", "/select.cpython-",
+					    "/uvloop/", "/libuv."};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (strstr(path, names[i]))
@@ -106,26 +109,30 @@ static bool note_span(const struct rqs_mapping *mapping, void *context)
 
 	if (!make_room((void **)&u->spans, &u->room, u->count, sizeof(*u->spans)))
 		return true;
-	u->spans[u->count] =
-	    (struct span){mapping->start, mapping->end, mapping->writable || !mapping->inode, mapping->executable,
-			  note_object(u, mapping)};
+	u->spans[u->count] = (struct span){mapping->start, mapping->end, mapping->writable || !mapping->inode,
+					   mapping->executable, note_object(u, mapping)};
 	u->count++;
 	return false;
 }
 
-static uint64_t sum_objects(const struct rqs_unwinder *u)
+/* Tables that were read stay good for as long as the same files lie at the same places. */
+static bool keep_tables(struct rqs_unwinder *u, const struct object *old, size_t old_count)
 {
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < u->object_count; i++)
-		sum = sum * 31 + u->objects[i].start + u->objects[i].inode;
-	return sum;
+	if (u->object_count != old_count)
+		return false;
+	for (size_t i = 0; i < old_count; i++)
+		if (u->objects[i].start != old[i].start || u->objects[i].inode != old[i].inode)
+			return false;
+	for (size_t i = 0; i < old_count; i++) {
+		u->objects[i].seen = old[i].seen;
+		u->objects[i].table = old[i].table;
+		u->objects[i].entries = old[i].entries;
+	}
+	return true;
 }
 
-/* Tables that were read stay good for as long as the same files lie at the same places. */
 bool rqs_unwinder_look(struct rqs_unwinder *u)
 {
-	uint64_t before = sum_objects(u);
 	struct object *old = u->objects;
 	size_t old_count = u->object_count;
 
@@ -133,9 +140,7 @@ bool rqs_unwinder_look(struct rqs_unwinder *u)
 	u->objects = NULL;
 	u->now++;
 	bool failed = rqs_each_mapping(u->pid, note_span, u);
-	if (sum_objects(u) == before) {
-		memcpy(u->objects, old, old_count * sizeof(*old));
-	} else {
+	if (!keep_tables(u, old, old_count)) {
 		unw_flush_cache(u->space, 0, 0);
 		for (size_t i = 0; i < PAGES; i++)
 			u->pages[i].at = 0;
@@ -304,8 +309,13 @@ static int no_dynamic_list(unw_addr_space_t space, unw_word_t *list, void *conte
 
 static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t *value, int write, void *context)
 {
+	struct rqs_unwinder *u = context;
+
 	(void)space;
-	return !write && read_all(context, address, value, sizeof(*value)) ? 0 : -UNW_EINVAL;
+	if (write || !u->reads_left)
+		return -UNW_EINVAL;
+	u->reads_left--;
+	return read_all(u, address, value, sizeof(*value)) ? 0 : -UNW_EINVAL;
 }
 
 static int access_register(unw_addr_space_t space, unw_regnum_t number, unw_word_t *value, int write, void *context)
@@ -386,6 +396,7 @@ enum rqs_unwound rqs_unwind(struct rqs_unwinder *u, const struct user_regs_struc
 	unw_cursor_t cursor;
 
 	u->registers = registers;
+	u->reads_left = READS;
 	if (unw_init_remote(&cursor, u->space, u))
 		return RQS_UNKNOWN;
 	for (unsigned depth = 0; depth < FRAMES; depth++) {
