@@ -376,8 +376,10 @@ static bool bring_to_call(struct rqs_stopped *thread)
 		return true; /* in a call, which is to be made again as it is */
 	thread->since_ns = rqs_tracee_now_ns();
 	bool stopped = follow(thread->tid, rqs_tracee_now_ns() + FOLLOWED_NS, &status);
-	thread->gone = !settle(thread, stopped, status);
-	return !thread->gone;
+	if (settle(thread, stopped, status))
+		return true;
+	rqs_thread_forget(thread);
+	return false;
 }
 
 /* ---- the choice ---- */

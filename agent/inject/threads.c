@@ -126,15 +126,13 @@ static void ask_to_stop(struct rqs_stopped *thread)
 
 static void settle(struct rqs_stopped *thread);
 
-/* It may stop only now, when it can't be waited for any more: so it is waited for a moment longer. */
-static void forget(struct rqs_stopped *thread)
+/* It may stop only now, in a call that is to be made again: so it is waited for a moment longer. */
+void rqs_thread_forget(struct rqs_stopped *thread)
 {
-	if (thread->gone || !TRACE(PTRACE_DETACH, thread->tid, 0, 0))
+	if (thread->gone)
 		return;
 	TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
-	if (await_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS))
-		return;
-	if (read_registers(thread)) {
+	if (!await_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS) && read_registers(thread)) {
 		thread->settled = thread->changed = false; /* whatever it was to go on with, it has gone on since */
 		settle(thread);
 	}
@@ -161,7 +159,7 @@ int rqs_thread_stop(struct rqs_stopped *thread, pid_t pid, pid_t tid, uint64_t d
 	ask_to_stop(thread);
 	error = finish_stop(thread, deadline_ns);
 	if (error)
-		forget(thread);
+		rqs_thread_forget(thread);
 	return error;
 }
 
@@ -220,7 +218,7 @@ void rqs_thread_release(struct rqs_stopped *thread)
 		return;
 	settle(thread);
 	if (TRACE(PTRACE_DETACH, thread->tid, 0, 0))
-		forget(thread);
+		rqs_thread_forget(thread);
 }
 
 bool rqs_thread_step(struct rqs_stopped *thread)
@@ -388,7 +386,7 @@ static void give_up(struct rqs_threads *threads, size_t done)
 		threads->stopped_ns += rqs_tracee_now_ns() - threads->all[0].since_ns;
 	rqs_tracee_reap();
 	for (size_t i = done; i < threads->count; i++)
-		forget(&threads->all[i]);
+		rqs_thread_forget(&threads->all[i]);
 	threads->count = 0;
 	rqs_threads_release(threads);
 }

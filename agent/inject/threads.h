@@ -26,6 +26,9 @@ int rqs_thread_stop(struct rqs_stopped *thread, pid_t pid, pid_t tid, uint64_t d
 /* Lets it go. A system call that was interrupted by the stop is made again, without its caller's notice. */
 void rqs_thread_release(struct rqs_stopped *thread);
 
+/* Lets one go that was asked to stop and has not been seen to: it is waited for, a second at most. */
+void rqs_thread_forget(struct rqs_stopped *thread);
+
 /* Runs one instruction of it. False: it has ended, or is elsewhere. */
 bool rqs_thread_step(struct rqs_stopped *thread);
 

@@ -70,12 +70,23 @@ static int patience_ms(uint64_t deadline_ns)
 	return left < ASKED_FOR_MS ? left : ASKED_FOR_MS;
 }
 
+static bool is_end(const siginfo_t *news)
+{
+	return news->si_code == CLD_EXITED || news->si_code == CLD_KILLED || news->si_code == CLD_DUMPED;
+}
+
+/*
+ * Stops of ours are told here, too, whatever is asked for; taken note of they
+ * would be lost. Behind such a one no end is seen: but whoever executes a
+ * program ends also those that are stopped.
+ */
 void rqs_tracee_reap(void)
 {
-	siginfo_t ended = {0};
+	siginfo_t news = {0}, ended = {0};
 
-	while (!waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | __WALL) && ended.si_pid)
-		ended.si_pid = 0;
+	while (!waitid(P_ALL, 0, &news, WEXITED | WNOHANG | WNOWAIT | __WALL) && news.si_pid && is_end(&news) &&
+	       !waitid(P_PID, (id_t)news.si_pid, &ended, WEXITED | WNOHANG | __WALL) && ended.si_pid)
+		news.si_pid = ended.si_pid = 0;
 }
 
 /* The next stop. Also ends when there is something to read on channel (-1: none); with GONE at the deadline (0: none).
