@@ -183,20 +183,10 @@ static bool is_slot(const Elf64_Rela *relocation)
 
 /* ---- hooking ---- */
 
-static bool is_allocator(const char *name)
-{
-	static const char *const allocators[] = { "aligned_alloc", "calloc", "malloc", "memalign", "posix_memalign",
-						  "pvalloc", "realloc", "reallocarray", "valloc" };
-
-	for (size_t i = 0; i < sizeof(allocators) / sizeof(allocators[0]); i++)
-		if (!strcmp(name, allocators[i]))
-			return true;
-	return false;
-}
-
 /*
- * Would the linker choose the one that we call? What allocates must be of the
- * same kind as free, which isn't hooked. Asked once for each name, until
+ * Would the linker choose the one that we call? Where there are several it may
+ * do otherwise for some objects (RTLD_DEEPBIND), and what allocates must be of
+ * the same kind as free, which isn't hooked. Asked once for each name, until
  * objects come.
  */
 static bool is_certain(const struct rqs_got_object *object, uint32_t number)
@@ -205,10 +195,8 @@ static bool is_certain(const struct rqs_got_object *object, uint32_t number)
 		uint64_t adds;
 		bool is;
 	} known[256];
-	const char *name = rqs_got_target(number)->name;
-
 	if (known[number].adds != object->info->dlpi_adds) {
-		known[number].is = is_allocator(name) ? rqs_objects_is_single(name) : !rqs_objects_has_rival(name);
+		known[number].is = rqs_objects_is_single(rqs_got_target(number)->name);
 		known[number].adds = object->info->dlpi_adds;
 	}
 	return known[number].is;

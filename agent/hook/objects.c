@@ -248,45 +248,32 @@ static void *find(const char *name, bool anywhere, size_t *size)
 struct count {
 	struct query query;
 	uint32_t definitions;
-	uint32_t rivals; /* behind the first, and not the C library's */
 };
 
-/* Its threads were a library of their own before glibc 2.34, and many calls are in both. */
-static bool is_libc(const struct dl_phdr_info *info)
+/* A library of its own before glibc 2.34: many calls are in both, and the same. */
+static bool is_of_threads(const struct dl_phdr_info *info)
 {
-	const char *name = info->dlpi_name, *last = name ? strrchr(name, '/') : NULL;
+	const char *last = info->dlpi_name ? strrchr(info->dlpi_name, '/') : NULL;
 
-	return last && (!strncmp(last, "/libc.so", 8) || !strncmp(last, "/libc-2.", 8) || !strncmp(last, "/libpthread", 11));
+	return last && !strncmp(last, "/libpthread", sizeof("/libpthread") - 1);
 }
 
 static int count(struct dl_phdr_info *info, size_t size, void *argument)
 {
 	struct count *count = argument;
 
-	if (rqs_objects_is_linker(info) || !visit(info, size, &count->query))
-		return 0;
-	count->rivals += count->definitions && !is_libc(info);
-	count->definitions++;
+	if (!rqs_objects_is_linker(info) && !is_of_threads(info))
+		count->definitions += (uint32_t)visit(info, size, &count->query);
 	return 0;
 }
 
-static struct count count_definitions(const char *name)
+bool rqs_objects_is_single(const char *name)
 {
 	struct count counted = { .query = { .name = name, .passed_own = true } };
 
 	hash_name(&counted.query);
 	rqs_objects_walk(count, &counted);
-	return counted;
-}
-
-bool rqs_objects_is_single(const char *name)
-{
-	return count_definitions(name).definitions <= 1;
-}
-
-bool rqs_objects_has_rival(const char *name)
-{
-	return count_definitions(name).rivals > 0;
+	return counted.definitions <= 1;
 }
 
 /* What it was at the first question: later, other objects may have come behind us. */

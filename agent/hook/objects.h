@@ -28,10 +28,8 @@ void *rqs_objects_next(const char *name);
 /* The first in any object, also in those that were opened for their openers alone; NULL: none. Size may be NULL. */
 void *rqs_objects_any(const char *name, size_t *size);
 
-/* Is it defined in no more than one object, ours and glibc's linker apart? */
+/* Is it defined in no more than one object, ours, and glibc's linker and threads apart? */
 bool rqs_objects_is_single(const char *name);
-/* Is it defined behind the first one, too, in an object that isn't the C library's? RTLD_DEEPBIND may choose that. */
-bool rqs_objects_has_rival(const char *name);
 
 /* The writable part of an object that this address is in, from the first whole word on. False: in none. */
 bool rqs_objects_data_around(const void *address, const char **start, const char **end);
