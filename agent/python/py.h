@@ -230,6 +230,8 @@ void rqs_py_ends(const struct rqs_py_thread *thread, const struct rqs_py_request
 /* False: what is wrapped now couldn't be watched; nothing is wrapped. */
 bool rqs_py_memory_install(bool gil_is_seen);
 void rqs_py_memory_uninstall(void);
+/* What was known of blocks isn't any more; gives its memory back. */
+void rqs_py_memory_forget(void);
 /* The calling thread runs another interpreter than the one that we are in. With its GIL. */
 bool rqs_py_is_elsewhere(void);
 /* Some thread did: each may have a GIL of its own, and what relied on there being one ends. */

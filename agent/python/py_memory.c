@@ -10,6 +10,7 @@
  * to what was read by the realloc that follows.
  */
 #include "hook/hook.h"
+#include "os/reserve.h"
 #include "python/py.h"
 #include "python/py_api.h"
 
@@ -261,7 +262,7 @@ static struct sized {
 	size_t size;
 	const struct rqs_py_request *owner; /* whose it was counted as */
 	uint32_t owner_id;
-} sizes[SIZES];
+} sizes[SIZES] __attribute__((aligned(4096))); /* of whole pages, which are given back */
 static bool sizes_known;
 
 static inline size_t size_index(const void *p)
@@ -422,8 +423,7 @@ bool rqs_py_memory_install(bool gil_is_seen)
 	struct rqs_py_allocator mem, obj;
 
 	/* What they held was true as long as all blocks were seen. */
-	if (rqs_py_generation)
-		memset(sizes, 0, sizeof(sizes));
+	rqs_py_memory_forget();
 	INSTALL(mem, RQS_PY_DOMAIN_MEM);
 	INSTALL(obj, RQS_PY_DOMAIN_OBJ);
 	rqs_py.PyMem_GetAllocator(RQS_PY_DOMAIN_MEM, &mem);
@@ -450,6 +450,13 @@ void rqs_py_memory_uninstall(void)
 	UNINSTALL(mem, RQS_PY_DOMAIN_MEM);
 	UNINSTALL(obj, RQS_PY_DOMAIN_OBJ);
 	rqs_py_memory_shared();
+}
+
+void rqs_py_memory_forget(void)
+{
+	_Static_assert(sizeof(sizes) % 4096 == 0, "other variables would go with it");
+	if (rqs_py_generation)
+		rqs_reserve_forget(sizes, sizeof(sizes));
 }
 
 void rqs_py_memory_shared(void)

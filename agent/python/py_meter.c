@@ -227,8 +227,10 @@ void rqs_py_uninstall(uint32_t connections)
 
 void rqs_py_forget(void)
 {
-	if (rqs_py_generation)
-		rqs_py_context_forget();
+	if (!rqs_py_generation)
+		return;
+	rqs_py_context_forget();
+	rqs_py_memory_forget();
 }
 
 /* ---- threads that were there before ---- */
