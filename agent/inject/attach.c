@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int fail(struct rqs_attachment *attachment, int error, const char *why)
@@ -15,10 +17,10 @@ static int fail(struct rqs_attachment *attachment, int error, const char *why)
 	return error;
 }
 
-/* 0 when there is none. */
-static char state_of(pid_t pid)
+/* Its state, 0 when there is none, and its parent. */
+static char state_of(pid_t pid, pid_t *parent)
 {
-	char path[64], text[512];
+	char path[64], text[512], state = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	FILE *file = fopen(path, "re");
@@ -28,12 +30,24 @@ static char state_of(pid_t pid)
 	text[got] = 0;
 	/* Its name may have brackets, too. */
 	const char *end = strrchr(text, ')');
-	return end && end[1] ? end[2] : 0;
+	return end && sscanf(end + 1, " %c %d", &state, parent) == 2 ? state : 0;
+}
+
+/*
+ * As a child of vfork does until it executes a program: what is in the memory
+ * is its parent's, whose threads know nothing of who stops the child. Where
+ * the kernel can't be asked, it is taken for a process like others.
+ */
+static bool is_in_memory_of(pid_t pid, pid_t parent)
+{
+	return parent > 0 && syscall(SYS_kcmp, pid, parent, KCMP_VM, 0, 0) == 0;
 }
 
 static int look_at_state(struct rqs_attachment *attachment)
 {
-	switch (state_of(attachment->pid)) {
+	pid_t parent = 0;
+
+	switch (state_of(attachment->pid, &parent)) {
 	case 0:
 		return fail(attachment, -ESRCH, "there is no such process");
 	case 'Z':
@@ -41,7 +55,9 @@ static int look_at_state(struct rqs_attachment *attachment)
 	case 'x':
 		return fail(attachment, -ESRCH, "it has ended, and its parent hasn't taken note");
 	default:
-		return 0;
+		return is_in_memory_of(attachment->pid, parent)
+			   ? fail(attachment, -ESRCH, "it runs in its parent's memory until it executes a program")
+			   : 0;
 	}
 }
 

@@ -45,7 +45,7 @@ struct rqs_attachment {
 
 /*
  * 0: it is recorded from now on. -errno: it is as it was, for the reason in
- * `why`: -ESRCH no such process (or a zombie), -EPERM the kernel refuses
+ * `why`: -ESRCH no such process (or a zombie, or a child of vfork), -EPERM the kernel refuses
  * ptrace, -EBUSY recorded already, or traced by somebody, -ENOEXEC nothing can be hooked,
  * -ETIMEDOUT no safe point was found in time.
  */

@@ -272,8 +272,8 @@ static int open_memory(struct rqs_attachment *attachment)
 	int memory = open(path, O_RDONLY | O_CLOEXEC);
 	if (memory >= 0)
 		return memory;
-	return errno == ENOENT ? refuse(attachment, -ESRCH, "there is no such process")
-			       : refuse(attachment, -EPERM, "the kernel refuses to trace it");
+	return errno == ENOENT || errno == ESRCH ? refuse(attachment, -ESRCH, "there is no such process")
+						 : refuse(attachment, -EPERM, "the kernel refuses to trace it");
 }
 
 /* ---- detaching ---- */

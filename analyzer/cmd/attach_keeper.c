@@ -354,8 +354,8 @@ static void detach_member(struct keeper *k, struct member *m)
 	k->end.processes++;
 	if (m->attachment.stopped_ns > k->end.stopped_ns)
 		k->end.stopped_ns = m->attachment.stopped_ns;
-	/* What can't be hooked holds no hooks. */
-	if (!error || error == -ENOEXEC || k->end.error)
+	/* What can't be hooked holds no hooks; nor does what has ended, or executed another program. */
+	if (!error || error == -ENOEXEC || !lives(m) || !is_same_image(m) || k->end.error)
 		return;
 	k->end.error = error;
 	k->end.pid = m->seen.pid;

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import random
 import secrets
@@ -188,6 +189,54 @@ def test_threads_that_begin_and_end_all_the_time(trace):
 def test_children_that_are_started_all_the_time(trace):
     with Hostile("spawns") as server, session(server.pid, trace) as token, loaded(server, 20000):
         in_and_out(server, token, 8)
+
+
+def test_children_that_end_while_they_are_looked_at(trace):
+    """They aren't any more, so that nothing of ours is in them."""
+    with Hostile("spawns") as server:
+        for _ in range(8):
+            attached = Attached(server.pid, trace, "-f")
+            assert attached.end() == 0, attached.said
+
+
+@pytest.fixture
+def slow_program(tmp_path):
+    """A program, and what is called to let its exec go on; the kernel has it wait for the lease of its file to end."""
+    path = tmp_path / "slow"
+    shutil.copy("/bin/true", path)
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    file = os.open(path, os.O_RDONLY)
+    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    yield path, lambda: fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    os.close(file)
+    signal.signal(signal.SIGIO, before)
+
+
+def test_a_child_that_is_long_in_its_parents_memory(slow_program, trace):
+    """Until it executes something it is no process of its own to attach to, or to detach from."""
+    path, go_on = slow_program
+    with Hostile("runs", PROGRAM=str(path)) as server:
+        before = text_of(server.pid)
+        with Attached(server.pid, trace, "--children") as attached:
+            server.tell()
+            wait_until(lambda: len(list(descendants(server.pid))) > 1, 5, "the child")
+            (child,) = (pid for pid in descendants(server.pid) if pid != server.pid)
+            time.sleep(1)
+            assert load.fixed([server.url + "/"], 200, 2).answered == 200
+            assert text_of(server.pid) != before
+            time.sleep(SETTLE)
+            error, why = attacher("attach", child, secrets.token_hex(16))
+            assert error < 0 and "parent's memory" in why
+            assert attacher("detach", child)[0] == 0
+            assert text_of(server.pid) != before
+            go_on()
+            assert server.process.stdout.readline() == "ran\n"
+            assert attached.end() == 0, attached.said
+        assert text_of(server.pid) == before
+        assert load.fixed([server.url + "/"], 100, 2).answered == 100
+    seen = report(trace)
+    assert seen["requests"] == 200
+    assert_balanced(seen["completeness"])
 
 
 def test_a_program_that_becomes_itself_all_the_time(trace):

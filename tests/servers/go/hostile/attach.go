@@ -106,6 +106,14 @@ func init() {
 		}
 		hello()
 	}
+	// At a line of input it runs a program, whose exec may take long.
+	cases["runs"] = func() {
+		serveHello()
+		must(os.Stdin.Read(make([]byte, 1)))
+		must(0, exec.Command(os.Getenv("PROGRAM")).Run())
+		fmt.Println("ran")
+		io.Copy(io.Discard, os.Stdin)
+	}
 	cases["becomes-itself"] = becomeItself
 	// At a line of input a child serves, too; it has the rest of it.
 	cases["starts"] = func() {
