@@ -293,7 +293,7 @@ static void leave(struct rqs_remote *remote)
 	close(remote->tracee.memory);
 	close(remote->tracee.stops);
 	thread->changed = false;
-	thread->gone = remote->tracee.gone || TRACE(PTRACE_GETREGS, thread->tid, 0, &thread->registers);
+	thread->settled = TRACE(PTRACE_GETREGS, thread->tid, 0, &thread->registers); /* it runs, or has ended */
 }
 
 void rqs_remote_end(struct rqs_remote *remote)

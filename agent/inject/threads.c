@@ -474,12 +474,11 @@ bool rqs_thread_give_back(struct rqs_tracee *tracee, struct rqs_stopped *thread)
 {
 	struct iovec xstate = {tracee->xstate, tracee->xstate_size};
 	uint64_t until = rqs_tracee_now_ns() + GIVING_BACK_NS;
-	int status;
-	bool stopped = TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0) == 0;
+	int status, error = (int)TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
 
 	if (!tracee->gone)
 		TRACE(PTRACE_CONT, thread->tid, 0, 0);
-	while (stopped && (stopped = !next_stop(thread->tid, until, &status)) &&
+	while (!error && !(error = next_stop(thread->tid, until, &status)) &&
 	       rqs_tracee_event_of(status) != PTRACE_EVENT_STOP)
 		TRACE(PTRACE_CONT, thread->tid, 0, 0);
 	if (tracee->xstate_size) {
@@ -487,11 +486,12 @@ bool rqs_thread_give_back(struct rqs_tracee *tracee, struct rqs_stopped *thread)
 		TRACE(PTRACE_SETSIGMASK, thread->tid, KERNEL_SIGSET, &tracee->mask);
 	}
 	thread->changed = true;
-	thread->gone = !stopped;
+	thread->gone = error == -ESRCH;
+	thread->settled = error; /* one that hasn't stopped goes back by itself */
 	TRACE(PTRACE_SETREGS, thread->tid, 0, &thread->registers);
 	if (tracee->memory >= 0)
 		close(tracee->memory);
 	if (tracee->stops >= 0)
 		close(tracee->stops);
-	return stopped;
+	return !error;
 }

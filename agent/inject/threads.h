@@ -14,7 +14,7 @@ struct rqs_stopped {
 	pid_t pid, tid;
 	struct user_regs_struct registers; /* with these it goes on */
 	bool changed;                      /* set by who changed them */
-	bool settled;                      /* it has them: rqs_threads_settle() */
+	bool settled;                      /* it has them: rqs_threads_settle(); or runs, and needs none */
 	bool gone;                         /* it has ended */
 	bool knows_eintr;  /* set by who knows: a wait with a limit that ended early is nothing that it minds */
 	uint64_t since_ns; /* CLOCK_MONOTONIC, when it was asked to stop */
