@@ -9,22 +9,12 @@ import statistics
 import time
 
 import pytest
-from attaching import hooks, mappings, resident, shared_memory
+from attaching import hooks, left_by, mappings, resident, shared_memory
 from serve import Server
 from test_attach import CYCLE_SERVERS, assert_count, attach_once, count_mappings, loaded
 
 CYCLES = int(os.environ.get("RQS_ATTACH_CYCLES", "200"))
 GROWTH = 64 << 10  # bytes
-
-
-def left_by(name, new) -> set[int]:
-    """Where an attach has left something, of mappings that are new: Go and V8 make some of their own."""
-    if name == "express":
-        return {m.start for m in new if "libreqscope" in m.path}
-    if name in ("gin", "fiber"):
-        code = [m.start for m in new if "x" in m.access]
-        return {m.start for m in new if any(abs(m.start - start) < 1 << 20 for start in code)}
-    return {m.start for m in new}
 
 
 class Memory:
@@ -37,7 +27,8 @@ class Memory:
 
     def note_ours(self, name):
         for pid in self.pids:
-            self.ours[pid] = left_by(name, [m for m in mappings(pid) if m.start not in self.before[pid]])
+            new = [m for m in mappings(pid) if m.start not in self.before[pid]]
+            self.ours[pid] = {m.start for m in left_by(name, new)}
 
     def whole(self) -> int:
         """The least of some moments: collectors of garbage come and go."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from procfs import alive, command_line, descendants
-from recording import REQSCOPE
+from recording import GO, REQSCOPE
 from serve import wait_until
 
 BEGUN = "; Ctrl-C ends it"
@@ -109,6 +109,16 @@ def memory(pid: int) -> tuple[int, int]:
 
 def shared_memory(pid: int) -> list[str]:
     return [m.path for m in mappings(pid) if "memfd:reqscope" in m.path]
+
+
+def left_by(name: str, new: list[Mapping]) -> list[Mapping]:
+    """Those that an attach has left, of mappings that are new: Go and V8 make some of their own."""
+    if name == "express":
+        return [m for m in new if "libreqscope" in m.path]
+    if name in GO:  # which makes no code of its own
+        code_ = [m.start for m in new if "x" in m.access]
+        return [m for m in new if any(abs(m.start - start) < 1 << 20 for start in code_)]
+    return new
 
 
 def resident(pid: int) -> dict[int, int]:

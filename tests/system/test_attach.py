@@ -15,10 +15,10 @@ from pathlib import Path
 import load
 import pytest
 import raw_client
-from attaching import BEGUN, Attached, code, hooks, mappings, resident, shared_memory
+from attaching import BEGUN, Attached, code, hooks, left_by, mappings, resident, shared_memory
 from procfs import alive
 from raw_client import Connection
-from recording import GO, REQSCOPE, assert_balanced, if_ended, recorded, report
+from recording import GO, REQSCOPE, SETTLE, assert_balanced, if_ended, recorded, report
 from serve import Server, wait_until
 
 # What is attached to, and by which options. A parent of workers serves nothing itself.
@@ -44,7 +44,7 @@ def test_every_request_after_the_attach_is_counted(name, trace):
         assert before.succeeded == 100
         with Attached(server.pid, trace, *SERVERS[name]) as attached:
             done = load.fixed(server.url + "/json", ROUND)
-            time.sleep(0.2)
+            time.sleep(SETTLE)
             assert attached.end() == 0, attached.said
         after = load.fixed(server.url + "/json", 100)
     assert (done.succeeded, done.failed, after.succeeded) == (ROUND, 0, 100)
@@ -68,7 +68,7 @@ def test_connections_from_before_are_recorded(name, trace):
         with Attached(server.pid, trace, *SERVERS[name]) as attached:
             for _ in range(10):
                 assert client.exchange(raw_client.get("/json")).status == 200
-            time.sleep(0.2)
+            time.sleep(SETTLE)
             assert attached.end() == 0, attached.said
         assert client.exchange(raw_client.get("/json")).status == 200
     seen = report(trace)
@@ -174,7 +174,7 @@ def test_cycles_under_load(name, tmp_path):
             assert hooks(pid) == [] and shared_memory(pid) == []
         assert max(sizes[CYCLES // 2 :]) <= max(sizes[: CYCLES // 2]) + 4 * len(pids), sizes
     # The client pauses between two pieces of load: not each has some.
-    assert sum(assert_count(recording, background.rows)["requests"] for recording in recordings) > ROUND
+    assert sum(assert_count(recording, background.rows)["requests"] for recording in recordings) > CYCLES
 
 
 @pytest.mark.parametrize("victim", ("attach", "collect", "attach-keeper"))
@@ -213,7 +213,7 @@ def test_all_killed_the_next_one_takes_over(name, trace):
         assert load.fixed(server.url + "/json", 100).succeeded == 100
         with Attached(server.pid, trace, "-f"):
             assert load.fixed(server.url + "/json", 100).succeeded == 100
-            time.sleep(0.2)
+            time.sleep(SETTLE)
         assert report(trace)["requests"] == 100
         assert_clean(server)
 
@@ -223,7 +223,7 @@ def test_the_target_ends(name, trace):
     with Server(name) as server:
         attached = Attached(server.pid, trace)
         load.fixed(server.url + "/json", 100)
-        time.sleep(0.2)
+        time.sleep(SETTLE)
         server.stop()
         assert attached.wait() == 0, attached.said
     assert report(trace)["requests"] == 100
@@ -231,12 +231,11 @@ def test_the_target_ends(name, trace):
 
 def test_the_duration_ends_it(trace):
     with Server("nethttp") as server:
-        attached = Attached(server.pid, trace, "--duration", "1")
-        begun = time.monotonic()
+        attached = Attached(server.pid, trace, "--duration", "2")
+        begun = time.monotonic_ns()  # or some time before that: it is looked for now and then
         assert attached.wait() == 0, attached.said
-        assert time.monotonic() - begun > 0.8  # it counts from there
         assert not hooks(server.pid) and not shared_memory(server.pid)
-    assert if_ended(trace)
+    assert int(if_ended(trace).totals["end_monotonic_ns"]) - begun > 10**9
 
 
 @pytest.mark.parametrize("name", ("nethttp", "httpd", "fastapi-asyncio"))
@@ -246,12 +245,12 @@ def test_what_remains_is_what_is_documented(name, trace):
         remains = []
         for _ in range(10):
             client.exchange(raw_client.get("/json"))
-        before, memory = {m.start for m in mappings(server.pid)}, -sum(resident(server.pid).values())
+        before = {m.start for m in mappings(server.pid)}
         for _ in range(3):
             with Attached(server.pid, trace, "-f"):
                 assert client.exchange(raw_client.get("/json")).status == 200
-            remains.append([m for m in mappings(server.pid) if m.start not in before])
-        memory += sum(resident(server.pid).values())
+            remains.append(left_by(name, [m for m in mappings(server.pid) if m.start not in before]))
+        sizes = resident(server.pid)
     assert remains[0] == remains[1] == remains[2] != []
     assert not any("w" in m.access and "x" in m.access for m in remains[0])
     if name == "nethttp":  # one piece: the hooks' code and its data
@@ -261,7 +260,8 @@ def test_what_remains_is_what_is_documented(name, trace):
     else:  # the library, and empty memory where the agent's was
         assert {Path(m.path).name for m in remains[0]} == {"libreqscope.so", ""}
         assert {m.access for m in remains[0] if not m.path} == {"rw-p"}
-    assert memory <= 2 << 20  # the server's own, too
+    # Memory without a file is next to the server's own, and told together with that.
+    assert sum(sizes[m.start] for m in remains[0] if m.path or name == "nethttp") <= 1 << 20
 
 
 # However it ends
@@ -288,6 +288,13 @@ def test_interrupted_before_it_has_begun(name, tmp_path):
         assert load.fixed(server.url + "/json", 100).succeeded == 100
 
 
+def interrupt_again(process) -> bool:
+    """Two that come at once are one; on a busy machine the first may have been late."""
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    return process.poll() is not None
+
+
 def test_a_second_interrupt_does_not_wait(trace):
     with Server("nethttp") as server:
         attached = Attached(server.pid, trace)
@@ -297,7 +304,8 @@ def test_a_second_interrupt_does_not_wait(trace):
             attached.process.send_signal(signal.SIGINT)
             time.sleep(0.6)
             assert attached.process.poll() is None
-            assert attached.end() == 125 and "goes on without us" in attached.said
+            wait_until(lambda: interrupt_again(attached.process), 20, "its end")
+            assert attached.process.returncode == 125 and "goes on without us" in attached.said
         finally:
             os.kill(keeper, signal.SIGCONT)
         assert_clean(server)
@@ -312,7 +320,7 @@ def test_nobody_listens(trace):
         assert BEGUN in process.stderr.readline()
         process.stderr.close()
         assert load.fixed(server.url + "/json", 50).succeeded == 50
-        time.sleep(0.2)
+        time.sleep(SETTLE)
         process.send_signal(signal.SIGHUP)
         assert process.wait(20) == 0
         assert_clean(server)
@@ -340,10 +348,11 @@ def test_a_child_that_comes_later_is_recorded(trace):
     with Server("flask-sync") as server, Attached(server.pid, trace, "--children") as attached:
         old = server.pids()[1:]
         os.kill(old[0], signal.SIGKILL)
-        wait_until(lambda: len(server.pids()) == 3 and server.pids()[1:] != old, 10, "another worker")
-        time.sleep(1)
+        wait_until(lambda: len(server.pids()) == 3 and server.pids()[1:] != old, 20, "another worker")
+        wait_until(lambda: all(map(shared_memory, server.pids())), 20, "it to be recorded")
+        time.sleep(1)  # a worker may have been made and not be at its work yet
         done = load.fixed(server.url + "/json", 500)
-        time.sleep(0.2)
+        time.sleep(SETTLE)
         assert attached.end() == 0, attached.said
     assert done.succeeded == 500
     assert report(trace)["requests"] == 500
@@ -428,7 +437,7 @@ def test_a_process_that_is_recorded_already(name, trace, tmp_path):
         assert done.returncode == 125 and "end the other recording first" in done.stderr, done.stderr
         assert not other.exists()
         assert load.fixed(server.url + "/json", 100).succeeded == 100
-        time.sleep(0.2)
+        time.sleep(SETTLE)
     assert report(trace)["requests"] == 100  # the first goes on
 
 
@@ -445,7 +454,7 @@ def test_two_at_once(name, tmp_path):
             assert "isn't recorded: " in first[1 - winner], first
             assert both[1 - winner].wait(30) == 125 and not traces[1 - winner].exists()
             assert load.fixed(server.url + "/json", 50).succeeded == 50
-            time.sleep(0.1)
+            time.sleep(SETTLE)
             both[winner].send_signal(signal.SIGINT)
             said = both[winner].communicate(timeout=30)[1]
             assert both[winner].returncode == 0 and "50 requests recorded" in said, (first, said)
@@ -458,10 +467,10 @@ def test_a_child_that_another_one_records_stays_recorded(trace, tmp_path):
         with Attached(child, trace):
             with Attached(server.pid, tmp_path / "all.rqs", "--children"):
                 pass
-            time.sleep(0.2)
+            time.sleep(SETTLE)
             assert shared_memory(child)
             done = load.fixed(server.url + "/json", 200)
-            time.sleep(0.2)
+            time.sleep(SETTLE)
         assert done.succeeded == 200 and not shared_memory(child)
     assert report(trace)["requests"] > 0
 

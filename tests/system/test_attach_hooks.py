@@ -131,10 +131,8 @@ def slots(pid: int) -> dict[tuple[str, int], int]:
     return seen
 
 
-def assert_recorded(trace: Path, at_least: int, route="/json"):
-    seen = ended_trace(trace)
-    done = [request for request in seen.requests if (request.route, request.status) == (route, 200)]
-    assert len(done) >= at_least
+def count_recorded(trace: Path) -> int:
+    return sum((request.route, request.status) == ("/json", 200) for request in ended_trace(trace).requests)
 
 
 KINDS = [
@@ -197,13 +195,13 @@ def test_many_times_under_load(name, library, tmp_path):
     with attachable(name, tmp_path, library, env=NOW, workers=1) as target:
         pid = target.server.pid
         load.fixed(target.server.url + path, 500)
-        before, sizes = slots(pid), []
+        before, sizes, seen = slots(pid), [], 0
         for cycle in range(CYCLES):
             trace = tmp_path / f"{cycle}.rqs"
             with under_load(target.server.url + path), target.attached(trace, 0.4):
                 assert cycle or {slot: value for slot, value in slots(pid).items() if before.get(slot) != value}
                 time.sleep(0.2)
-            assert_recorded(trace, 1)
+            seen += count_recorded(trace)
             trace.unlink()
             sizes.append(memory(pid))
         load.fixed(target.server.url + path, 500)
@@ -212,7 +210,10 @@ def test_many_times_under_load(name, library, tmp_path):
         target.server.stop()
     print(f"{name}: KiB in memory and mapped after each cycle: {sizes}")
     assert {slot: after[slot] for slot in before} == before
-    assert all(last - first <= GROWTH for last, first in zip(sizes[-1], sizes[0])), sizes
+    assert seen > CYCLES  # on a busy machine one of them may be over before it has begun
+    # A server's own memory goes up and down by more than that.
+    early, late = zip(*sizes[:3]), zip(*sizes[-3:])
+    assert all(min(last) - max(first) <= GROWTH for last, first in zip(late, early)), sizes
 
 
 def test_loaded_later(tmp_path):
