@@ -233,7 +233,7 @@ static int enter_once(struct running *r)
 		error = map_room(r);
 	if (!error)
 		error = rqs_visitor_enter(r->visitor, leave_code(r), stack_end(r));
-	if (error && error != -EEXIST && !w->reused)
+	if (error && error != -EEXIST && !w->reused && !r->visitor->begun)
 		rqs_tracee_call(&r->visitor->borrowed, SYS_munmap, w->base, w->size, 0, 0, 0, 0);
 	rqs_visitor_give_back(r->visitor);
 	r->threads.but = r->visitor->tracee.pid;

@@ -191,6 +191,8 @@ static bool resume(struct rqs_tracee *tracee)
 			break;
 		}
 		pass = 0;
+		if (rqs_tracee_event_of(status) == PTRACE_EVENT_CLONE)
+			TRACE(PTRACE_GETEVENTMSG, tracee, 0, &tracee->born);
 		if (rqs_tracee_event_of(status))
 			continue;
 		if (WSTOPSIG(status) == SYSCALL_STOP)

@@ -202,9 +202,13 @@ int rqs_visitor_enter(struct rqs_visitor *v, uint64_t leave, uint64_t stack)
 	TRACE(PTRACE_SETOPTIONS, v->borrowed.pid, 0, PTRACE_O_TRACESYSGOOD);
 	if (tid < 0)
 		return (int)tid;
+	v->begun = true;
+	/* What the call returns is its number in a namespace that needn't be ours. */
+	if (!v->borrowed.born)
+		return -ESRCH;
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
-	t->pid = (pid_t)tid;
+	t->pid = (pid_t)v->borrowed.born;
 	t->deadline_ns = rqs_tracee_now_ns() + WORKING_NS;
 	t->syscall_instruction = v->syscall_instruction;
 	t->stops = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -23,6 +23,7 @@ struct rqs_visitor {
 	const void *context;
 	struct rqs_tracee tracee; /* ours, once it is there: it makes no step but what it is told to */
 	uint64_t stopped_ns;      /* result: for how long the borrowed one was kept from running */
+	bool begun;               /* result: ours runs, or did; what it begins with is to stay */
 	/* Inside */
 	struct rqs_stopped host;
 	struct rqs_tracee borrowed;

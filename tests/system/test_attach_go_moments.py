@@ -304,6 +304,22 @@ def test_the_collector_is_in_another_network(trace):
         assert text_of(server.pid) == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root")
+def test_its_processes_have_other_numbers_for_itself(trace):
+    """As in a container, seen from outside."""
+    with Hostile("hello", wrap=("unshare", "--pid", "--fork", "--kill-child")) as server:
+        (pid,) = (pid for pid in descendants(server.pid) if pid != server.pid)
+        before = text_of(pid)
+        for i in range(2):
+            with Attached(pid, trace, "-f"):
+                assert load.fixed([server.url + "/"], 100, 2).answered == 100
+                time.sleep(SETTLE)
+            assert text_of(pid) == before
+            seen = report(trace)
+            assert seen["requests"] == 100
+            assert_balanced(seen["completeness"])
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_threads_of_other_networks_are_not_asked(trace):
     with Hostile("networks") as server, session(server.pid, trace) as token:
