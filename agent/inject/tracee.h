@@ -32,8 +32,9 @@ struct rqs_tracee {
 	size_t xstate_size;
 	uint64_t postponed; /* signals that it got */
 	uint64_t mask;      /* of one that was borrowed (threads.h): the signals that it blocks itself */
-	unsigned long born; /* the thread that it has begun last, told by PTRACE_O_TRACECLONE: the number that it has for us */
-	bool gone;          /* ended, or not answering in time */
+	unsigned long
+	    born;  /* the thread that it has begun last, told by PTRACE_O_TRACECLONE: the number that it has for us */
+	bool gone; /* ended, or not answering in time */
 };
 
 /* ns of CLOCK_MONOTONIC, as deadlines are. */
