@@ -11,6 +11,7 @@
  */
 #include "inject/install_work.h"
 
+#include "inject/filter.h"
 #include "inject/mappings.h"
 #include "inject/placed.h"
 
@@ -31,6 +32,9 @@
 #define STOPPING_MAX_NS 500000000ull
 #define STOPPING_ALL_NS 4000000000ull
 #define RELEASING_TRIES 200
+/* Errors that no call of ours has. */
+#define FILTER_UNKNOWN (-ENODATA)
+#define FILTER_FORBIDS (-EOPNOTSUPP)
 
 struct running {
 	struct rqs_work work;
@@ -38,6 +42,7 @@ struct running {
 	struct rqs_threads threads;
 	bool same_stubs; /* those that are there from before */
 	bool alone;      /* no thread of ours could be started */
+	bool forbidden;  /* by a filter of system calls */
 	uint64_t deadline_ns;
 };
 
@@ -219,6 +224,20 @@ static int map_room(struct running *r)
 	return 0;
 }
 
+/* What is called before a child of it can try the others. */
+static int look_at_filter(struct running *r)
+{
+	static const short calls[] = {SYS_mmap,  SYS_mprotect, SYS_munmap, SYS_clone, SYS_rt_sigreturn,
+				      SYS_prctl, SYS_wait4,    SYS_exit,   -1};
+	pid_t pid = r->visitor->pid;
+	bool unknown;
+
+	if (rqs_filter_allows(pid, r->visitor->borrowed.pid, calls, &unknown))
+		return 0;
+	r->forbidden = true;
+	return unknown ? FILTER_UNKNOWN : FILTER_FORBIDS;
+}
+
 static int enter_once(struct running *r)
 {
 	struct rqs_work *w = &r->work;
@@ -229,6 +248,11 @@ static int enter_once(struct running *r)
 	int error = rqs_visitor_borrow(r->visitor);
 	if (error)
 		return error;
+	error = look_at_filter(r);
+	if (error) {
+		rqs_visitor_give_back(r->visitor);
+		return error;
+	}
 	if (!w->reused)
 		error = map_room(r);
 	if (!error)
@@ -251,6 +275,10 @@ static bool tell_why_not_entered(struct running *r, int error)
 		return fails(r, error, "none of its threads could be stopped at a good point");
 	case -EAGAIN:
 		return fails(r, error, "it may start no more threads");
+	case FILTER_UNKNOWN:
+		return fails(r, -EPERM, "it has a seccomp filter, which only root can look at");
+	case FILTER_FORBIDS:
+		return fails(r, -ENOEXEC, "its seccomp filter forbids what placing code takes");
 	default:
 		r->work.in->error = error;
 		return rqs_work_fail(r->work.in, "there is no room for the hooks: %s", strerror(-error));
@@ -483,7 +511,7 @@ static bool uninstall(struct running *r)
 		return rqs_work_fail(w->in, "its memory can't be written");
 	r->alone = !enter(r);
 	/* It may start no more threads: the hooks are what matters. */
-	if (r->alone && w->in->error == -EAGAIN)
+	if (r->alone && (r->forbidden || w->in->error == -EAGAIN))
 		return unpatch_all(r) &&
 		       fails(r, -EAGAIN, "its hooks are out, but it may start no thread to give memory back");
 	return !r->alone && unpatch_all(r) && give_memory_back(r);

@@ -58,6 +58,9 @@ static int receive_region(long fd, struct rqs_welcome *welcome)
 	long n = rqs_sys3(SYS_recvmsg, fd, &message, MSG_CMSG_CLOEXEC);
 	if (n != (long)sizeof(*welcome) || welcome->version != RQS_REGION_VERSION || welcome->status)
 		return n < 0 ? (int)n : -EPROTO;
+	/* The descriptor was left out: there may be no more of them. */
+	if (message.msg_flags & MSG_CTRUNC)
+		return -EMFILE;
 	if (message.msg_controllen < CMSG_LEN(sizeof(int)) || control.header.cmsg_type != SCM_RIGHTS)
 		return -EPROTO;
 	int memory;

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import random
+import resource
 import secrets
 import shutil
 import signal
@@ -327,11 +328,19 @@ def test_threads_of_other_networks_are_not_asked(trace):
         assert load.fixed([server.url + "/"], 100, 2).answered == 100
 
 
-def test_a_filter_of_system_calls(trace):
+# What comes before that child is told by the filter itself.
+FORBIDDEN = {"getppid": (110, "its system calls are filtered"),
+             "mprotect": (10, "its seccomp filter forbids what placing code takes"),
+             "wait4": (61, "its seccomp filter forbids what placing code takes")}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", FORBIDDEN)
+def test_a_filter_of_system_calls(call, trace):
     """It kills for a call of ours: that is tried in a child."""
-    with Hostile("filtered") as server, session(server.pid, trace) as token:
+    number, why = FORBIDDEN[call]
+    with Hostile("filtered", FORBIDDEN=str(number)) as server, session(server.pid, trace) as token:
         before = text_of(server.pid)
-        assert attacher("attach", server.pid, token) == (-errno.ENOEXEC, "its system calls are filtered")
+        assert attacher("attach", server.pid, token) == (-errno.ENOEXEC, why)
         assert text_of(server.pid) == before
         assert load.fixed([server.url + "/"], 100, 2).answered == 100
 
@@ -359,6 +368,32 @@ def test_no_thread_may_be_started(trace):
             assert error == -errno.EAGAIN and "no more threads" in why
         assert text_of(server.pid) == before
         assert load.fixed([server.url + "/"], 100, 2).answered == 100
+
+
+def test_no_more_files_may_be_opened(trace):
+    with Hostile("hello") as server, session(server.pid, trace) as token:
+        load.fixed([server.url + "/"], 100, 2)
+        wait_until(lambda: not clients_of(server.pid), 5, "its connections to be closed")
+        files = files_of(server.pid)
+        for more in (0, 1):
+            free = min(set(range(4096)) - files)
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (free + more, 4096))
+            error, why = attacher("attach", server.pid, token)
+            assert error == -errno.EMFILE and "Too many open files" in why
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (1000, 4096))
+        in_and_out(server, token)
+        assert files_of(server.pid) == files
+
+
+def files_of(pid: int) -> set[int]:
+    return set(map(int, os.listdir(f"/proc/{pid}/fd")))
+
+
+def clients_of(pid: int) -> list[int]:
+    """Its sockets but the one that listens, which is its first."""
+    with contextlib.suppress(OSError):
+        return [fd for fd in files_of(pid) if os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:")][1:]
+    return [0]
 
 
 def test_what_was_recorded_from_its_start(trace, tmp_path):

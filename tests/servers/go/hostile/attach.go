@@ -125,7 +125,8 @@ func init() {
 		must(0, child.Run())
 	}
 	cases["filtered"] = func() {
-		filter()
+		number := must(strconv.Atoi(os.Getenv("FORBIDDEN")))
+		filterCall(uint32(number))
 		hello()
 	}
 	// From a line of input on it may start no more threads.
