@@ -240,6 +240,15 @@ static bool search_objects(pid_t pid, int memory, bool (*fits)(const char *name)
 
 /* ---- functions that a stack is looked through for ---- */
 
+/*
+ * Who signals a condition waits (in glibc, up to 2.40) for those that it has
+ * woken before to leave it. In Python whoever gives the global lock away
+ * signals, and our calls take that lock: in a thread that waits for it they
+ * would keep it from being given away.
+ */
+#define WAITS_WITH_NOBODY 4u
+#define WAITS 7u
+
 static bool waits_or_allocates(const char *name)
 {
 	return is_libc(name) || begins(name, "libpthread") || is_ours(name) || strstr(name, "malloc");
@@ -252,18 +261,25 @@ static void take_function(void *context, unsigned n, uint64_t address, uint64_t 
 	if (functions->count == sizeof(functions->all) / sizeof(*functions->all) || !size)
 		return;
 	functions->all[functions->count++] =
-	    (struct rqs_remote_function){address, address + size, n < RQS_REMOTE_WAITS};
+	    (struct rqs_remote_function){address, address + size, n < functions->waits};
+}
+
+/* Of modules, too, where the interpreter is part of another program. */
+static bool is_pythons(const struct rqs_mapping *mapping, void *found)
+{
+	*(bool *)found |= mapping->path[0] == '/' && strstr(file_name(mapping->path), "python");
+	return *(bool *)found;
 }
 
 void rqs_remote_functions(pid_t pid, int memory, struct rqs_remote_functions *functions)
 {
-	static const char *const names[] = {"pthread_cond_wait",
-					    "pthread_cond_timedwait",
-					    "pthread_cond_clockwait",
-					    "sem_wait",
+	static const char *const names[] = {"sem_wait",
 					    "sem_timedwait",
 					    "sem_clockwait",
-					    "pthread_join", /* RQS_REMOTE_WAITS */
+					    "pthread_join", /* WAITS_WITH_NOBODY */
+					    "pthread_cond_wait",
+					    "pthread_cond_timedwait",
+					    "pthread_cond_clockwait", /* WAITS */
 					    "malloc",
 					    "calloc",
 					    "realloc",
@@ -276,6 +292,10 @@ void rqs_remote_functions(pid_t pid, int memory, struct rqs_remote_functions *fu
 					    NULL};
 	struct search search = {memory, waits_or_allocates, {names, take_function, functions}, NULL, 0};
 
+	bool python = false;
+
+	rqs_each_mapping(pid, is_pythons, &python);
+	functions->waits = python ? WAITS_WITH_NOBODY : WAITS;
 	functions->count = 0;
 	rqs_each_mapping(pid, search_object, &search);
 }

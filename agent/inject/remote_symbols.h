@@ -38,9 +38,9 @@ struct rqs_remote_function {
 	uint64_t start, end;
 	bool waits; /* for another thread, with no lock of libc's */
 };
-#define RQS_REMOTE_WAITS 7u
 
 struct rqs_remote_functions {
+	unsigned waits; /* so many of the names looked for are of such that wait */
 	unsigned count;
 	struct rqs_remote_function all[96];
 };

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from attaching import hooks
+from catalog import VENV_PYTHON
 from recording import BUILD, LIBRARY, REQSCOPE, ROOT
 from serve import wait_until
 
@@ -151,6 +152,32 @@ def test_a_process_that_executes_all_the_time(trace):
                 assert error in (0, TIMED_OUT, NONE_SUCH), why
         assert target.poll() is None
         os.kill(target.pid, signal.SIGKILL)
+
+
+CONTENDING = """
+import select, signal, threading
+ending = False
+def work():
+    while not ending:
+        sum(range(3000))
+        select.select([], [], [], 0)
+def end(*_):
+    global ending
+    ending = True
+signal.signal(signal.SIGTERM, end)
+threads = [threading.Thread(target=work) for _ in range(6)]
+for thread in threads: thread.start()
+print("ready", flush=True)
+for thread in threads: thread.join()
+print("good")
+"""
+
+
+def test_threads_that_wait_for_pythons_global_lock(trace):
+    """They aren't taken: it couldn't be given to the thread that is to take it for us."""
+    with process([VENV_PYTHON, "-c", CONTENDING]) as target:
+        assert_cycled(target.pid, trace)
+        assert end(target) == "good\n"
 
 
 # ---- where it doesn't ----
