@@ -195,6 +195,23 @@ void rqs_deactivated(void)
 
 /* ---- entering the core ---- */
 
+/*
+ * One that was begun before we came has never been in the core, whose own
+ * threads needn't ask. A fork's child hasn't either, but is told by the page
+ * that it finds wiped.
+ */
+bool rqs_is_vforked(void)
+{
+	const struct rqs_agent *agent = &rqs_agent;
+
+	if (rqs_in_vfork)
+		return true;
+	if (rqs_likely(!agent->attached) || !rqs_agent_on(agent) || agent->frozen || !rqs_load(&agent->alive->epoch) ||
+	    rqs_worker_ready(agent, &rqs_self))
+		return false;
+	return (uint32_t)rqs_load_relaxed(&agent->process->owner) != (uint32_t)rqs_sys0(SYS_getpid);
+}
+
 bool rqs_enter(struct rqs_call *call)
 {
 	struct rqs_worker *worker = &rqs_self;
@@ -208,6 +225,8 @@ bool rqs_enter(struct rqs_call *call)
 		rqs_count(agent, RQS_EVENT_REENTERED);
 		return false;
 	}
+	if (rqs_unlikely(!rqs_worker_ready(agent, worker)) && rqs_is_vforked())
+		return false;
 	if (!rqs_worker_enter(agent, worker))
 		return false;
 	worker->busy = true;

@@ -109,6 +109,8 @@ extern struct rqs_agent rqs_agent;
 extern _Thread_local struct rqs_worker rqs_self;
 /* Not 0 between a vfork and its child's end, how deep: the child runs on the parent's memory and must leave no trace in it. */
 extern _Thread_local uint32_t rqs_in_vfork;
+/* Is the caller a vfork's child, also where nobody saw the vfork, as a process was attached to meanwhile? May make a system call. */
+bool rqs_is_vforked(void);
 
 /* Joins or starts a session, once a process; called where it turns out to be a server. May take some ms, once. */
 void rqs_activate(void);

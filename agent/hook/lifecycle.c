@@ -127,13 +127,13 @@ RQS_EXPORT int rqs_clone(int (*run)(void *), void *stack, int flags, void *argum
 
 static void exec_begins(void)
 {
-	if (!rqs_in_vfork)
+	if (!rqs_is_vforked())
 		rqs_agent_exec(&rqs_agent, true);
 }
 
 static void exec_failed(void)
 {
-	if (!rqs_in_vfork)
+	if (!rqs_is_vforked())
 		rqs_agent_exec(&rqs_agent, false);
 }
 

@@ -4,7 +4,7 @@
  * come by a socket. Loaded by LD_PRELOAD; "CONTROL" is the socket's path.
  *
  *    attach LIBRARY TOKEN | detach | release | load FILE | churn FILE COUNT |
- *    fork COUNT | forbid CALL LIBRARY TOKEN
+ *    fork COUNT | vfork MS | forbid CALL LIBRARY TOKEN
  *
  * The answer is the result, a number.
  */
@@ -106,6 +106,26 @@ static long begin_to_fork(long count)
 	return pthread_create(&thread, NULL, fork_on, (void *)count);
 }
 
+/* A child on our memory, which closes its descriptors and executes something else after that time, while other words are obeyed. */
+static void *vfork_one(void *ms)
+{
+	if (vfork() == 0) {
+		poll(NULL, 0, (int)(long)ms);
+		for (int fd = 3; fd < 64; fd++)
+			close(fd);
+		execl("/bin/true", "true", NULL);
+		_exit(1);
+	}
+	return NULL;
+}
+
+static long begin_to_vfork(long ms)
+{
+	pthread_t thread;
+
+	return pthread_create(&thread, NULL, vfork_one, (void *)ms);
+}
+
 /*
  * Attaches in a child of its own, in which a call fails with EPERM, and which lives on: its
  * number, and the result, negated, in the lower 16 bits.
@@ -151,6 +171,8 @@ static long obey(const char *words)
 		return dlopen(path, RTLD_NOW) ? 0 : -1;
 	if (sscanf(words, "fork %d", &number) == 1)
 		return begin_to_fork(number);
+	if (sscanf(words, "vfork %d", &number) == 1)
+		return begin_to_vfork(number);
 	if (sscanf(words, "forbid %d %4095s %127s", &number, path, token) == 3)
 		return attach_without(number, path, token);
 	if (sscanf(words, "churn %4095s %d", churning.path, &churning.count) == 2)

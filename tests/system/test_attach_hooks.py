@@ -18,6 +18,7 @@ import load
 import procfs
 import pytest
 from attaching import hooks, memory, shared_memory
+from raw_client import Connection, get
 from recording import BUILD, LIBRARY, REQSCOPE, ROOT, SETTLE, ended_trace
 from serve import Server, wait_until
 from test_attach_go import attacher, session
@@ -322,6 +323,26 @@ def test_forked_all_the_time(tmp_path):
             for child in children(target.server.pid):
                 os.kill(child, signal.SIGKILL)
         target.server.stop()
+
+
+@pytest.mark.parametrize(("name", "library"), KINDS)
+def test_a_vfork_under_way(name, library, tmp_path):
+    """Its child has our memory, and hooks that it didn't begin with: what it does isn't taken for its parent's."""
+    with attachable(name, tmp_path, library) as target, Connection(target.server.port) as client:
+        client.exchange(get("/json"))
+        assert target.ask("vfork", 600) == 0
+        time.sleep(0.1)
+        with target.attached(tmp_path / "a.rqs", 2.5):
+            client.exchange(get("/json"))  # was waited for before
+            client.exchange(get("/json"))
+            client.exchange(get("/json"), cuts=[10], pause=0.8)
+            assert load.fixed(target.server.url + "/json", 100).errored == 0
+        client.exchange(get("/json"))
+        target.server.stop()
+    seen = ended_trace(tmp_path / "a.rqs")
+    assert len(seen.requests) == 102
+    assert max(request.latency for request in seen.requests) > 0.7e9
+    assert seen.samples[-1]["time"] - seen.samples[0]["time"] > 1.5e9  # not of a process that was replaced
 
 
 # x86-64's numbers of what joining, patching and looking around ask for.
