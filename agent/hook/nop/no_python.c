@@ -15,6 +15,10 @@ void rqs_py_uninstall(uint32_t connections)
 	(void)connections;
 }
 
+void rqs_py_forget(void)
+{
+}
+
 void rqs_py_thread_starts(enum rqs_py_found found)
 {
 	(void)found;
