@@ -3,7 +3,9 @@
 
 #include "inject/threads.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -69,10 +71,89 @@ static void a_stop_is_left_for_who_waits_for_it(void **state)
 	end(stopped);
 }
 
+/* ---- signals ---- */
+
+#define SIGNALLED 3
+#define SIGNALS 1000ul
+
+struct signals {
+	atomic_bool over;
+	atomic_ulong sent, got;
+	atomic_bool finished;
+};
+static struct signals *signals;
+
+static void count_signal(int number)
+{
+	(void)number;
+	signals->got++;
+}
+
+static void *spin(void *argument)
+{
+	while (!signals->finished)
+		;
+	return argument;
+}
+
+/* Its threads get signals all the time; those of real time are queued, each of them. */
+static void get_signals(void)
+{
+	struct sigaction action = {.sa_handler = count_signal};
+	pthread_t threads[SIGNALLED];
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sigaction(SIGRTMIN, &action, NULL);
+	for (int i = 0; i < SIGNALLED; i++)
+		pthread_create(&threads[i], NULL, spin, NULL);
+	for (unsigned long i = 0; !signals->over; i++) {
+		if (!pthread_sigqueue(threads[i % SIGNALLED], SIGRTMIN, (union sigval){0}))
+			signals->sent++;
+		usleep(50);
+	}
+	for (int i = 0; i < 2000 && signals->got < signals->sent; i++)
+		usleep(1000);
+	signals->finished = true;
+	for (int i = 0; i < SIGNALLED; i++)
+		pthread_join(threads[i], NULL);
+	_exit(0);
+}
+
+/* However late a stop comes, or not at all. */
+static void no_signal_is_lost(void **state)
+{
+	struct rqs_threads threads = {0};
+	int status, stopped = 0;
+
+	(void)state;
+	signals = mmap(NULL, sizeof(*signals), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid = fork();
+	if (!pid)
+		get_signals();
+	while (!signals->got)
+		usleep(1000);
+	for (int i = 0; signals->sent < SIGNALS; i++) {
+		/* Up to 0.2 ms; sometimes enough. */
+		uint64_t patience_ns = i % 20 ? (uint64_t)(i % 20) * 10000 : 2000000000;
+
+		if (rqs_threads_stop(&threads, pid, rqs_tracee_now_ns() + patience_ns))
+			continue;
+		rqs_tracee_reap();
+		rqs_threads_release(&threads);
+		stopped++;
+	}
+	signals->over = true;
+	assert_int_equal(waitpid(pid, &status, __WALL), pid);
+	assert_int_equal(status, 0);
+	assert_true(stopped > 0);
+	assert_int_equal(signals->got, signals->sent);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_stop_is_left_for_who_waits_for_it),
+	    cmocka_unit_test(no_signal_is_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
