@@ -1,6 +1,7 @@
 /* attach.c - see attach.h: which of the two ways it is, and what can't be attached to at all. */
 #include "inject/attach.h"
 #include "inject/go_version.h"
+#include "inject/task.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,22 +18,6 @@ static int fail(struct rqs_attachment *attachment, int error, const char *why)
 	return error;
 }
 
-/* Its state, 0 when there is none, and its parent. */
-static char state_of(pid_t pid, pid_t *parent)
-{
-	char path[64], text[512], state = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	FILE *file = fopen(path, "re");
-	size_t got = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
-	if (file)
-		fclose(file);
-	text[got] = 0;
-	/* Its name may have brackets, too. */
-	const char *end = strrchr(text, ')');
-	return end && sscanf(end + 1, " %c %d", &state, parent) == 2 ? state : 0;
-}
-
 /*
  * As a child of vfork does until it executes a program: what is in the memory
  * is its parent's, whose threads know nothing of who stops the child. Where
@@ -45,9 +30,9 @@ static bool is_in_memory_of(pid_t pid, pid_t parent)
 
 static int look_at_state(struct rqs_attachment *attachment)
 {
-	pid_t parent = 0;
+	pid_t pid = attachment->pid;
 
-	switch (state_of(attachment->pid, &parent)) {
+	switch (rqs_task_state(pid, pid)) {
 	case 0:
 		return fail(attachment, -ESRCH, "there is no such process");
 	case 'Z':
@@ -55,7 +40,7 @@ static int look_at_state(struct rqs_attachment *attachment)
 	case 'x':
 		return fail(attachment, -ESRCH, "it has ended, and its parent hasn't taken note");
 	default:
-		return is_in_memory_of(attachment->pid, parent)
+		return is_in_memory_of(pid, (pid_t)rqs_task_number(pid, pid, "PPid:", 10, 0))
 			   ? fail(attachment, -ESRCH, "it runs in its parent's memory until it executes a program")
 			   : 0;
 	}

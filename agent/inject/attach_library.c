@@ -7,9 +7,11 @@
 #include "inject/attach.h"
 
 #include "inject/filter.h"
+#include "inject/leaving.h"
 #include "inject/remote_call.h"
 #include "inject/remote_symbols.h"
 #include "inject/safe_point.h"
+#include "inject/task.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -28,8 +30,6 @@
 
 #define SEARCH_NS 3000000000ull /* for a safe point */
 #define CALLS_NS 5000000000ull  /* for all that is called there */
-#define PROBE_NS 2000000000ull  /* for all threads to leave the core */
-#define THREAD_NS 1000000000ull /* for one thread to stop */
 #define BY_LIBC 0x80000000u     /* __RTLD_DLOPEN: what dlopen passes to __libc_dlopen_mode */
 #define ERROR_TEXT 96
 #define STOPPED "it is stopped by a signal; SIGCONT lets it go on"
@@ -245,21 +245,14 @@ static int attach_with(struct rqs_attachment *attachment, const struct rqs_attac
 /* Of its first thread's. */
 static int look_at_status(struct rqs_attachment *attachment)
 {
-	char path[64], line[256], state = 0;
-	int tracer = 0;
+	pid_t pid = attachment->pid;
+	int tracer = (int)rqs_task_number(pid, pid, "TracerPid:", 10, 0);
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)attachment->pid);
-	FILE *file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "State: %c", &state) != 1)
-			sscanf(line, "TracerPid: %d", &tracer);
-	if (file)
-		fclose(file);
 	if (tracer) {
 		snprintf(attachment->why, sizeof(attachment->why), "it is traced by process %d", tracer);
 		return -EBUSY;
 	}
-	return state == 'T' ? refuse(attachment, -ETIMEDOUT, STOPPED) : 0;
+	return rqs_task_state(pid, pid) == 'T' ? refuse(attachment, -ETIMEDOUT, STOPPED) : 0;
 }
 
 static int open_memory(struct rqs_attachment *attachment)
@@ -278,142 +271,6 @@ static int open_memory(struct rqs_attachment *attachment)
 
 /* ---- detaching ---- */
 
-struct probing {
-	pid_t pid;
-	int memory;
-	const struct rqs_attach_probe *probe;
-	uint64_t list_offset; /* of each thread's list of robust futexes from its FS base; 0 unknown */
-	pid_t *outside;       /* seen there once: they never get in again */
-	size_t count, room;
-	bool all;
-	uint64_t longest_ns;
-};
-
-static bool note_outside(struct probing *probing, pid_t tid)
-{
-	if (probing->count == probing->room) {
-		size_t room = probing->room ? 2 * probing->room : 256;
-		pid_t *outside = realloc(probing->outside, room * sizeof(*outside));
-
-		if (!outside)
-			return false;
-		probing->outside = outside;
-		probing->room = room;
-	}
-	probing->outside[probing->count++] = tid;
-	return true;
-}
-
-static bool read_word(int memory, uint64_t address, uint64_t *word)
-{
-	return pread(memory, word, sizeof(*word), (off_t)address) == sizeof(*word);
-}
-
-/* attach_words.h. A thread without a place of its own for the library was never in it. */
-static bool is_busy(const struct probing *probing, uint64_t base)
-{
-	uint64_t module = probing->probe->tls_module, table, count, area = base;
-	uint8_t busy;
-
-	if (module) {
-		if (!read_word(probing->memory, base + 8, &table) || !read_word(probing->memory, table, &count))
-			return true;
-		if (count < module)
-			return false;
-		if (!read_word(probing->memory, table + module * 8, &area))
-			return true;
-		if (!area)
-			return false;
-	}
-	return pread(probing->memory, &busy, 1, (off_t)(area + (uint64_t)probing->probe->busy_offset)) != 1 || busy;
-}
-
-static uint64_t robust_list_of(pid_t tid)
-{
-	uint64_t head = 0;
-	size_t size;
-
-	return syscall(SYS_get_robust_list, tid, &head, &size) ? 0 : head;
-}
-
-static bool read_call(const struct probing *probing, pid_t tid, char *line, size_t size)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", (int)probing->pid, (int)tid);
-	int file = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = file < 0 ? -1 : read(file, line, size - 1);
-	if (file >= 0)
-		close(file);
-	line[got > 0 ? got : 0] = '\0';
-	return got > 0 && line[0] >= '0' && line[0] <= '9';
-}
-
-/*
- * Where one is that waits in the kernel is seen without a stop: glibc's list
- * of robust futexes lies at the same distance from each thread's FS base,
- * where a thread's own address lies.
- */
-static bool waits_outside(const struct probing *probing, pid_t tid)
-{
-	char before[256], after[256];
-	uint64_t base = probing->list_offset ? robust_list_of(tid) - probing->list_offset : 0, own;
-
-	return base && read_call(probing, tid, before, sizeof(before)) && read_word(probing->memory, base, &own) &&
-	       own == base && !is_busy(probing, base) && read_call(probing, tid, after, sizeof(after)) &&
-	       !strcmp(before, after);
-}
-
-static bool is_outside(struct probing *probing, pid_t tid)
-{
-	struct rqs_stopped thread;
-
-	for (size_t i = 0; i < probing->count; i++)
-		if (probing->outside[i] == tid)
-			return true;
-	if (waits_outside(probing, tid))
-		return note_outside(probing, tid);
-	int error = rqs_thread_stop(&thread, probing->pid, tid, rqs_tracee_now_ns() + THREAD_NS);
-	if (error)
-		return error == -ESRCH;
-	bool busy = is_busy(probing, thread.registers.fs_base);
-	rqs_thread_release(&thread);
-	uint64_t stopped = rqs_tracee_now_ns() - thread.since_ns;
-	if (stopped > probing->longest_ns)
-		probing->longest_ns = stopped;
-	return !busy && note_outside(probing, tid);
-}
-
-static bool probe_thread(void *data, pid_t tid)
-{
-	struct probing *probing = data;
-
-	if (!is_outside(probing, tid))
-		probing->all = false;
-	return true;
-}
-
-/* One after the other, those that were inside again. */
-static bool all_leave(struct rqs_attachment *attachment, int memory, const struct rqs_attach_probe *probe,
-		      uint64_t list_offset)
-{
-	const struct timespec moment = {.tv_nsec = 2000000};
-	struct probing probing = {.pid = attachment->pid, .memory = memory, .probe = probe, .list_offset = list_offset};
-	uint64_t deadline = rqs_tracee_now_ns() + PROBE_NS;
-
-	for (;;) {
-		probing.all = true;
-		rqs_threads_list(probing.pid, probe_thread, &probing);
-		if (probing.all || rqs_tracee_now_ns() >= deadline)
-			break;
-		nanosleep(&moment, NULL);
-	}
-	if (probing.longest_ns > attachment->stopped_ns)
-		attachment->stopped_ns = probing.longest_ns;
-	free(probing.outside);
-	return probing.all;
-}
-
 /* A function of the library that keeps errno, at a safe point of its own. */
 static int call_library(struct rqs_attachment *attachment, int memory, uint64_t function, uint64_t *list_offset)
 {
@@ -422,9 +279,7 @@ static int call_library(struct rqs_attachment *attachment, int memory, uint64_t 
 	int error = visit ? enter(attachment, memory, visit) : -ENOMEM;
 
 	if (!error) {
-		uint64_t list = robust_list_of(visit->thread.tid);
-
-		*list_offset = list ? list - visit->thread.registers.fs_base : 0;
+		*list_offset = rqs_list_offset(&visit->thread);
 		error = call(attachment, visit, function, 0, 0, &result);
 		leave(attachment, visit);
 	}
@@ -436,7 +291,7 @@ static int detach_from(struct rqs_attachment *attachment, int memory)
 {
 	struct rqs_remote_library library;
 	struct rqs_attach_probe probe;
-	uint64_t list_offset;
+	uint64_t list_offset, longest_ns;
 
 	if (!rqs_remote_library(attachment->pid, memory, &library) ||
 	    pread(memory, &probe, sizeof(probe), (off_t)library.probe) != (ssize_t)sizeof(probe) || !probe.attached)
@@ -444,7 +299,10 @@ static int detach_from(struct rqs_attachment *attachment, int memory)
 	int error = call_library(attachment, memory, library.detach, &list_offset);
 	if (error)
 		return error;
-	if (!all_leave(attachment, memory, &probe, list_offset))
+	bool left = rqs_all_leave(attachment->pid, memory, &probe, list_offset, &longest_ns);
+	if (longest_ns > attachment->stopped_ns)
+		attachment->stopped_ns = longest_ns;
+	if (!left)
 		return refuse(attachment, -ETIMEDOUT, "a thread stayed in the agent; its memory is not given back");
 	return call_library(attachment, memory, library.release, &list_offset);
 }

@@ -1,6 +1,7 @@
 /* filter.c - see filter.h. Filters are programs of the classic BPF, run here as the kernel does (kernel/seccomp.c). */
 #include "inject/filter.h"
 
+#include "inject/task.h"
 #include "os/sys.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -150,35 +150,19 @@ static bool allows(const struct sock_filter *program, size_t count, const short 
 	return true;
 }
 
-/* A number in its status; 0 where there is none of that name. */
-static int status_of(pid_t pid, pid_t tid, const char *name)
-{
-	char path[64], line[256];
-	size_t n = strlen(name);
-	int number = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)pid, (int)tid);
-	FILE *file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, name, n) && sscanf(line + n, ": %d", &number) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return number;
-}
-
 /* Filters are never taken off, and come with a fork: in a container they are those that we live behind, too. */
 static bool has_ours_alone(pid_t pid, pid_t tid)
 {
-	int its = status_of(pid, tid, "Seccomp_filters");
+	static const char name[] = "Seccomp_filters:";
+	uint64_t its = rqs_task_number(pid, tid, name, 10, 0);
 
-	return its && its == status_of(getpid(), getpid(), "Seccomp_filters");
+	return its && its == rqs_task_number(getpid(), getpid(), name, 10, 0);
 }
 
 bool rqs_filter_allows(pid_t pid, pid_t tid, const short *numbers, bool *unknown)
 {
 	struct sock_filter program[BPF_MAXINSNS];
-	int mode = status_of(pid, tid, "Seccomp");
+	uint64_t mode = rqs_task_number(pid, tid, "Seccomp:", 10, SECCOMP_MODE_DISABLED);
 
 	*unknown = false;
 	if (mode != SECCOMP_MODE_FILTER)

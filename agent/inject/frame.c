@@ -1,20 +1,18 @@
 /* frame.c - see frame.h. */
 #include "inject/frame.h"
 
-#include <errno.h>
+#include "inject/interrupted.h"
+
 #include <string.h>
 #include <ucontext.h>
 
 #define XSTATE_AT 1024u /* in the frame; of 64 bytes' alignment */
-#define SYSCALL_SIZE 2  /* of the instruction */
 
 /* asm/sigcontext.h: what marks an extended state, at its end and in the bytes that software may use. */
 #define SOFTWARE_BYTES 464
 #define XSTATE_MAGIC_1 0x46505853u
 #define XSTATE_MAGIC_2 0x46505845u
-#define CONTEXT_FLAGS 7u      /* UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS */
-#define INTERRUPTED_FIRST 512 /* ERESTARTSYS and its likes, which user space never sees */
-#define INTERRUPTED_LAST 516
+#define CONTEXT_FLAGS 7u /* UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS */
 
 size_t rqs_frame_size(const struct rqs_tracee *tracee)
 {
@@ -23,9 +21,7 @@ size_t rqs_frame_size(const struct rqs_tracee *tracee)
 
 static void fill_registers(gregset_t to, const struct user_regs_struct *r)
 {
-	bool again = (int64_t)r->orig_rax >= 0 &&
-		     ((int64_t)r->rax == -EINTR ||
-		      ((int64_t)r->rax <= -INTERRUPTED_FIRST && (int64_t)r->rax >= -INTERRUPTED_LAST));
+	bool again = rqs_is_interrupted(r) || ((int64_t)r->orig_rax >= 0 && rqs_is_restarted((int64_t)r->rax));
 
 	to[REG_R8] = (greg_t)r->r8;
 	to[REG_R9] = (greg_t)r->r9;
@@ -43,7 +39,7 @@ static void fill_registers(gregset_t to, const struct user_regs_struct *r)
 	to[REG_RAX] = (greg_t)(again ? r->orig_rax : r->rax);
 	to[REG_RCX] = (greg_t)r->rcx;
 	to[REG_RSP] = (greg_t)r->rsp;
-	to[REG_RIP] = (greg_t)(again ? r->rip - SYSCALL_SIZE : r->rip);
+	to[REG_RIP] = (greg_t)(again ? r->rip - RQS_SYSCALL_SIZE : r->rip);
 	to[REG_EFL] = (greg_t)r->eflags;
 	to[REG_CSGSFS] = (greg_t)(r->cs | r->ss << 48);
 }

@@ -2,6 +2,7 @@
 #include "inject/go_threads.h"
 
 #include "go/layout.h"
+#include "inject/interrupted.h"
 #include "os/sys.h"
 
 #include <errno.h>
@@ -12,10 +13,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define SYSCALL_SIZE 2 /* of the instruction */
 #define STEPS_MAX 16
-#define RESTART_FIRST 512 /* ERESTARTSYS and its likes, which user space never sees */
-#define RESTART_LAST 516
 #define STUB_OF_SYSCALL_MAX 512 /* from the first hook of a system call to the one behind it */
 
 /* A number that the hook behind a system call makes nothing of. */
@@ -34,7 +32,7 @@ static bool is_in_patch(const struct rqs_change *change, uint64_t at)
 /* The first hook of the system call whose other one is at `done`. */
 static uint64_t begin_of(const struct rqs_plan *plan, uint64_t done)
 {
-	uint64_t begin = done - SYSCALL_SIZE;
+	uint64_t begin = done - RQS_SYSCALL_SIZE;
 
 	for (size_t i = 0; i < plan->site_count; i++) {
 		const struct rqs_site *site = &plan->sites[i];
@@ -73,11 +71,11 @@ static bool is_placed(const struct rqs_change *change, uint64_t at)
 #define SIGNAL_STACK 65536u
 #define PIECE 4096u
 
-static const uint8_t syscall_code[SYSCALL_SIZE] = {0x0f, 0x05};
+static const uint8_t syscall_code[RQS_SYSCALL_SIZE] = {0x0f, 0x05};
 
-static bool bytes_at(const struct rqs_change *change, uint64_t at, const uint8_t code[SYSCALL_SIZE])
+static bool bytes_at(const struct rqs_change *change, uint64_t at, const uint8_t code[RQS_SYSCALL_SIZE])
 {
-	uint8_t now[SYSCALL_SIZE];
+	uint8_t now[RQS_SYSCALL_SIZE];
 
 	return pread(change->memory, now, sizeof(now), (off_t)at) == (ssize_t)sizeof(now) &&
 	       !memcmp(now, code, sizeof(now));
@@ -243,7 +241,7 @@ static bool is_our_error(long result)
 
 static bool is_interrupted(long result)
 {
-	return result == -EINTR || (result <= -RESTART_FIRST && result >= -RESTART_LAST);
+	return result == -EINTR || rqs_is_restarted(result);
 }
 
 /*
@@ -256,7 +254,7 @@ static bool make_read(struct rqs_stopped *thread, const struct rqs_change *chang
 	struct user_regs_struct *r = &thread->registers;
 	struct iovec where = {0};
 	uint64_t vector = 0;
-	bool made = bytes_at(change, r->rip - SYSCALL_SIZE, syscall_code);
+	bool made = bytes_at(change, r->rip - RQS_SYSCALL_SIZE, syscall_code);
 
 	if (!made && !bytes_at(change, r->rip, syscall_code))
 		return false;
@@ -269,7 +267,7 @@ static bool make_read(struct rqs_stopped *thread, const struct rqs_change *chang
 		r->orig_rax = (uint64_t)-1;
 		r->rsi = (uint64_t)where.iov_base;
 		r->rdx = where.iov_len;
-		r->rip -= made ? SYSCALL_SIZE : 0;
+		r->rip -= made ? RQS_SYSCALL_SIZE : 0;
 	}
 	r->r12 = NOTHING;
 	r->r13 = 0;

@@ -9,7 +9,7 @@
 #ifndef REQSCOPE_REMOTE_CALL_H
 #define REQSCOPE_REMOTE_CALL_H
 
-#include "inject/threads.h"
+#include "inject/borrow.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,27 +1,22 @@
 /* threads.c - see threads.h. */
 #include "inject/threads.h"
 
+#include "inject/interrupted.h"
+#include "inject/task.h"
 #include "os/sys.h"
 
 #include <dirent.h>
-#include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
-#include <sys/signalfd.h>
 #include <sys/time.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define SYSCALL_SIZE 2 /* of the instruction */
-#define KERNEL_SIGSET 8
 #define GIVING_BACK_NS 1000000000ull
 #define TURN_NS 500000000ull
 #define TURN_STEP_NS 5000000ull
@@ -48,7 +43,7 @@ static void expect_children(void)
 }
 
 /* The next stop of one thread: 0; -ESRCH it has ended, -ETIMEDOUT. */
-static int next_stop(pid_t tid, uint64_t deadline_ns, int *status)
+int rqs_thread_next_stop(pid_t tid, uint64_t deadline_ns, int *status)
 {
 	sigset_t child = child_signal();
 
@@ -70,13 +65,14 @@ static int next_stop(pid_t tid, uint64_t deadline_ns, int *status)
 }
 
 /* Waits for the stop that was asked for. Signals that come first begin to act, as they would have. */
-static int await_stop(pid_t tid, uint64_t deadline_ns)
+int rqs_thread_await_stop(pid_t tid, uint64_t deadline_ns)
 {
 	int status, error;
 
-	while (!(error = next_stop(tid, deadline_ns, &status)) && rqs_tracee_event_of(status) != PTRACE_EVENT_STOP) {
+	while (!(error = rqs_thread_next_stop(tid, deadline_ns, &status)) &&
+	       rqs_tracee_event_of(status) != PTRACE_EVENT_STOP) {
 		TRACE(PTRACE_INTERRUPT, tid, 0, 0); /* any other stop takes it away */
-		TRACE(PTRACE_CONT, tid, 0, rqs_tracee_event_of(status) ? 0 : WSTOPSIG(status));
+		TRACE(PTRACE_CONT, tid, 0, rqs_tracee_signal_of(status));
 	}
 	return error;
 }
@@ -88,24 +84,9 @@ static bool read_registers(struct rqs_stopped *thread)
 	return !TRACE(PTRACE_GETREGS, thread->tid, 0, &thread->registers);
 }
 
-/* As the kernel tells it; 0 when there is none. */
-static char state_of(pid_t pid, pid_t tid)
-{
-	char path[64], text[512], *end;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)tid);
-	FILE *file = fopen(path, "re");
-	size_t got = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
-	if (file)
-		fclose(file);
-	text[got] = 0;
-	end = strrchr(text, ')');
-	return end && end[1] ? end[2] : 0;
-}
-
 static bool is_ending(pid_t pid, pid_t tid)
 {
-	char state = state_of(pid, tid);
+	char state = rqs_task_state(pid, tid);
 
 	return !state || strchr("ZXx", state);
 }
@@ -132,7 +113,7 @@ void rqs_thread_forget(struct rqs_stopped *thread)
 	if (thread->gone)
 		return;
 	TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
-	if (!await_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS) && read_registers(thread)) {
+	if (!rqs_thread_await_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS) && read_registers(thread)) {
 		thread->settled = thread->changed = false; /* whatever it was to go on with, it has gone on since */
 		settle(thread);
 	}
@@ -141,7 +122,7 @@ void rqs_thread_forget(struct rqs_stopped *thread)
 
 static int finish_stop(struct rqs_stopped *thread, uint64_t deadline_ns)
 {
-	int error = await_stop(thread->tid, deadline_ns);
+	int error = rqs_thread_await_stop(thread->tid, deadline_ns);
 
 	if (!error && !read_registers(thread))
 		error = -ESRCH;
@@ -168,20 +149,10 @@ int rqs_thread_stop(struct rqs_stopped *thread, pid_t pid, pid_t tid, uint64_t d
 /* A signal that acts when the thread goes on: then the call has been interrupted by that. */
 static bool has_signal(const struct rqs_stopped *thread)
 {
-	uint64_t pending = 0, blocked = 0, set;
-	char path[64], line[256];
+	pid_t pid = thread->pid, tid = thread->tid;
+	uint64_t pending = rqs_task_number(pid, tid, "SigPnd:", 16, 0) | rqs_task_number(pid, tid, "ShdPnd:", 16, 0);
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)thread->pid, (int)thread->tid);
-	FILE *file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "SigPnd: %" SCNx64, &set) == 1 || sscanf(line, "ShdPnd: %" SCNx64, &set) == 1)
-			pending |= set;
-		if (sscanf(line, "SigBlk: %" SCNx64, &set) == 1)
-			blocked = set;
-	}
-	if (file)
-		fclose(file);
-	return (pending & ~blocked) != 0;
+	return pending & ~rqs_task_number(pid, tid, "SigBlk:", 16, 0);
 }
 
 static bool waits_with_limit(const struct user_regs_struct *r)
@@ -194,11 +165,9 @@ static void hide_interruption(struct rqs_stopped *thread)
 {
 	struct user_regs_struct *r = &thread->registers;
 
-	if ((long)r->orig_rax < 0 || (long)r->rax != -EINTR || (thread->knows_eintr && waits_with_limit(r)) ||
-	    has_signal(thread))
+	if (!rqs_is_interrupted(r) || (thread->knows_eintr && waits_with_limit(r)) || has_signal(thread))
 		return;
-	r->rip -= SYSCALL_SIZE;
-	r->rax = r->orig_rax;
+	rqs_make_again(r);
 	thread->changed = true;
 }
 
@@ -226,7 +195,7 @@ bool rqs_thread_step(struct rqs_stopped *thread)
 	int status;
 
 	if (TRACE(PTRACE_SETREGS, thread->tid, 0, &thread->registers) || TRACE(PTRACE_SINGLESTEP, thread->tid, 0, 0) ||
-	    next_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS, &status))
+	    rqs_thread_next_stop(thread->tid, rqs_tracee_now_ns() + GIVING_BACK_NS, &status))
 		return false;
 	bool stepped = !rqs_tracee_event_of(status) && WSTOPSIG(status) == SIGTRAP;
 	/* The stop that it is let go from is to be one that was asked for. */
@@ -352,7 +321,7 @@ static int finish_patiently(struct rqs_stopped *thread, uint64_t deadline_ns)
 	int error = finish_stop(thread, deadline_ns);
 
 	while (error == -ETIMEDOUT && rqs_tracee_now_ns() < deadline_ns + TURN_NS &&
-	       state_of(thread->pid, thread->tid) == 'R')
+	       rqs_task_state(thread->pid, thread->tid) == 'R')
 		error = finish_stop(thread, rqs_tracee_now_ns() + TURN_STEP_NS);
 	return error;
 }
@@ -433,65 +402,4 @@ void rqs_threads_release(struct rqs_threads *threads)
 	threads->all = NULL;
 	threads->known = NULL;
 	threads->count = threads->room = 0;
-}
-
-/* ---- borrowing one ---- */
-
-int rqs_thread_borrow(struct rqs_tracee *tracee, const struct rqs_stopped *thread, uint64_t deadline_ns)
-{
-	struct iovec xstate = {tracee->xstate, sizeof(tracee->xstate)};
-	sigset_t child = child_signal();
-	char path[64];
-
-	memset(tracee, 0, sizeof(*tracee));
-	tracee->pid = thread->tid;
-	tracee->deadline_ns = deadline_ns;
-	tracee->registers = thread->registers;
-	tracee->stops = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)thread->pid);
-	tracee->memory = open(path, O_RDWR | O_CLOEXEC);
-	if (tracee->memory < 0 || tracee->stops < 0)
-		return -errno;
-	if (TRACE(PTRACE_GETSIGMASK, thread->tid, KERNEL_SIGSET, &tracee->mask) ||
-	    TRACE(PTRACE_GETREGSET, thread->tid, NT_X86_XSTATE, &xstate))
-		return -ESRCH;
-	tracee->xstate_size = xstate.iov_len;
-	return 0;
-}
-
-int rqs_thread_block(const struct rqs_tracee *tracee)
-{
-	uint64_t all = UINT64_MAX;
-
-	return TRACE(PTRACE_SETSIGMASK, tracee->pid, KERNEL_SIGSET, &all) ? -ESRCH : 0;
-}
-
-/*
- * Whether an interrupted call is made again is looked at by the kernel when a
- * thread goes on from a stop like the first one: so it is brought to another.
- */
-bool rqs_thread_give_back(struct rqs_tracee *tracee, struct rqs_stopped *thread)
-{
-	struct iovec xstate = {tracee->xstate, tracee->xstate_size};
-	uint64_t until = rqs_tracee_now_ns() + GIVING_BACK_NS;
-	int status, error = (int)TRACE(PTRACE_INTERRUPT, thread->tid, 0, 0);
-
-	if (!tracee->gone)
-		TRACE(PTRACE_CONT, thread->tid, 0, 0);
-	while (!error && !(error = next_stop(thread->tid, until, &status)) &&
-	       rqs_tracee_event_of(status) != PTRACE_EVENT_STOP)
-		TRACE(PTRACE_CONT, thread->tid, 0, 0);
-	if (tracee->xstate_size) {
-		TRACE(PTRACE_SETREGSET, thread->tid, NT_X86_XSTATE, &xstate);
-		TRACE(PTRACE_SETSIGMASK, thread->tid, KERNEL_SIGSET, &tracee->mask);
-	}
-	thread->changed = true;
-	thread->gone = error == -ESRCH;
-	thread->settled = error; /* one that hasn't stopped goes back by itself */
-	TRACE(PTRACE_SETREGS, thread->tid, 0, &thread->registers);
-	if (tracee->memory >= 0)
-		close(tracee->memory);
-	if (tracee->stops >= 0)
-		close(tracee->stops);
-	return !error;
 }

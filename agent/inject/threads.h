@@ -32,6 +32,11 @@ void rqs_thread_forget(struct rqs_stopped *thread);
 /* Runs one instruction of it. False: it has ended, or is elsewhere. */
 bool rqs_thread_step(struct rqs_stopped *thread);
 
+/* The next stop of one that we trace: 0; -ESRCH it has ended, -ETIMEDOUT. After rqs_thread_stop() of any. */
+int rqs_thread_next_stop(pid_t tid, uint64_t deadline_ns, int *status);
+/* The stop that it was asked for. Signals that come first begin to act, as they would have. The same results. */
+int rqs_thread_await_stop(pid_t tid, uint64_t deadline_ns);
+
 struct rqs_threads {
 	pid_t pid;
 	struct rqs_stopped *all;
@@ -50,16 +55,5 @@ void rqs_threads_settle(struct rqs_threads *threads);
 
 /* Calls visit for each thread's number, as long as that says true. */
 void rqs_threads_list(pid_t pid, bool (*visit)(void *data, pid_t tid), void *data);
-
-/*
- * Makes calls by a stopped thread possible (tracee.h). memory is opened.
- * syscall_instruction is to be set by the caller before the first call. Given
- * back in any case.
- */
-int rqs_thread_borrow(struct rqs_tracee *tracee, const struct rqs_stopped *thread, uint64_t deadline_ns);
-/* Blocks its signals until it is given back: to be called before the first call. 0 or -ESRCH. */
-int rqs_thread_block(const struct rqs_tracee *tracee);
-/* It is stopped again as before, with its own registers and signals. False: it isn't any more; it goes on with them. */
-bool rqs_thread_give_back(struct rqs_tracee *tracee, struct rqs_stopped *thread);
 
 #endif

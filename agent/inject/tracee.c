@@ -1,6 +1,7 @@
 /* tracee.c - see tracee.h. */
 #include "inject/tracee.h"
 
+#include "inject/interrupted.h"
 #include "os/sys.h"
 
 #include <elf.h>
@@ -18,8 +19,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SYSCALL_SIZE 2 /* of the instruction */
-#define SYSCALL_STOP (SIGTRAP | 0x80)
 #define LETTING_GO_MS 1000
 
 #define TRACE(request, tracee, address, data) rqs_sys4(SYS_ptrace, request, (tracee)->pid, address, data)
@@ -195,7 +194,7 @@ static bool resume(struct rqs_tracee *tracee)
 			TRACE(PTRACE_GETEVENTMSG, tracee, 0, &tracee->born);
 		if (rqs_tracee_event_of(status))
 			continue;
-		if (WSTOPSIG(status) == SYSCALL_STOP)
+		if (WSTOPSIG(status) == RQS_SYSCALL_STOP)
 			return true;
 		if (is_fault(tracee))
 			return false;
@@ -338,7 +337,7 @@ static bool run_to(struct rqs_tracee *tracee, uint64_t to, uint64_t *result)
 	do {
 		if (!resume(tracee) || TRACE(PTRACE_GETREGS, tracee, 0, &r))
 			return false;
-	} while (r.rip != to + SYSCALL_SIZE);
+	} while (r.rip != to + RQS_SYSCALL_SIZE);
 	*result = r.rbx;
 	return resume(tracee);
 }

@@ -13,13 +13,16 @@
 #ifndef REQSCOPE_TRACEE_H
 #define REQSCOPE_TRACEE_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/user.h>
+#include <sys/wait.h>
 
 #define RQS_XSTATE_MAX 16384
+#define RQS_SYSCALL_STOP (SIGTRAP | 0x80) /* by PTRACE_O_TRACESYSGOOD: at the begin and at the end of a call */
 
 struct rqs_tracee {
 	pid_t pid;
@@ -51,6 +54,14 @@ void rqs_tracee_reap(void);
 static inline int rqs_tracee_event_of(int status)
 {
 	return status >> 16;
+}
+
+/* What such a one is to be given when it goes on from a stop: the signal that it was stopped by; 0 none. */
+static inline int rqs_tracee_signal_of(int status)
+{
+	int signal_ = WSTOPSIG(status);
+
+	return rqs_tracee_event_of(status) || signal_ == RQS_SYSCALL_STOP ? 0 : signal_;
 }
 
 /* Attaches; the process goes on. 0 or -errno. */

@@ -2,6 +2,7 @@
 #include "inject/visitor.h"
 
 #include "inject/frame.h"
+#include "inject/task.h"
 #include "os/sys.h"
 
 #include <errno.h>
@@ -37,30 +38,15 @@
 
 /* ---- a thread to borrow ---- */
 
-/* The system call that it waits in, as the kernel tells; -1 none. */
-static long waits_in(pid_t pid, pid_t tid)
-{
-	char path[64], text[32] = "";
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", (int)pid, (int)tid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-	if (fd >= 0)
-		close(fd);
-	return got > 0 && text[0] >= '0' && text[0] <= '9' ? atol(text) : -1;
-}
-
 /* The runtime's idle threads wait in futex: they are missed least. One that polls is missed by connections. */
 static bool is_wanted(const struct rqs_visitor *v, pid_t tid)
 {
-	switch (v->choice) {
-	case RQS_VISITOR_IDLE:
-		return waits_in(v->pid, tid) == SYS_futex;
-	case RQS_VISITOR_WAITING:
-		return waits_in(v->pid, tid) >= 0;
-	default:
+	struct rqs_task_call call;
+
+	if (v->choice == RQS_VISITOR_ANY)
 		return true;
-	}
+	return rqs_task_call(v->pid, tid, &call) == RQS_TASK_WAITS &&
+	       (v->choice == RQS_VISITOR_WAITING || call.number == SYS_futex);
 }
 
 /* Goroutines may have taken their threads to other networks; the collector is reached in ours. */

@@ -9,7 +9,7 @@
 #ifndef REQSCOPE_INJECT_VISITOR_H
 #define REQSCOPE_INJECT_VISITOR_H
 
-#include "inject/threads.h"
+#include "inject/borrow.h"
 
 /* Which threads are looked for, one after the other. */
 enum rqs_visitor_choice { RQS_VISITOR_IDLE, RQS_VISITOR_WAITING, RQS_VISITOR_ANY, RQS_VISITOR_CHOICES };
