@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -427,6 +428,18 @@ def test_a_process_of_another_user():
         target.kill()
         target.wait()
     assert done.returncode == 125 and "belongs to user 0" in done.stderr, done.stderr
+
+
+def test_a_name_that_is_meant_for_terminals(tmp_path):
+    program = tmp_path / "\x1b[31mred"
+    program.symlink_to(shutil.which("sleep"))
+    target = subprocess.Popen([program, "60"])
+    try:
+        done = attach(target.pid, "-o", "/dev/null", "-f", "--duration", "0.2")
+    finally:
+        target.kill()
+        target.wait()
+    assert done.returncode == 0 and "(?[31mred)" in done.stderr and "\x1b" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("name", ("nethttp", "fastapi-uvloop"))
