@@ -262,8 +262,8 @@ static int count(struct dl_phdr_info *info, size_t size, void *argument)
 {
 	struct count *count = argument;
 
-	if (!rqs_objects_is_linker(info) && !is_of_threads(info))
-		count->definitions += (uint32_t)visit(info, size, &count->query);
+	if (visit(info, size, &count->query) && !rqs_objects_is_linker(info) && !is_of_threads(info))
+		count->definitions++;
 	return 0;
 }
 

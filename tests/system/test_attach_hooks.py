@@ -302,6 +302,14 @@ def is_hooked(pid: int) -> bool:
     return bool(hooks(pid, r"/(httpd|control\.so)$"))
 
 
+def assert_attached_again(child: int, trace: Path):
+    with session(child, trace) as token:
+        assert attacher("attach", child, token, LIBRARY, MUSL_LIBRARY)[0] == 0
+        assert is_hooked(child)
+    assert attacher("detach", child)[0] == 0
+    assert not is_hooked(child) and shared_memory(child) == []
+
+
 def test_forked_all_the_time(tmp_path):
     """Children of any moment, of an attach or a detach under way, too, can be detached from, and are as before."""
     with attachable("httpd", tmp_path) as target:
@@ -314,10 +322,14 @@ def test_forked_all_the_time(tmp_path):
             wait_until(lambda: len(children(target.server.pid)) == FORKS, 20, "all children")
             family = children(target.server.pid)
             hooked = [child for child in family if is_hooked(child)]
+            # One that its parent's recording left behind, and one that was detached from.
+            time.sleep(3)  # a collector that is only slow is known by then
+            assert_attached_again(hooked[0], tmp_path / "left.rqs")
             for child in hooked:
                 assert attacher("detach", child)[0] == 0, child
             assert hooked and not any(map(is_hooked, family))
             assert [child for child in hooked if shared_memory(child)] == []
+            assert_attached_again(hooked[0], tmp_path / "again.rqs")
             assert all(map(procfs.alive, family))
         finally:
             for child in children(target.server.pid):
