@@ -248,6 +248,7 @@ static bool search_objects(pid_t pid, int memory, bool (*fits)(const char *name)
  */
 #define WAITS_WITH_NOBODY 4u
 #define WAITS 7u
+#define ALLOCATES 14u
 
 static bool waits_or_allocates(const char *name)
 {
@@ -261,7 +262,7 @@ static void take_function(void *context, unsigned n, uint64_t address, uint64_t 
 	if (functions->count == sizeof(functions->all) / sizeof(*functions->all) || !size)
 		return;
 	functions->all[functions->count++] =
-	    (struct rqs_remote_function){address, address + size, n < functions->waits};
+	    (struct rqs_remote_function){address, address + size, n < functions->waits, n >= WAITS && n < ALLOCATES};
 }
 
 /* Of modules, too, where the interpreter is part of another program. */
@@ -286,7 +287,7 @@ void rqs_remote_functions(pid_t pid, int memory, struct rqs_remote_functions *fu
 					    "free",
 					    "memalign",
 					    "posix_memalign",
-					    "aligned_alloc",
+					    "aligned_alloc", /* ALLOCATES */
 					    "dlopen",
 					    "dlclose",
 					    NULL};
@@ -300,14 +301,28 @@ void rqs_remote_functions(pid_t pid, int memory, struct rqs_remote_functions *fu
 	rqs_each_mapping(pid, search_object, &search);
 }
 
-bool rqs_remote_is_in(const struct rqs_remote_functions *functions, uint64_t address, bool *waits)
+static const struct rqs_remote_function *function_at(const struct rqs_remote_functions *functions, uint64_t address)
 {
 	for (unsigned i = 0; i < functions->count; i++)
-		if (functions->all[i].start < address && address <= functions->all[i].end) {
-			*waits = functions->all[i].waits;
-			return true;
-		}
-	return false;
+		if (functions->all[i].start < address && address <= functions->all[i].end)
+			return &functions->all[i];
+	return NULL;
+}
+
+bool rqs_remote_is_in(const struct rqs_remote_functions *functions, uint64_t address, bool *waits)
+{
+	const struct rqs_remote_function *function = function_at(functions, address);
+
+	if (function)
+		*waits = function->waits;
+	return function;
+}
+
+bool rqs_remote_is_in_allocator(const struct rqs_remote_functions *functions, uint64_t address)
+{
+	const struct rqs_remote_function *function = function_at(functions, address);
+
+	return function && function->allocates;
 }
 
 /* ---- what is called ---- */

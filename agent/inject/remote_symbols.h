@@ -37,6 +37,7 @@ bool rqs_remote_library(pid_t pid, int memory, struct rqs_remote_library *librar
 struct rqs_remote_function {
 	uint64_t start, end;
 	bool waits; /* for another thread, with no lock of libc's */
+	bool allocates;
 };
 
 struct rqs_remote_functions {
@@ -49,6 +50,7 @@ struct rqs_remote_functions {
 void rqs_remote_functions(pid_t pid, int memory, struct rqs_remote_functions *functions);
 /* Is that an address that one of them returns to, or stopped at? *waits is that one's. */
 bool rqs_remote_is_in(const struct rqs_remote_functions *functions, uint64_t address, bool *waits);
+bool rqs_remote_is_in_allocator(const struct rqs_remote_functions *functions, uint64_t address);
 
 /* Is that glibc's loader? (musl's is its libc, too.) */
 bool rqs_is_loader(const char *path);

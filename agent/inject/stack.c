@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #define SCANNED (1u << 20) /* bytes of a stack that can't be unwound */
 #define NEAR 4             /* functions of libc between one that waits and its system call */
@@ -107,7 +108,13 @@ static bool follows_call(const struct rqs_stack *stack, uint64_t address)
 	return bytes[2] == 0xe8 || memchr(bytes, 0xff, 6);
 }
 
-static bool is_suspect(const struct rqs_stack *stack, uint64_t word)
+/* Of the waits that are harmless allocators make these alone, for their locks. */
+static bool sleeps(const struct user_regs_struct *r)
+{
+	return r->orig_rax == SYS_nanosleep || r->orig_rax == SYS_clock_nanosleep || r->orig_rax == SYS_restart_syscall;
+}
+
+static bool is_suspect(const struct rqs_stack *stack, const struct user_regs_struct *r, uint64_t word)
 {
 	bool waits = false;
 
@@ -115,6 +122,8 @@ static bool is_suspect(const struct rqs_stack *stack, uint64_t word)
 		return false;
 	if (is_restorer(stack, word))
 		return true;
+	if (rqs_remote_is_in_allocator(&stack->functions, word) && !sleeps(r))
+		return false; /* of a call that has ended */
 	return (rqs_unwinder_in_loader(stack->unwinder, word) ||
 		(rqs_remote_is_in(&stack->functions, word, &waits) && !waits)) &&
 	       follows_call(stack, word);
@@ -125,16 +134,16 @@ static bool is_suspect(const struct rqs_stack *stack, uint64_t word)
  * musl without tables). Whatever could be the return of a signal handler, or
  * to the loader or an allocator, is taken for one.
  */
-static bool scan(const struct rqs_stack *stack, uint64_t top)
+static bool scan(const struct rqs_stack *stack, const struct user_regs_struct *r)
 {
-	uint64_t end = rqs_unwinder_end(stack->unwinder, top), size = end - top, *words;
+	uint64_t top = r->rsp, end = rqs_unwinder_end(stack->unwinder, top), size = end - top, *words;
 	bool found = false;
 
 	size = (size < SCANNED ? size : SCANNED) & ~7ull;
 	words = end ? malloc(size + 1) : NULL;
 	uint64_t got = words ? rqs_unwinder_read(stack->unwinder, top, words, size) : 0;
 	for (uint64_t i = 0; i < got / 8 && !found; i++)
-		found = is_suspect(stack, words[i]);
+		found = is_suspect(stack, r, words[i]);
 	free(words);
 	return got && !found;
 }
@@ -147,5 +156,5 @@ bool rqs_stack_is_safe(const struct rqs_stack *stack, const struct user_regs_str
 	*knows_eintr = walk.knows_eintr;
 	if (end == RQS_UNWOUND)
 		return !locked || walk.waits;
-	return end == RQS_UNKNOWN && !locked && scan(stack, r->rsp);
+	return end == RQS_UNKNOWN && !locked && scan(stack, r);
 }

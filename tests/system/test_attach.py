@@ -17,6 +17,7 @@ import load
 import pytest
 import raw_client
 from attaching import BEGUN, Attached, code, hooks, left_by, mappings, resident, shared_memory
+from catalog import SERVERS as SERVER_RECIPES
 from procfs import alive
 from raw_client import Connection
 from recording import GO, REQSCOPE, SETTLE, assert_balanced, if_ended, recorded, report
@@ -58,6 +59,17 @@ def test_every_request_after_the_attach_is_counted(name, trace):
     assert "start-up" in [note["what"] for note in seen["not_measured"]]
     assert f"{ROUND} requests recorded in {trace}" in attached.said
     assert "threads were stopped for at most" in attached.said
+
+
+@pytest.mark.skipif(bool(SERVER_RECIPES["httpd-musl"].missing()), reason="needs musl-tools: make deps")
+def test_what_a_stack_held_before_is_no_hindrance(trace):
+    """Of musl nothing tells how to unwind; below accept lies what is left of the making of threads."""
+    with Server("httpd-musl") as server:
+        for _ in range(3):
+            with Attached(server.pid, trace, "-f") as attached:
+                assert load.fixed(server.url + "/json", 200).succeeded == 200
+                assert attached.end() == 0, attached.said
+            assert_clean(server)
 
 
 @pytest.mark.parametrize("name", SERVERS)
