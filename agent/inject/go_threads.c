@@ -158,6 +158,13 @@ static bool interrupted_badly(const struct rqs_change *change, const struct rqs_
 	return has_bad_frame(change, bytes, size, bad);
 }
 
+void rqs_go_thread_knows_eintr(struct rqs_stopped *thread, const struct rqs_change *change)
+{
+	uint64_t at = thread->registers.rip - change->bias;
+
+	thread->knows_eintr = at >= change->plan->text_start && at <= change->plan->text_end;
+}
+
 bool rqs_go_thread_is_elsewhere(const struct rqs_stopped *thread, const struct rqs_change *change)
 {
 	uint64_t at = thread->registers.rip - change->bias;
@@ -208,7 +215,7 @@ int rqs_go_threads_enter(struct rqs_threads *threads, const struct rqs_change *c
 	for (size_t i = 0; i < threads->count; i++) {
 		struct rqs_stopped *thread = &threads->all[i];
 
-		thread->knows_eintr = true;
+		rqs_go_thread_knows_eintr(thread, change);
 		if (thread->gone)
 			continue;
 		if (!step_out(thread, change))
@@ -287,7 +294,7 @@ int rqs_go_threads_leave(struct rqs_threads *threads, const struct rqs_change *c
 	for (size_t i = 0; i < threads->count; i++) {
 		struct rqs_stopped *thread = &threads->all[i];
 
-		thread->knows_eintr = true;
+		rqs_go_thread_knows_eintr(thread, change);
 		if (!thread->gone && is_stamped(change, thread->registers.rip, thread->registers.r12) &&
 		    !make_read(thread, change))
 			return -EAGAIN;

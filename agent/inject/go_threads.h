@@ -18,6 +18,9 @@ struct rqs_change {
 	uint64_t placed, placed_end; /* our code */
 };
 
+/* Go minds no wait with a limit that ends early, but C code that lives beside it may: tells the thread whose it is. */
+void rqs_go_thread_knows_eintr(struct rqs_stopped *thread, const struct rqs_change *change);
+
 /* Whether a thread's place has nothing to do with what changes: it may be borrowed. Patches needn't be known yet. */
 bool rqs_go_thread_is_elsewhere(const struct rqs_stopped *thread, const struct rqs_change *change);
 

@@ -174,8 +174,9 @@ static bool prepare(struct running *r)
 
 /* ---- our thread comes ---- */
 
-static bool is_good(const void *context, const struct rqs_stopped *thread)
+static bool is_good(const void *context, struct rqs_stopped *thread)
 {
+	rqs_go_thread_knows_eintr(thread, context);
 	return rqs_go_thread_is_elsewhere(thread, context);
 }
 
@@ -219,7 +220,7 @@ static int map_room(struct running *r)
 		long error = rqs_tracee_call(t, SYS_mprotect, w->base + at, payload->segments[i].size,
 					     (uint64_t)payload->segments[i].protection, 0, 0, 0);
 		if (error)
-			return (int)error;
+			return error == -EPERM ? -EACCES : (int)error;
 	}
 	return 0;
 }
@@ -275,6 +276,8 @@ static bool tell_why_not_entered(struct running *r, int error)
 		return fails(r, error, "none of its threads could be stopped at a good point");
 	case -EAGAIN:
 		return fails(r, error, "it may start no more threads");
+	case -EACCES:
+		return fails(r, -ENOEXEC, "it may make no memory executable");
 	case FILTER_UNKNOWN:
 		return fails(r, -EPERM, "it has a seccomp filter, which only root can look at");
 	case FILTER_FORBIDS:

@@ -129,8 +129,8 @@ static bool try_thread(void *data, pid_t tid)
 	int error = rqs_thread_stop(&v->host, v->pid, tid, rqs_tracee_now_ns() + STOPPING_NS);
 	if (error)
 		return error != -EPERM || (v->error = error, false);
-	v->host.knows_eintr = true;
-	if (v->is_good(v->context, &v->host) && !use(v)) {
+	bool good = v->is_good(v->context, &v->host);
+	if (good && !use(v)) {
 		v->error = 0;
 		return false;
 	}

@@ -18,8 +18,8 @@ struct rqs_visitor {
 	pid_t pid;
 	uint64_t syscall_instruction; /* with nothing behind it but a return */
 	uint64_t sigreturn;           /* code that calls rt_sigreturn, in every Go program */
-	/* Whether a stopped thread is at a place where it may be borrowed. */
-	bool (*is_good)(const void *context, const struct rqs_stopped *thread);
+	/* Whether a stopped thread is at a place where it may be borrowed; it tells the thread what that knows, too. */
+	bool (*is_good)(const void *context, struct rqs_stopped *thread);
 	const void *context;
 	struct rqs_tracee tracee; /* ours, once it is there: it makes no step but what it is told to */
 	uint64_t stopped_ns;      /* result: for how long the borrowed one was kept from running */

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import catalog
@@ -24,15 +25,16 @@ from serve import Server, wait_until
 from test_attach_go import ATTACHER, attacher, session, text_of
 
 HOSTILE = catalog.BUILD / "servers/hostile"
+BESIDE_C = catalog.BUILD / "servers/beside-c"
 EBUSY, EPERM = -errno.EBUSY, -errno.EPERM
 
 
 class Hostile:
-    """A case of the hostile program that serves; it ends with its standard input."""
+    """A case of the hostile program that serves, or another one like it; it ends with its standard input."""
 
-    def __init__(self, case, wrap=(), **env):
+    def __init__(self, case, wrap=(), program=HOSTILE, **env):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen([*wrap, HOSTILE, case], env={**os.environ, **env}, **pipes)
+        self.process = subprocess.Popen([*wrap, program, case], env={**os.environ, **env}, **pipes)
         self.port = int(self.process.stdout.readline())
         self.pid = self.process.pid
         self.url = f"http://127.0.0.1:{self.port}"
@@ -253,6 +255,26 @@ def test_a_program_that_becomes_itself_all_the_time(trace):
     assert process.communicate(timeout=20)[0] == "done\n" and process.returncode == 0
     assert any(error == 0 for error, _ in errors)
     assert all(why for error, why in errors if error)
+
+
+def test_threads_of_c(trace):
+    """They know nothing of Go's ways: their waits end when they would."""
+    with Hostile("", program=BESIDE_C) as server, session(server.pid, trace) as token, loaded(server, 10000):
+        in_and_out(server, token, 8)
+    assert server.said == "interrupted 0\n"
+
+
+def test_memory_may_not_become_executable(trace):
+    """As services are told by MemoryDenyWriteExecute."""
+    forbid = ("import ctypes, os, sys; assert ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0;"
+              "os.execv(sys.argv[1], sys.argv[1:])")  # fmt: skip
+    if subprocess.run([sys.executable, "-c", forbid, "/bin/true"], capture_output=True).returncode:
+        pytest.skip("the kernel has no such thing")
+    with Hostile("hello", wrap=(sys.executable, "-c", forbid)) as server, session(server.pid, trace) as token:
+        before = text_of(server.pid)
+        assert attacher("attach", server.pid, token) == (-errno.ENOEXEC, "it may make no memory executable")
+        assert text_of(server.pid) == before
+        assert load.fixed([server.url + "/"], 100, 2).answered == 100
 
 
 def test_two_thousand_threads(trace):

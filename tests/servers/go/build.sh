@@ -61,6 +61,7 @@ export CGO_ENABLED=1
 server nethttp-static-pie -buildmode=pie -tags=netgo,osusergo -ldflags='-linkmode=external -extldflags=-static-pie' ./nethttp
 server nethttp-cgo ./nethttp
 server nethttp-race -race ./nethttp
+server beside-c ./beside-c
 server nethttp-plugin -tags=plugin ./nethttp
 server plugin.so -buildmode=plugin ./plugin
 export CGO_ENABLED=0
