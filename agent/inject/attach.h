@@ -38,9 +38,8 @@ enum rqs_attach_kind { RQS_ATTACH_GO, RQS_ATTACH_LIBRARY };
 struct rqs_attachment {
 	pid_t pid;
 	enum rqs_attach_kind kind;
-	char why[RQS_REASON];    /* of the last call that failed; the end of a sentence "PID isn't recorded: ..." */
-	uint64_t stopped_ns;     /* the longest that any of its threads was kept from running, by the last call */
-	void *state;             /* of the kind's own */
+	char why[RQS_REASON]; /* of the last call that failed; the end of a sentence "PID isn't recorded: ..." */
+	uint64_t stopped_ns;  /* the longest that any of its threads was kept from running, by the last call */
 };
 
 /*
