@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import shutil
 import signal
 import statistics
@@ -14,8 +13,9 @@ from pathlib import Path
 import pytest
 from attaching import hooks
 from catalog import VENV_PYTHON
-from recording import BUILD, LIBRARY, REQSCOPE, ROOT
+from recording import BUILD, LIBRARY, ROOT
 from serve import wait_until
+from test_attach_go import session
 
 ATTACHER = BUILD / "attach" / "attacher"
 MUSL_LIBRARY = BUILD / "libreqscope-musl.so"
@@ -55,24 +55,6 @@ def end(target) -> str:
     said = target.stdout.read()
     assert target.wait(20) == 0, said
     return said
-
-
-@contextmanager
-def session(pid: int, trace):
-    token = secrets.token_hex(16)
-    (ready, tell), (stop, close) = os.pipe(), os.pipe()
-    command = [REQSCOPE, "collect", "--mode", "attach", "--token", token, "--pid", pid, "--out", trace,
-               "--force", "--ready-fd", tell, "--stop-fd", stop]  # fmt: skip
-    collector = subprocess.Popen([str(word) for word in command], pass_fds=(tell, stop))
-    os.close(tell)
-    os.close(stop)
-    try:
-        assert os.read(ready, 200) in (b"", b"\0")
-        yield token
-    finally:
-        os.close(ready)
-        os.close(close)
-        collector.wait(timeout=20)
 
 
 def run_attacher(*words) -> list[tuple[int, str]]:

@@ -14,6 +14,7 @@ from python_servers import FIRST, HALVES, assert_sums
 from raw_client import Connection
 from recording import assert_balanced, ended_trace, report, route_counts
 from serve import Server
+from test_python_lost import HANDLER
 
 SERVERS = {"fastapi-uvloop": (), "fastapi-asyncio": (), "flask-gthread": ("--children",)}
 ROUNDS = 100
@@ -97,39 +98,7 @@ def test_the_second_and_the_last_recording(name, tmp_path):
         assert_right(ended_trace(trace), report(trace), traced)
 
 
-PROGRAM = """
-import http.server, sys, threading, tracemalloc
-
-BIG = "kept = [bytes(1000) for _ in range(1000)]"
-
-
-def in_another_interpreter():
-    try:
-        import _interpreters as all
-    except ImportError:
-        import _xxsubinterpreters as all
-    other = all.create()
-    getattr(all, "exec", None) and all.exec(other, BIG) or all.run_string(other, BIG)
-    all.destroy(other)
-
-
-WORKS = {
-    "/big": lambda: exec(BIG, {}),
-    "/start": tracemalloc.start,
-    "/stop": tracemalloc.stop,
-    "/other": in_another_interpreter,
-}
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        WORKS[self.path]()
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
+PROGRAM = HANDLER + """
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 print(server.server_port, flush=True)

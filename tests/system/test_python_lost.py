@@ -7,7 +7,8 @@ from recording import ended_trace, preload_env, report
 from test_transparency import run
 
 SIZE = 1_000_000
-PROGRAM = """
+# A server whose paths do that.
+HANDLER = """
 import http.server, sys, threading, tracemalloc, urllib.request
 
 BIG = "kept = [bytes(1000) for _ in range(1000)]"
@@ -39,7 +40,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
+"""
+PROGRAM = HANDLER + """
 
 if sys.argv[1] == "early":
     tracemalloc.start()
