@@ -37,65 +37,19 @@ static const char usage[] = "usage: reqscope attach PID [-o FILE] [-f] [--durati
 
 /* Command line */
 
-enum option_id {
-	OPT_DURATION = 256,
-	OPT_LABEL,
-	OPT_CHILDREN,
-	OPT_NO_SCHED,
-	OPT_HELP,
-};
+enum { OPT_CHILDREN = RQS_OPT_OWN };
 
 static const struct option long_options[] = {
-    {"output", required_argument, NULL, 'o'},
-    {"force", no_argument, NULL, 'f'},
-    {"duration", required_argument, NULL, OPT_DURATION},
-    {"label", required_argument, NULL, OPT_LABEL},
-    {"children", no_argument, NULL, OPT_CHILDREN},
-    {"no-sched", no_argument, NULL, OPT_NO_SCHED},
-    {"help", no_argument, NULL, OPT_HELP},
-    {NULL, 0, NULL, 0},
-};
+    RQS_RECORDING_OPTIONS, {"children", no_argument, NULL, OPT_CHILDREN}, {NULL, 0, NULL, 0}};
 
 /* -1: go on; else the exit status. */
 static int take_option(struct attaching *a, int option, char **argv)
 {
-	uint64_t ns;
-
-	switch (option) {
-	case 'o':
-		a->out = optarg;
-		if (*optarg && strlen(optarg) < PATH_MAX - 32)
-			return -1;
-		rqs_complain("attach: '%s' can't be a file name", optarg);
-		return RQS_EXIT_USAGE;
-	case 'f':
-		a->force = true;
-		return -1;
-	case OPT_DURATION:
-		a->duration = optarg;
-		if (rqs_parse_duration(optarg, &ns))
-			return -1;
-		rqs_complain("attach: --duration takes seconds, such as 30 or 0.5, not '%s'", optarg);
-		return RQS_EXIT_USAGE;
-	case OPT_LABEL:
-		a->label = optarg;
-		return -1;
-	case OPT_CHILDREN:
+	if (option == OPT_CHILDREN) {
 		a->children = true;
 		return -1;
-	case OPT_NO_SCHED:
-		a->no_sched = true;
-		return -1;
-	case OPT_HELP:
-		rqs_print_usage(&rqs_command_attach);
-		return RQS_EXIT_OK;
-	case ':':
-		rqs_complain("attach: %s needs a value", argv[optind - 1]);
-		return RQS_EXIT_USAGE;
-	default:
-		rqs_complain("attach: no option '%s'; `reqscope attach --help` lists them", argv[optind - 1]);
-		return RQS_EXIT_USAGE;
 	}
+	return rqs_take_recording_option(&a->options, &rqs_command_attach, RQS_EXIT_USAGE, option, argv);
 }
 
 static int take_pid(struct attaching *a, char **argv, int count)
@@ -126,7 +80,7 @@ static int parse(struct attaching *a, int argc, char **argv)
 
 	opterr = 0;
 	optind = 1;
-	while ((option = getopt_long(argc, argv, ":o:f", long_options, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, RQS_SHORT_RECORDING_OPTIONS, long_options, NULL)) != -1)
 		if ((status = take_option(a, option, argv)) >= 0)
 			return status;
 	return take_pid(a, argv + optind, argc - optind);
@@ -145,7 +99,7 @@ static void print_result(const struct attaching *a)
 	const struct rqs_session_report *result = &a->collector.result;
 
 	if (!rqs_collector_has_result(&a->collector))
-		rqs_complain("the collector died: %s ends early", a->out);
+		rqs_complain("the collector died: %s ends early", a->options.out);
 	else if (result->completeness.started)
 		rqs_complain("%" PRIu64 " requests recorded in %s", result->completeness.finished, result->file);
 	else
@@ -172,9 +126,9 @@ static void keep_old_trace(struct attaching *a)
 {
 	struct stat stat_;
 
-	snprintf(a->kept, sizeof(a->kept), "%s~", a->out);
-	a->has_kept = a->force && !lstat(a->out, &stat_) && S_ISREG(stat_.st_mode) && !access(a->out, W_OK) &&
-		      access(a->kept, F_OK) && !rename(a->out, a->kept);
+	snprintf(a->kept, sizeof(a->kept), "%s~", a->options.out);
+	a->has_kept = a->options.force && !lstat(a->options.out, &stat_) && S_ISREG(stat_.st_mode) &&
+		      !access(a->options.out, W_OK) && access(a->kept, F_OK) && !rename(a->options.out, a->kept);
 }
 
 /* It says nothing, and goes, if it is one that the collector made. */
@@ -182,10 +136,10 @@ static void remove_trace(const struct attaching *a)
 {
 	struct stat stat_;
 
-	if (a->has_trace && !stat(a->out, &stat_) && S_ISREG(stat_.st_mode))
-		unlink(a->out);
+	if (a->has_trace && !stat(a->options.out, &stat_) && S_ISREG(stat_.st_mode))
+		unlink(a->options.out);
 	if (a->has_kept)
-		rename(a->kept, a->out);
+		rename(a->kept, a->options.out);
 }
 
 static int record(struct attaching *a)
@@ -233,9 +187,9 @@ static int prepare_and_record(struct attaching *a)
 	fill_standard_descriptors();
 	if (!rqs_attach_check_target(a) || !rqs_collector_make_token("attach", a->token))
 		return RQS_EXIT_RUN_FAILED;
-	if (!a->out) {
+	if (!a->options.out) {
 		snprintf(a->default_out, sizeof(a->default_out), "reqscope.%d.rqs", (int)a->pid);
-		a->out = a->default_out;
+		a->options.out = a->default_out;
 	}
 	return record(a);
 }

@@ -72,7 +72,7 @@ static void become_keeper(const struct attaching *a, int channel, int stop)
 	}
 	if (a->children)
 		arguments[count++] = "--children";
-	if (a->no_sched)
+	if (a->options.no_sched)
 		arguments[count++] = "--no-sched";
 	fcntl(channel, F_SETFD, 0);
 	fcntl(a->collector.report, F_SETFD, 0);
@@ -109,10 +109,10 @@ bool rqs_attach_start(struct attaching *a, int stop[2])
 	    .token = a->token,
 	    .mode = "attach",
 	    .pid = a->pid,
-	    .out = a->out,
-	    .force = a->force,
-	    .label = a->label,
-	    .duration = a->duration,
+	    .out = a->options.out,
+	    .force = a->options.force,
+	    .label = a->options.label,
+	    .duration = a->options.duration,
 	    .stop = stop[0],
 	};
 	a->has_trace = take_signals(a) && rqs_collector_start(&a->collector, &order);
@@ -131,7 +131,7 @@ static void note_begin(struct attaching *a, const struct rqs_keeper_word *word)
 	a->recording = !word->error;
 	if (a->recording)
 		rqs_complain("recording %d (%s)%s into %s; Ctrl-C ends it", (int)a->pid, a->name,
-			     word->processes > 1 ? " and its child processes" : "", a->out);
+			     word->processes > 1 ? " and its child processes" : "", a->options.out);
 	else
 		rqs_attach_explain(a);
 }

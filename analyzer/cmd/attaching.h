@@ -4,6 +4,7 @@
 
 #include "cmd/collector.h"
 #include "cmd/keeper.h"
+#include "cmd/recording_options.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -11,13 +12,11 @@
 struct attaching {
 	pid_t pid; /* of the target */
 	char name[32];
-	const char *out;
+	struct rqs_recording_options options;
 	char default_out[64];
 	char kept[PATH_MAX]; /* a trace that is to be replaced, as long as it isn't */
 	bool has_kept;
-	const char *label;
-	const char *duration;
-	bool force, children, no_sched;
+	bool children;
 	char token[RQS_TOKEN_LENGTH + 1];
 	int signals; /* signalfd */
 	struct rqs_collector collector;

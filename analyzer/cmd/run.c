@@ -35,61 +35,7 @@ static const char usage[] = "usage: reqscope run [-o FILE] [-f] [--duration S] [
 
 /* Command line */
 
-enum option_id {
-	OPT_DURATION = 256,
-	OPT_LABEL,
-	OPT_NO_SCHED,
-	OPT_HELP,
-};
-
-static const struct option long_options[] = {
-    {"output", required_argument, NULL, 'o'},
-    {"force", no_argument, NULL, 'f'},
-    {"duration", required_argument, NULL, OPT_DURATION},
-    {"label", required_argument, NULL, OPT_LABEL},
-    {"no-sched", no_argument, NULL, OPT_NO_SCHED},
-    {"help", no_argument, NULL, OPT_HELP},
-    {NULL, 0, NULL, 0},
-};
-
-/* -1: go on; else the exit status. */
-static int take_option(struct run *run, int option, char **argv)
-{
-	uint64_t ns;
-
-	switch (option) {
-	case 'o':
-		run->out = optarg;
-		if (*optarg && strlen(optarg) < PATH_MAX - 32)
-			return -1;
-		rqs_complain("run: '%s' can't be a file name", optarg);
-		return RQS_EXIT_RUN_FAILED;
-	case 'f':
-		run->force = true;
-		return -1;
-	case OPT_DURATION:
-		run->duration = optarg;
-		if (rqs_parse_duration(optarg, &ns))
-			return -1;
-		rqs_complain("run: --duration takes seconds, such as 30 or 0.5, not '%s'", optarg);
-		return RQS_EXIT_RUN_FAILED;
-	case OPT_LABEL:
-		run->label = optarg;
-		return -1;
-	case OPT_NO_SCHED:
-		run->no_sched = true;
-		return -1;
-	case OPT_HELP:
-		rqs_print_usage(&rqs_command_run);
-		return RQS_EXIT_OK;
-	case ':':
-		rqs_complain("run: %s needs a value", argv[optind - 1]);
-		return RQS_EXIT_RUN_FAILED;
-	default:
-		rqs_complain("run: no option '%s'; `reqscope run --help` lists them", argv[optind - 1]);
-		return RQS_EXIT_RUN_FAILED;
-	}
-}
+static const struct option long_options[] = {RQS_RECORDING_OPTIONS, {NULL, 0, NULL, 0}};
 
 static int parse(struct run *run, int argc, char **argv)
 {
@@ -97,9 +43,11 @@ static int parse(struct run *run, int argc, char **argv)
 
 	opterr = 0;
 	optind = 1;
-	while ((option = getopt_long(argc, argv, "+:o:f", long_options, NULL)) != -1)
-		if ((status = take_option(run, option, argv)) >= 0)
+	while ((option = getopt_long(argc, argv, "+" RQS_SHORT_RECORDING_OPTIONS, long_options, NULL)) != -1) {
+		status = rqs_take_recording_option(&run->options, &rqs_command_run, RQS_EXIT_RUN_FAILED, option, argv);
+		if (status >= 0)
 			return status;
+	}
 	if (optind == argc) {
 		rqs_complain("run: no command to run; `reqscope run --help` tells more");
 		return RQS_EXIT_RUN_FAILED;
@@ -158,8 +106,8 @@ static int undo(struct run *run)
 	while (rqs_collector_take_result(&run->collector))
 		;
 	rqs_collector_end(&run->collector);
-	if (!stat(run->out, &stat_) && S_ISREG(stat_.st_mode))
-		unlink(run->out);
+	if (!stat(run->options.out, &stat_) && S_ISREG(stat_.st_mode))
+		unlink(run->options.out);
 	return RQS_EXIT_RUN_FAILED;
 }
 
@@ -167,9 +115,9 @@ static int record(struct run *run)
 {
 	if (!rqs_run_take_signals(run) || !rqs_run_start_child(run))
 		return RQS_EXIT_RUN_FAILED;
-	if (!run->out) {
+	if (!run->options.out) {
 		snprintf(run->default_out, sizeof(run->default_out), "reqscope.%d.rqs", (int)run->child);
-		run->out = run->default_out;
+		run->options.out = run->default_out;
 	}
 	if (!rqs_run_start_collector(run)) {
 		close(run->gate);

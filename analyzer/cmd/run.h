@@ -12,18 +12,15 @@
 
 #include "cmd/collector.h"
 #include "cmd/program.h"
+#include "cmd/recording_options.h"
 #include "inject/plan.h"
 
 #include <signal.h>
 #include <sys/types.h>
 
 struct run {
-	char *out;
+	struct rqs_recording_options options;
 	char default_out[64];
-	const char *label;
-	char *duration;
-	bool force;
-	bool no_sched;
 	char **command;
 	char path[PATH_MAX];    /* of the program */
 	char library[PATH_MAX]; /* of the agent; "" for none */

@@ -38,7 +38,7 @@ static void print_result(const struct run *run)
 	const struct rqs_session_report *result = &run->collector.result;
 
 	if (!rqs_collector_has_result(&run->collector)) {
-		rqs_complain("the collector died: %s ends early", run->out);
+		rqs_complain("the collector died: %s ends early", run->options.out);
 		return;
 	}
 	if (result->completeness.started)

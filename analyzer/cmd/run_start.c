@@ -16,7 +16,7 @@ static void set_environment(const struct run *run)
 	const char *old = getenv("LD_PRELOAD");
 	char *value = NULL;
 
-	if (run->no_sched)
+	if (run->options.no_sched)
 		setenv(RQS_ENV_NO_SCHED, "1", 1);
 	if (!run->library[0] || run->kind == PROGRAM_OTHER_MACHINE)
 		return;
@@ -36,7 +36,7 @@ static int execute(const struct run *run, int unhooked)
 	    .token = run->token,
 	    .tracer = siblings.program,
 	    .program = siblings.placer,
-	    .no_sched = run->no_sched,
+	    .no_sched = run->options.no_sched,
 	    .why = unhooked,
 	};
 
@@ -96,10 +96,10 @@ bool rqs_run_start_collector(struct run *run)
 	    .token = run->token,
 	    .mode = "run",
 	    .pid = run->child,
-	    .out = run->out,
-	    .force = run->force,
-	    .label = run->label,
-	    .duration = run->duration,
+	    .out = run->options.out,
+	    .force = run->options.force,
+	    .label = run->options.label,
+	    .duration = run->options.duration,
 	    .stop = -1,
 	    .command = run->command,
 	};

@@ -100,7 +100,7 @@ void rqs_run_wait(struct run *run)
 			return;
 		if (fds[0].revents && !handle_signals(run)) {
 			rqs_complain("%s has ended; what it left behind is still being recorded in %s", run->command[0],
-				     run->out);
+				     run->options.out);
 			return;
 		}
 		if (fds[1].revents)
