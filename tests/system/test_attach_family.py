@@ -17,7 +17,7 @@ from attaching import Attached, hooks, shared_memory
 from procfs import alive
 from recording import BUILD, LIBRARY, report
 from serve import free_port, wait_until
-from test_attach_library import end, moment
+from test_attach_library import assert_cycled, end, moment
 
 HTTPD = BUILD / "servers/httpd"
 # Each line says how a server is to be started, and on which port; what is printed is its number.
@@ -41,6 +41,34 @@ while True:
     print(pid, flush=True)
 """
 HOW = ("fork", "vfork", "spawn", "shell")
+
+
+# Starts programs in several threads until a line comes; then tells how many there were, and how many failed.
+RESTLESS = """
+import os, select, subprocess, threading
+done, failed, on = [], [], [True]
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        os.execv("/bin/true", ["true"])
+    return os.waitpid(pid, 0)[1]
+def spawn():
+    return os.waitpid(os.posix_spawn("/bin/true", ["true"], os.environ), 0)[1]
+def vfork():
+    return subprocess.call(["/bin/true"])
+def run(how):
+    while on[0]:
+        (failed if how() else done).append(1)
+threads = [threading.Thread(target=run, args=[how]) for how in (fork, spawn, vfork, vfork)]
+for thread in threads:
+    thread.start()
+print("ready", flush=True)
+select.select([0], [], [])
+on[0] = False
+for thread in threads:
+    thread.join()
+print(len(done), len(failed), flush=True)
+"""
 
 
 class Starter:
@@ -103,6 +131,24 @@ def test_programs_of_one_that_is_recorded_alone(how, trace):
         with starter.started(how) as (_, pid):
             assert not is_marked(pid)
         assert attached.end() == 0, attached.said
+
+
+def test_programs_started_all_the_time(trace):
+    """Whatever is under way when hooks come and go, each program runs to its end."""
+    target = subprocess.Popen([sys.executable, "-c", RESTLESS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert target.stdout.readline() == "ready\n"
+        assert_cycled(target.pid, trace, 40)
+        for _ in range(3):
+            with Attached(target.pid, trace, "-f", "--children"):
+                time.sleep(0.2)
+        assert hooks(target.pid) == [] and shared_memory(target.pid) == []
+        said = target.communicate("\n", timeout=30)[0]
+    finally:
+        target.kill()
+        target.wait()
+    done, failed = map(int, said.split())
+    assert done > 100 and not failed
 
 
 # ---- killed between the halves of the detaching ----
