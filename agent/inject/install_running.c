@@ -9,7 +9,7 @@
  * found again and used. What begins the mapping is written last: half of it is
  * never found.
  */
-#include "inject/install_work.h"
+#include "inject/running.h"
 
 #include "inject/filter.h"
 #include "inject/mappings.h"
@@ -27,30 +27,11 @@
 #define JUMP 0xe9
 #define ENTERING_TRIES 3
 #define PAUSE_NS 2000000l /* between two tries */
-/* A thread that takes longer waits for a child to exec: the others aren't to wait for that. */
-#define STOPPING_FIRST_NS 20000000ull
-#define STOPPING_MAX_NS 500000000ull
 #define STOPPING_ALL_NS 4000000000ull
 #define RELEASING_TRIES 200
 /* Errors that no call of ours has. */
 #define FILTER_UNKNOWN (-ENODATA)
 #define FILTER_FORBIDS (-EOPNOTSUPP)
-
-struct running {
-	struct rqs_work work;
-	struct rqs_visitor *visitor;
-	struct rqs_threads threads;
-	bool same_stubs; /* those that are there from before */
-	bool alone;      /* no thread of ours could be started */
-	bool forbidden;  /* by a filter of system calls */
-	uint64_t deadline_ns;
-};
-
-static bool fails(struct running *r, int error, const char *why)
-{
-	r->work.in->error = error;
-	return rqs_work_fail(r->work.in, "%s", why);
-}
 
 /* ---- before a thread is stopped: where ---- */
 
@@ -65,7 +46,7 @@ static bool overlaps(const struct rqs_mapping *mapping, void *context)
 	return mapping->start < room->end && room->start < mapping->end;
 }
 
-static bool choose_room(struct running *r)
+static bool choose_room(struct rqs_running *r)
 {
 	struct rqs_work *w = &r->work;
 
@@ -81,18 +62,18 @@ static bool choose_room(struct running *r)
 	return rqs_work_fail(w->in, "there is no room for the hooks within reach of its code");
 }
 
-static uint64_t stack_end(const struct running *r)
+static uint64_t stack_end(const struct rqs_running *r)
 {
 	return r->work.base + r->work.in->payload->stack_end;
 }
 
-static uint64_t leave_code(const struct running *r)
+static uint64_t leave_code(const struct rqs_running *r)
 {
 	return r->work.base + r->work.in->payload->leave;
 }
 
 /* Everything that depends on the address. */
-static bool build(struct running *r)
+static bool build(struct rqs_running *r)
 {
 	struct rqs_work *w = &r->work;
 
@@ -108,7 +89,7 @@ static bool write_setup(struct rqs_work *w)
 }
 
 /* What is there from before: code, and data that are to be as at the start. */
-static bool write_again(struct running *r)
+static bool write_again(struct rqs_running *r)
 {
 	struct rqs_work *w = &r->work;
 	const struct rqs_loadable *payload = w->in->payload;
@@ -149,17 +130,17 @@ static bool is_library(const struct rqs_mapping *mapping, void *context)
 }
 
 /* Its text isn't the file's: by the same payload, or the one in the preloaded library, or another. */
-static bool tell_why_changed(struct running *r)
+static bool tell_why_changed(struct rqs_running *r)
 {
 	if (!has_jump(&r->work))
 		return false;
-	return fails(r, -EBUSY,
-		     r->work.reused || rqs_each_mapping(r->visitor->pid, is_library, NULL)
-			 ? "it is recorded already"
-			 : "another build of reqscope has its hooks in it: end that recording first");
+	return rqs_running_fails(r, -EBUSY,
+				 r->work.reused || rqs_each_mapping(r->visitor->pid, is_library, NULL)
+				     ? "it is recorded already"
+				     : "another build of reqscope has its hooks in it: end that recording first");
 }
 
-static bool prepare(struct running *r)
+static bool prepare(struct rqs_running *r)
 {
 	struct rqs_work *w = &r->work;
 
@@ -180,23 +161,8 @@ static bool is_good(const void *context, struct rqs_stopped *thread)
 	return rqs_go_thread_is_elsewhere(thread, context);
 }
 
-static struct rqs_change change_of(const struct running *r)
-{
-	const struct rqs_work *w = &r->work;
-
-	return (struct rqs_change){
-	    .plan = w->in->plan,
-	    .bias = w->in->bias,
-	    .memory = w->tracee->memory,
-	    .patches = w->patches,
-	    .patch_count = w->patch_count,
-	    .placed = w->base,
-	    .placed_end = w->base + w->size,
-	};
-}
-
 /* Room, and in it the code that our thread ends with. */
-static int map_room(struct running *r)
+static int map_room(struct rqs_running *r)
 {
 	struct rqs_work *w = &r->work;
 	struct rqs_tracee *t = &r->visitor->borrowed;
@@ -226,7 +192,7 @@ static int map_room(struct running *r)
 }
 
 /* What is called before a child of it can try the others. */
-static int look_at_filter(struct running *r)
+static int look_at_filter(struct rqs_running *r)
 {
 	static const short calls[] = {SYS_mmap,  SYS_mprotect, SYS_munmap, SYS_clone, SYS_rt_sigreturn,
 				      SYS_prctl, SYS_wait4,    SYS_exit,   -1};
@@ -239,10 +205,10 @@ static int look_at_filter(struct running *r)
 	return unknown ? FILTER_UNKNOWN : FILTER_FORBIDS;
 }
 
-static int enter_once(struct running *r)
+static int enter_once(struct rqs_running *r)
 {
 	struct rqs_work *w = &r->work;
-	struct rqs_change change = change_of(r);
+	struct rqs_change change = rqs_running_change(r);
 
 	r->visitor->is_good = is_good;
 	r->visitor->context = &change;
@@ -265,30 +231,31 @@ static int enter_once(struct running *r)
 	return error;
 }
 
-static bool tell_why_not_entered(struct running *r, int error)
+static bool tell_why_not_entered(struct rqs_running *r, int error)
 {
 	switch (error) {
 	case -EPERM:
-		return fails(r, error, "it may not be traced: ptrace is forbidden here, or somebody traces it already");
+		return rqs_running_fails(
+		    r, error, "it may not be traced: ptrace is forbidden here, or somebody traces it already");
 	case -ESRCH:
-		return fails(r, error, "it has ended, or executed another program");
+		return rqs_running_fails(r, error, "it has ended, or executed another program");
 	case -ETIMEDOUT:
-		return fails(r, error, "none of its threads could be stopped at a good point");
+		return rqs_running_fails(r, error, "none of its threads could be stopped at a good point");
 	case -EAGAIN:
-		return fails(r, error, "it may start no more threads");
+		return rqs_running_fails(r, error, "it may start no more threads");
 	case -EACCES:
-		return fails(r, -ENOEXEC, "it may make no memory executable");
+		return rqs_running_fails(r, -ENOEXEC, "it may make no memory executable");
 	case FILTER_UNKNOWN:
-		return fails(r, -EPERM, "it has a seccomp filter, which only root can look at");
+		return rqs_running_fails(r, -EPERM, "it has a seccomp filter, which only root can look at");
 	case FILTER_FORBIDS:
-		return fails(r, -ENOEXEC, "its seccomp filter forbids what placing code takes");
+		return rqs_running_fails(r, -ENOEXEC, "its seccomp filter forbids what placing code takes");
 	default:
 		r->work.in->error = error;
 		return rqs_work_fail(r->work.in, "there is no room for the hooks: %s", strerror(-error));
 	}
 }
 
-static bool enter(struct running *r)
+static bool enter(struct rqs_running *r)
 {
 	struct timespec moment = {.tv_nsec = PAUSE_NS};
 	int error = enter_once(r);
@@ -334,7 +301,7 @@ static bool write_first(struct rqs_work *w)
 	return true;
 }
 
-static bool write_all(struct running *r)
+static bool write_all(struct rqs_running *r)
 {
 	struct rqs_work *w = &r->work;
 	bool written =
@@ -343,116 +310,16 @@ static bool write_all(struct running *r)
 	return written || rqs_work_fail(w->in, "its memory can't be written");
 }
 
-/* ---- while all threads are stopped ---- */
-
-/* Another program. Where we have no thread there, what we write goes to the memory that was. */
-static bool has_executed(const struct running *r)
-{
-	return !r->alone && !rqs_visitor_is_there(r->visitor);
-}
-
-static int look_at_threads(struct running *r, const struct rqs_change *change, bool entering)
-{
-	if (has_executed(r))
-		return -ESRCH;
-	return entering ? rqs_go_threads_enter(&r->threads, change) : rqs_go_threads_leave(&r->threads, change);
-}
-
-/* At a moment that suits; they have what they go on with. */
-static bool stop_all(struct running *r, bool entering)
-{
-	struct rqs_change change = change_of(r);
-	struct timespec moment = {.tv_nsec = PAUSE_NS};
-	uint64_t patience = STOPPING_FIRST_NS;
-	int error = -EAGAIN;
-
-	for (int n = 0; error == -EAGAIN && rqs_tracee_now_ns() < r->deadline_ns; n++) {
-		if (n)
-			nanosleep(&moment, NULL);
-		error = rqs_threads_stop(&r->threads, r->visitor->pid, rqs_tracee_now_ns() + patience);
-		if (error == -ETIMEDOUT && has_executed(r))
-			error = -ESRCH;
-		if (error == -ETIMEDOUT) {
-			patience = patience < STOPPING_MAX_NS ? 2 * patience : patience;
-			error = -EAGAIN;
-			continue;
-		}
-		if (error)
-			break;
-		error = look_at_threads(r, &change, entering);
-		if (error)
-			rqs_threads_release(&r->threads);
-	}
-	if (error)
-		return fails(r, error == -EAGAIN ? -ETIMEDOUT : error, "its threads couldn't be stopped in time");
-	rqs_threads_settle(&r->threads);
-	return true;
-}
-
-/* By one write each: we may be killed between two, not within one. */
-static bool write_code(struct rqs_work *w, const struct rqs_patch *patch, const uint8_t *bytes)
-{
-	return rqs_tracee_write(w->tracee, patch->address, bytes, patch->length) ||
-	       rqs_tracee_poke(w->tracee, patch->address, bytes, patch->length);
-}
-
-static bool is_there(struct rqs_work *w, const struct rqs_patch *patch, const uint8_t *bytes)
-{
-	uint8_t now[sizeof(patch->after)];
-
-	return rqs_tracee_read(w->tracee, patch->address, now, patch->length) && !memcmp(now, bytes, patch->length);
-}
-
-static bool patch(struct rqs_work *w)
-{
-	size_t done = 0;
-
-	for (size_t i = 0; i < w->patch_count; i++)
-		if (!is_there(w, &w->patches[i], w->patches[i].before))
-			return rqs_work_fail(w->in, "its memory isn't what its file says");
-	while (done < w->patch_count && write_code(w, &w->patches[done], w->patches[done].after))
-		done++;
-	if (done == w->patch_count)
-		return true;
-	for (size_t i = done + 1; i-- > 0;)
-		write_code(w, &w->patches[i], w->patches[i].before);
-	return rqs_work_fail(w->in, "its code can't be changed");
-}
-
-static bool patch_all(struct running *r)
-{
-	if (!stop_all(r, true))
-		return false;
-	bool patched = patch(&r->work);
-	rqs_threads_release(&r->threads);
-	return patched;
-}
-
-/* In the other order. */
-static bool unpatch_all(struct running *r)
-{
-	struct rqs_work *w = &r->work;
-	bool done = true;
-
-	if (!stop_all(r, false))
-		return false;
-	for (size_t i = w->patch_count; i-- > 0;)
-		if (is_there(w, &w->patches[i], w->patches[i].after))
-			done &= write_code(w, &w->patches[i], w->patches[i].before);
-	rqs_threads_release(&r->threads);
-	return done || rqs_work_fail(w->in, "its code can't be changed");
-}
-
 /* ---- in and out ---- */
 
-static bool open_running(struct running *r, struct rqs_install *in)
+static bool open_running(struct rqs_running *r, struct rqs_install *in)
 {
-	*r = (struct running){.visitor = in->visitor, .deadline_ns = rqs_tracee_now_ns() + STOPPING_ALL_NS};
+	*r = (struct rqs_running){.visitor = in->visitor, .deadline_ns = rqs_tracee_now_ns() + STOPPING_ALL_NS};
 	return rqs_work_open(&r->work, in);
 }
 
 /* Whatever failed, if our thread is no more, that is why. */
-static void close_running(struct running *r, bool done)
+static void close_running(struct rqs_running *r, bool done)
 {
 	if (!done && r->visitor->tracee.pid && !rqs_visitor_is_there(r->visitor))
 		tell_why_not_entered(r, -ESRCH);
@@ -462,7 +329,7 @@ static void close_running(struct running *r, bool done)
 }
 
 /* A child of vfork may be in a hook: then in a moment. */
-static bool give_memory_back(struct running *r)
+static bool give_memory_back(struct rqs_running *r)
 {
 	struct timespec moment = {.tv_nsec = PAUSE_NS};
 	bool done = false, came_back = true;
@@ -472,17 +339,17 @@ static bool give_memory_back(struct running *r)
 			nanosleep(&moment, NULL);
 		came_back = rqs_work_end(&r->work, stack_end(r), &done);
 	}
-	return done || fails(r, -EBUSY, "its memory is in use");
+	return done || rqs_running_fails(r, -EBUSY, "its memory is in use");
 }
 
-static bool install(struct running *r)
+static bool install(struct rqs_running *r)
 {
 	struct rqs_work *w = &r->work;
 	bool ignored;
 
 	if (!prepare(r) || !enter(r) || !write_all(r) || !rqs_work_protect(w) || !rqs_work_begin(w, stack_end(r)))
 		return false;
-	if (patch_all(r))
+	if (rqs_running_patch(r))
 		return true;
 	rqs_work_end(w, stack_end(r), &ignored);
 	return false;
@@ -490,14 +357,14 @@ static bool install(struct running *r)
 
 bool rqs_install_running(struct rqs_install *in)
 {
-	struct running r;
+	struct rqs_running r;
 	bool installed = open_running(&r, in) && install(&r);
 
 	close_running(&r, installed);
 	return installed;
 }
 
-static bool uninstall(struct running *r)
+static bool uninstall(struct rqs_running *r)
 {
 	struct rqs_work *w = &r->work;
 
@@ -515,14 +382,15 @@ static bool uninstall(struct running *r)
 	r->alone = !enter(r);
 	/* It may start no more threads: the hooks are what matters. */
 	if (r->alone && (r->forbidden || w->in->error == -EAGAIN))
-		return unpatch_all(r) &&
-		       fails(r, -EAGAIN, "its hooks are out, but it may start no thread to give memory back");
-	return !r->alone && unpatch_all(r) && give_memory_back(r);
+		return rqs_running_unpatch(r) &&
+		       rqs_running_fails(r, -EAGAIN,
+					 "its hooks are out, but it may start no thread to give memory back");
+	return !r->alone && rqs_running_unpatch(r) && give_memory_back(r);
 }
 
 bool rqs_uninstall_running(struct rqs_install *in)
 {
-	struct running r;
+	struct rqs_running r;
 	bool done = open_running(&r, in) && uninstall(&r);
 
 	close_running(&r, done);
