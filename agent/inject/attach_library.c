@@ -190,6 +190,24 @@ static bool is_seen(pid_t pid, const char *path)
 
 /* ---- attaching ---- */
 
+/* The agent takes a part of what its limits allow, and the program must not miss it: a quarter is to be left. */
+static bool memory_is_scarce(pid_t pid)
+{
+	unsigned long all = 0, data = 0, page = (unsigned long)sysconf(_SC_PAGESIZE);
+	struct rlimit of_all, of_data;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	FILE *file = fopen(path, "re");
+	bool known = file && fscanf(file, "%lu %*u %*u %*u %*u %lu", &all, &data) == 2;
+	if (file)
+		fclose(file);
+	if (!known || prlimit(pid, RLIMIT_AS, NULL, &of_all) || prlimit(pid, RLIMIT_DATA, NULL, &of_data))
+		return false;
+	return all * page > of_all.rlim_cur - of_all.rlim_cur / 4 ||
+	       data * page > of_data.rlim_cur - of_data.rlim_cur / 4;
+}
+
 static int join(struct rqs_attachment *attachment, struct visit *visit, const struct rqs_attach_order *order,
 		const char *path, uint64_t function)
 {
@@ -225,6 +243,8 @@ static int attach_with(struct rqs_attachment *attachment, const struct rqs_attac
 	bool seen = path[0] && is_seen(attachment->pid, path);
 	if (!loaded && !seen)
 		return refuse(attachment, -ENOEXEC, "its mount namespace has no libreqscope.so");
+	if (!loaded && memory_is_scarce(attachment->pid))
+		return refuse(attachment, -ENOEXEC, "too little is left of what its memory is limited to");
 	struct visit *visit = calloc(1, sizeof(*visit));
 	int error = visit ? enter(attachment, memory, visit) : -ENOMEM;
 	if (!error) {

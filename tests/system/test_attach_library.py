@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import statistics
@@ -208,6 +209,17 @@ def test_in_malloc_only(kind, trace):
 def test_behind_a_filter(name, trace):
     with moment(name) as target:
         assert_refused(target.pid, trace, NOT_PERMITTED, "seccomp filter")
+        assert end(target) == "good\n"
+
+
+@pytest.mark.parametrize("limit", (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+def test_little_is_left_of_limited_memory(limit, trace):
+    """The program needs that itself."""
+    with moment("pending") as target:
+        pages = [int(word) for word in Path(f"/proc/{target.pid}/statm").read_text().split()]
+        used = pages[0 if limit == resource.RLIMIT_AS else 5] * resource.getpagesize()
+        resource.prlimit(target.pid, limit, (used + used // 8,) * 2)
+        assert_refused(target.pid, trace, NOT_EXECUTABLE, "too little is left of what its memory is limited to")
         assert end(target) == "good\n"
 
 
