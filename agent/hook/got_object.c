@@ -225,8 +225,11 @@ static void hook_slot(struct rqs_got_object *object, const struct tables *tables
 	/* First: whoever forks meanwhile has it in the child. */
 	struct rqs_got_record record = { slot, value, number, *newest };
 	uint32_t recorded = rqs_got_record_add(&record);
-	if (recorded && write_slot(object, slot, target->ours))
-		*newest = recorded;
+	if (!recorded)
+		return;
+	*newest = recorded;
+	if (!write_slot(object, slot, target->ours))
+		*newest = record.older;
 }
 
 static void hook_all(struct rqs_got_object *object, struct tables *tables, const Elf64_Rela *relocations, size_t count,
