@@ -96,6 +96,9 @@ static int seize(struct rqs_stopped *thread, pid_t pid, pid_t tid)
 {
 	*thread = (struct rqs_stopped){.pid = pid, .tid = tid};
 	int error = (int)TRACE(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD);
+	/* One that never stopped for us the last time is still ours. */
+	if (error == -EPERM && !TRACE(PTRACE_INTERRUPT, tid, 0, 0))
+		return 0;
 	return error && is_ending(pid, tid) ? -ESRCH : error;
 }
 
@@ -346,12 +349,18 @@ static int stop_round(struct rqs_threads *threads, uint64_t deadline_ns, size_t 
 	return round.error;
 }
 
-/* Those that have stopped go on first; the others may take long. */
+/* Those that have stopped go on first, also where that isn't known yet; the others may take long. */
 static void give_up(struct rqs_threads *threads, size_t done)
 {
 	for (size_t i = 0; i < done; i++)
 		rqs_thread_release(&threads->all[i]);
-	if (done)
+	for (size_t i = done; i < threads->count; i++) {
+		if (finish_stop(&threads->all[i], 0))
+			continue;
+		rqs_thread_release(&threads->all[i]);
+		threads->all[i].gone = true;
+	}
+	if (threads->count && threads->all[0].since_ns)
 		threads->stopped_ns += rqs_tracee_now_ns() - threads->all[0].since_ns;
 	rqs_tracee_reap();
 	for (size_t i = done; i < threads->count; i++)

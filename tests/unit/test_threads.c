@@ -3,6 +3,7 @@
 
 #include "inject/threads.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -149,11 +150,78 @@ static void no_signal_is_lost(void **state)
 	assert_int_equal(signals->got, signals->sent);
 }
 
+/* ---- a thread that doesn't stop ---- */
+
+#define WAITING_US 1500000
+#define LATE_NS 20000000ull
+
+struct gaps {
+	atomic_bool begun, over;
+	_Atomic uint64_t longest_ns;
+};
+static struct gaps *gaps;
+
+static void *note_gaps(void *argument)
+{
+	uint64_t now, last = rqs_tracee_now_ns();
+
+	while (!gaps->over) {
+		now = rqs_tracee_now_ns();
+		if (now - last > gaps->longest_ns)
+			gaps->longest_ns = now - last;
+		last = now;
+	}
+	return argument;
+}
+
+/* By the first one, which waits for what it began by vfork; the other one works. */
+static void wait_beside_work(void)
+{
+	pthread_t thread;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	pthread_create(&thread, NULL, note_gaps, NULL);
+	if (vfork() == 0) {
+		gaps->begun = true;
+		usleep(WAITING_US);
+		_exit(0);
+	}
+	gaps->over = true;
+	pthread_join(thread, NULL);
+	_exit(0);
+}
+
+/* And it is asked again, though it is still traced from the last time; then it does. */
+static void who_does_not_stop_keeps_nobody(void **state)
+{
+	struct rqs_threads threads = {0};
+	uint64_t begin, end;
+	int status;
+
+	(void)state;
+	gaps = mmap(NULL, sizeof(*gaps), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid = fork();
+	if (!pid)
+		wait_beside_work();
+	while (!gaps->begun)
+		usleep(1000);
+	begin = rqs_tracee_now_ns();
+	assert_int_equal(rqs_threads_stop(&threads, pid, begin + LATE_NS), -ETIMEDOUT);
+	end = rqs_tracee_now_ns();
+	usleep(50000); /* until it has noted the last one */
+	assert_true(gaps->longest_ns < (end - begin) / 2);
+	assert_int_equal(rqs_threads_stop(&threads, pid, end + 4 * WAITING_US * 1000ull), 0);
+	rqs_threads_release(&threads);
+	assert_int_equal(waitpid(pid, &status, __WALL), pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_stop_is_left_for_who_waits_for_it),
 	    cmocka_unit_test(no_signal_is_lost),
+	    cmocka_unit_test(who_does_not_stop_keeps_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
