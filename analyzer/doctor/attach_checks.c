@@ -133,12 +133,30 @@ static uint64_t limit_of(const char *limits, const char *name)
 	return *at >= '0' && *at <= '9' ? strtoull(at, NULL, 10) : UINT64_MAX;
 }
 
+/* As attaching has it: a quarter is to be left, of what is taken once. */
+static bool leaves_room(struct obstacle *obstacle, const struct rqs_patient *patient, const char *limits)
+{
+	uint64_t space = limit_of(limits, "Max address space"), of_data = limit_of(limits, "Max data size");
+	unsigned long all, data, page = (unsigned long)sysconf(_SC_PAGESIZE);
+	char text[128];
+
+	if ((patient->maps && strstr(patient->maps, "/libreqscope")) ||
+	    rqs_procfs_read(patient->dir, "statm", text, sizeof(text)) < 0 ||
+	    sscanf(text, "%lu %*u %*u %*u %*u %lu", &all, &data) != 2 ||
+	    (all * page <= space - space / 4 && data * page <= of_data - of_data / 4))
+		return true;
+	return fail(obstacle, "too little is left of what its memory is limited to (ulimit -v or -d)",
+		    "Start it with a larger limit.");
+}
+
 static bool has_room(struct obstacle *obstacle, const struct rqs_patient *patient)
 {
 	char limits[LIMITS_SIZE];
 
-	if (!is_go(patient) || rqs_procfs_read(patient->dir, "limits", limits, sizeof(limits)) < 0)
+	if (rqs_procfs_read(patient->dir, "limits", limits, sizeof(limits)) < 0)
 		return true;
+	if (!is_go(patient))
+		return leaves_room(obstacle, patient, limits);
 	if (limit_of(limits, "Max address space") >= ENOUGH_FOR_GO &&
 	    limit_of(limits, "Max data size") >= ENOUGH_FOR_GO)
 		return true;

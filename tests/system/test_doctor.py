@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import resource
 import shutil
 import signal
 import struct
@@ -382,6 +383,14 @@ def static_program(tmp_path):
 
 
 TRACED = "import ctypes, time; ctypes.CDLL(None).ptrace(0, 0, 0, 0); print('ready', flush=True); time.sleep(60)"
+@contextmanager
+def limited(process):
+    with process as pid:
+        used = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.prlimit(pid, resource.RLIMIT_AS, (used + used // 8,) * 2)
+        yield pid
+
+
 NO_LIBRARY = f"mount -t tmpfs none {BUILD} && echo ready && exec sleep 60"
 SETUID = "cp /bin/sleep $0 && chmod 4755 $0 && echo ready && exec $0 60"
 
@@ -408,6 +417,7 @@ TARGETS = {
     "filter": (lambda _: program(PYTHON, "-c", RESTRICTED, "filter"), True),
     "set-user-ID": (lambda path: program("sh", "-c", SETUID, path / "sleep"), True),
     "little memory": (lambda _: served("nethttp", wrap=("prlimit", f"--as={1 << 30}")), False),
+    "little memory left": (lambda _: limited(served("httpd")), False),
     "other user": (lambda _: sleeping(), False),
 }
 NOBODY = ("setpriv", "--reuid=65534", "--clear-groups", "--")
