@@ -268,7 +268,7 @@ RQS_EXPORT long reqscope_attach(const struct rqs_attach_words *words)
 	if (rqs_agent.frozen)
 		return -EPERM;
 	if (!rqs_objects_are_before_us())
-		return -EBUSY;
+		return rqs_agent.region && !has_ended() ? -EBUSY : -EEXIST;
 	if (is_left_over())
 		return -EALREADY;
 	if (!go(OUT))

@@ -226,6 +226,7 @@ static int join(struct rqs_attachment *attachment, struct visit *visit, const st
 	error = (int)(int64_t)result;
 	return refuse(attachment, error,
 		      error == -EBUSY    ? "it is recorded already"
+		      : error == -EEXIST ? "it was started to be recorded, and its hooks can't be used again"
 		      : error == -EPROTO ? "it has loaded a library of another version"
 		      : error == -EPERM  ? "its seccomp filter forbids what the agent does"
 					 : "it can't join the recording");

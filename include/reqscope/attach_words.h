@@ -25,7 +25,8 @@ struct rqs_attach_words {
  * Joins the session, claims a process slot, puts hooks in the place of the
  * host's calls in every object, and looks at the descriptors that are open.
  * 0, or -errno with nothing changed: -EBUSY when another session records this
- * process; -EALREADY when the last one that did has ended and was not, or not
+ * process; -EEXIST when it was started with the library, and that recording
+ * has ended; -EALREADY when the last one that did has ended and was not, or not
  * wholly, taken out: to be called again after both calls below; -EPROTO when
  * the library is of another version, -ECONNREFUSED when the collector isn't
  * reached, -EPERM where a filter of system calls forbids ours.

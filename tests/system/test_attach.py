@@ -18,7 +18,7 @@ import pytest
 import raw_client
 from attaching import BEGUN, Attached, code, hooks, left_by, mappings, resident, shared_memory
 from catalog import SERVERS as SERVER_RECIPES
-from procfs import alive
+from procfs import alive, command_line
 from raw_client import Connection
 from recording import GO, REQSCOPE, SETTLE, assert_balanced, if_ended, recorded, report
 from serve import Server, wait_until
@@ -510,3 +510,20 @@ def test_a_process_that_was_started_by_run(name, trace, tmp_path):
         assert load.fixed(server.url + "/json", 100).succeeded == 100
     wait_until(lambda: if_ended(trace), 10, "the end")
     assert report(trace)["requests"] == 100
+
+
+def test_a_process_whose_recording_by_run_has_ended(trace, tmp_path):
+    """There is none to be ended; its hooks were chosen by the linker, and stay."""
+    with recorded("httpd", trace, "preload") as server:
+        (collector,) = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+                        if "collect" in (words := command_line(pid)) and str(trace) in words]  # fmt: skip
+        os.kill(collector, signal.SIGKILL)
+
+        def said() -> str:
+            done = attach(server.pid, "-o", tmp_path / "other.rqs")
+            assert done.returncode == 125
+            return done.stderr
+
+        wait_until(lambda: "it was started to be recorded" in said(), 20, "the silence to be noticed")
+        assert "end the other recording" not in said()
+        assert load.fixed(server.url + "/json", 100).succeeded == 100
