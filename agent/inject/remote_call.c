@@ -169,11 +169,6 @@ static bool is_fault(pid_t tid)
 	return !TRACE(PTRACE_GETSIGINFO, tid, 0, &info) && info.si_code > 0;
 }
 
-static bool stops_it(int signal_)
-{
-	return signal_ == SIGSTOP || signal_ == SIGTSTP || signal_ == SIGTTIN || signal_ == SIGTTOU;
-}
-
 /* What the thread is to be given when it goes on from a signal's stop; others than those that stop it come later. */
 static int pass_on(struct rqs_remote *remote, int status)
 {
@@ -181,7 +176,7 @@ static int pass_on(struct rqs_remote *remote, int status)
 
 	if (rqs_tracee_event_of(status))
 		return 0;
-	if (stops_it(signal_))
+	if (rqs_stops(signal_))
 		return signal_;
 	if (signal_ != SIGCONT)
 		remote->tracee.postponed |= 1ull << (signal_ - 1);

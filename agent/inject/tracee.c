@@ -169,11 +169,6 @@ static bool is_fault(struct rqs_tracee *tracee)
 		info.si_signo == SIGFPE || info.si_signo == SIGTRAP || info.si_signo == SIGSYS);
 }
 
-static bool stops_it(int signal_)
-{
-	return signal_ == SIGSTOP || signal_ == SIGTSTP || signal_ == SIGTTIN || signal_ == SIGTTOU;
-}
-
 /*
  * Lets it run to the next begin or end of a system call. False: not in time,
  * or never. Stopped by a signal it goes on all the same, for us, and is
@@ -198,7 +193,7 @@ static bool resume(struct rqs_tracee *tracee)
 			return true;
 		if (is_fault(tracee))
 			return false;
-		if (stops_it(WSTOPSIG(status)))
+		if (rqs_stops(WSTOPSIG(status)))
 			pass = WSTOPSIG(status);
 		else if (WSTOPSIG(status) != SIGCONT)
 			tracee->postponed |= 1ull << (WSTOPSIG(status) - 1);

@@ -64,6 +64,12 @@ static inline int rqs_tracee_signal_of(int status)
 	return rqs_tracee_event_of(status) || signal_ == RQS_SYSCALL_STOP ? 0 : signal_;
 }
 
+/* Does a signal stop its process, if nobody handles it? */
+static inline bool rqs_stops(int signal_)
+{
+	return signal_ == SIGSTOP || signal_ == SIGTSTP || signal_ == SIGTTIN || signal_ == SIGTTOU;
+}
+
 /* Attaches; the process goes on. 0 or -errno. */
 int rqs_tracee_seize(struct rqs_tracee *tracee, pid_t pid);
 
