@@ -11,6 +11,7 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -150,13 +151,27 @@ static bool allows(const struct sock_filter *program, size_t count, const short 
 	return true;
 }
 
-/* Filters are never taken off, and come with a fork: in a container they are those that we live behind, too. */
+#define FIRST_PID_NAMESPACE "pid:[4026531836]" /* PROC_PID_INIT_INO of linux/proc_ns.h */
+
+static bool is_in_our_container(pid_t pid)
+{
+	char path[64], its[64] = "", ours[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", (int)pid);
+	return readlink(path, its, sizeof(its) - 1) > 0 && readlink("/proc/self/ns/pid", ours, sizeof(ours) - 1) > 0 &&
+	       !strcmp(its, ours) && strcmp(ours, FIRST_PID_NAMESPACE);
+}
+
+/*
+ * Filters are never taken off, and come with a fork: where a container gave us
+ * some, as many are those that we live behind, too. Elsewhere as many say nothing.
+ */
 static bool has_ours_alone(pid_t pid, pid_t tid)
 {
 	static const char name[] = "Seccomp_filters:";
 	uint64_t its = rqs_task_number(pid, tid, name, 10, 0);
 
-	return its && its == rqs_task_number(getpid(), getpid(), name, 10, 0);
+	return its && its == rqs_task_number(getpid(), getpid(), name, 10, 0) && is_in_our_container(pid);
 }
 
 bool rqs_filter_allows(pid_t pid, pid_t tid, const short *numbers, bool *unknown)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from attaching import hooks
 from catalog import VENV_PYTHON
-from recording import BUILD, LIBRARY, ROOT
+from recording import BUILD, LIBRARY, REQSCOPE, ROOT
 from serve import wait_until
 from test_attach_go import session
 
@@ -210,6 +210,27 @@ def test_behind_a_filter(name, trace):
     with moment(name) as target:
         assert_refused(target.pid, trace, NOT_PERMITTED, "seccomp filter")
         assert end(target) == "good\n"
+
+
+# A filter that allows everything (BPF_RET | BPF_K, SECCOMP_RET_ALLOW), for the command that follows.
+FILTERED = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+code = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7FFF0000))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 1, ctypes.addressof(code)))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(os.readlink("/proc/self/ns/pid") != "pid:[4026531836]", reason="a container's filters are shared")
+def test_behind_as_many_filters_as_we_are(trace):
+    """Who has a filter himself may not look at others', and outside a container as many needn't be the same."""
+    with moment("filter") as target:
+        done = subprocess.run([VENV_PYTHON, "-c", FILTERED, REQSCOPE, "attach", str(target.pid), "-o", trace],
+                              capture_output=True, text=True, timeout=60)  # fmt: skip
+        assert done.returncode == 125 and "it has a seccomp filter" in done.stderr, done.stderr
+        assert end(target).endswith("good\n")
 
 
 @pytest.mark.parametrize("limit", (resource.RLIMIT_AS, resource.RLIMIT_DATA))
