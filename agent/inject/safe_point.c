@@ -57,11 +57,21 @@ struct hunt {
 
 /* ---- is it safe there? ---- */
 
+static enum rqs_waiting waiting_in(const struct hunt *hunt, pid_t tid, const struct rqs_task_call *call)
+{
+	enum rqs_waiting waiting = rqs_waiting_in(hunt->memory, call);
+
+	if (waiting != RQS_WAITS_READING)
+		return waiting;
+	return rqs_task_has_nameless(hunt->pid, tid, (int)call->arguments[0]) ? RQS_WAITS_HARMLESS
+									      : RQS_WAITS_NOT_SAFELY;
+}
+
 static bool is_safe(struct hunt *hunt)
 {
 	const struct user_regs_struct *r = &hunt->thread->registers;
 	struct rqs_task_call call = {(long)r->orig_rax, {r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9}, r->rsp, r->rip};
-	enum rqs_waiting waiting = rqs_waiting_in(hunt->memory, &call);
+	enum rqs_waiting waiting = waiting_in(hunt, hunt->thread->tid, &call);
 
 	return waiting != RQS_WAITS_NOT_SAFELY && r->cs == USER_CODE && rqs_is_behind_syscall(hunt->memory, r->rip) &&
 	       rqs_unwinder_look(hunt->stack.unwinder) &&
@@ -157,7 +167,7 @@ static bool is_candidate(struct hunt *hunt, pid_t tid)
 
 	if (place != RQS_TASK_WAITS)
 		return place == RQS_TASK_RUNS && hunt->running;
-	enum rqs_waiting waiting = rqs_waiting_in(hunt->memory, &call);
+	enum rqs_waiting waiting = waiting_in(hunt, tid, &call);
 	if (waiting == RQS_WAITS_NOT_SAFELY || (waiting == RQS_WAITS_LOCKED && hunt->round < ROUNDS_WITHOUT_LOCKED) ||
 	    (waiting == RQS_WAITS_LIMITED && hunt->round < ROUNDS_WITHOUT_LIMITED && !has_just_begun(hunt, tid)))
 		return false;

@@ -47,6 +47,14 @@ uint64_t rqs_task_number(pid_t pid, pid_t tid, const char *name, int base, uint6
 	return missing;
 }
 
+bool rqs_task_has_nameless(pid_t pid, pid_t tid, int fd)
+{
+	char path[80], first;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%d", (int)pid, (int)tid, fd);
+	return readlink(path, &first, 1) == 1 && first != '/';
+}
+
 enum rqs_task_place rqs_task_call(pid_t pid, pid_t tid, struct rqs_task_call *call)
 {
 	uint64_t *a = call->arguments;

@@ -22,6 +22,9 @@ struct rqs_task_call {
 	uint64_t arguments[6], stack, address; /* behind the instruction */
 };
 
+/* Is that descriptor a pipe, a socket or the like, as /proc/PID/fd names it? */
+bool rqs_task_has_nameless(pid_t pid, pid_t tid, int fd);
+
 enum rqs_task_place { RQS_TASK_UNKNOWN, RQS_TASK_RUNS, RQS_TASK_WAITS };
 enum rqs_task_place rqs_task_call(pid_t pid, pid_t tid, struct rqs_task_call *call);
 

@@ -5,7 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* No futex, read, mmap, sched_yield. */
+/* No futex, mmap, sched_yield. */
 bool rqs_is_harmless(long number)
 {
 	static const short list[] = {
@@ -75,6 +75,8 @@ enum rqs_waiting rqs_waiting_in(int memory, const struct rqs_task_call *call)
 
 	if (number == SYS_futex)
 		return RQS_WAITS_LOCKED;
+	if (number == SYS_read)
+		return RQS_WAITS_READING;
 	if (!rqs_is_harmless(number))
 		return RQS_WAITS_NOT_SAFELY;
 	return has_limit(number, call->arguments) ? RQS_WAITS_LIMITED : RQS_WAITS_HARMLESS;

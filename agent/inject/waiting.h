@@ -7,7 +7,8 @@
 enum rqs_waiting {
 	RQS_WAITS_NOT_SAFELY,
 	RQS_WAITS_HARMLESS, /* neither loaders nor allocators wait so */
-	RQS_WAITS_LIMITED,  /* likewise; interrupted and made again it waits for its whole time again */
+	RQS_WAITS_READING,  /* likewise where it is no file of a file system: those are read by libc itself */
+	RQS_WAITS_LIMITED,  /* harmless; interrupted and made again it waits for its whole time again */
 	RQS_WAITS_LOCKED,   /* for another thread: its stack has to tell what for */
 };
 

@@ -227,6 +227,20 @@ static void in_epoll(void)
 			wrong = "epoll_wait ended";
 }
 
+/* As a parent waits for its helpers' end. */
+static void in_read(void)
+{
+	int ends[2];
+	char byte;
+
+	if (pipe(ends))
+		return;
+	ready();
+	while (!ending)
+		if (read(ends[0], &byte, 1) >= 0 || errno != EINTR || !ending)
+			wrong = "read ended";
+}
+
 static void in_loop(void)
 {
 	ready();
@@ -565,6 +579,7 @@ static const struct {
     {"semaphore", in_semaphore},
     {"mutex", in_mutex},
     {"epoll", in_epoll},
+    {"read", in_read},
     {"loop", in_loop},
     {"handler", in_handler},
     {"made-code", in_made_code},
