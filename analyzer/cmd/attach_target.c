@@ -95,6 +95,16 @@ static int ptrace_scope(void)
 	return scope;
 }
 
+/* Its files in /proc are root's then: it was setuid, or its file had capabilities (proc(5), PR_SET_DUMPABLE). */
+static bool has_more_rights(pid_t pid, long user)
+{
+	char path[64];
+	struct stat stat_;
+
+	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	return geteuid() && user == (long)geteuid() && !stat(path, &stat_) && stat_.st_uid != geteuid();
+}
+
 static void explain_permission(pid_t pid)
 {
 	long user = status_number(pid, "Uid:");
@@ -102,6 +112,8 @@ static void explain_permission(pid_t pid)
 
 	if (user >= 0 && user != (long)geteuid() && geteuid())
 		rqs_complain("it belongs to user %ld: run this as that user, or as root", user);
+	else if (has_more_rights(pid, user))
+		rqs_complain("it has more rights than the user who started it (setuid, capabilities): run this as root");
 	else if (scope == 3)
 		rqs_complain("%s is 3: nobody may attach to processes until the machine is started anew", PTRACE_SCOPE);
 	else if (scope == 2 || (scope == 1 && geteuid()))

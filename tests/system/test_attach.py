@@ -2,10 +2,12 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from bisect import bisect_left
@@ -440,6 +442,36 @@ def test_a_process_of_another_user():
         target.kill()
         target.wait()
     assert done.returncode == 125 and "belongs to user 0" in done.stderr, done.stderr
+
+
+@contextmanager
+def public_folder():
+    """One that other users may look into."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make programs that become root")
+def test_a_setuid_process():
+    """Who has started it may not attach to it, and root may."""
+    nobody = ("setpriv", "--reuid=65534", "--clear-groups", "--")
+    with public_folder() as folder:
+        program = folder / "sleep"
+        shutil.copy(shutil.which("sleep"), program)
+        program.chmod(0o4755)
+        target = subprocess.Popen([*nobody, program, "60"])
+        try:
+            wait_until(lambda: command_line(target.pid)[:1] == [str(program)], 10, "the program")
+            uids = re.search(r"^Uid:\s+(\d+)\s+(\d+)", Path(f"/proc/{target.pid}/status").read_text(), re.M)
+            assert uids.groups() == ("65534", "0"), "its file system ignores setuid"
+            refused = attach(target.pid, "-o", "/dev/null", "-f", wrap=nobody)
+            done = attach(target.pid, "-o", folder / "trace.rqs", "--duration", "0.2")
+        finally:
+            target.kill()
+            target.wait()
+    assert refused.returncode == 125 and "more rights than the user" in refused.stderr, refused.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_name_that_is_meant_for_terminals(tmp_path):
