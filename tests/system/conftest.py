@@ -1,10 +1,14 @@
 """What all system tests share."""
 
+import signal
+
 import pytest
 from recording import LIBRARY, MODES, REQSCOPE
 
 
 def pytest_configure(config):
+    # Shells start what runs in the background with SIGINT ignored, and it would stay so in all that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for built in (REQSCOPE, LIBRARY):
         if not built.exists():
             raise pytest.UsageError(f"{built} is not built: make")
