@@ -101,10 +101,20 @@ def hooks(pid: int, files: str = "") -> list[str]:
     return found
 
 
+ARENA = 64 << 20  # HEAP_MAX_SIZE of glibc's malloc/arena.c
+
+
 def memory(pid: int) -> tuple[int, int]:
-    """KiB of its own that are in memory, and of all that is mapped; compare with a server as loaded, and not attached to."""
+    """
+    KiB of its own that are in memory, and of all that is mapped; compare with a server as loaded, and not attached to.
+    glibc's malloc maps another arena when two threads happen to meet: these are left out.
+    """
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"RssAnon:\s+(\d+)", status)[1]), sum(m.end - m.start for m in mappings(pid)) >> 10
+    all_ = mappings(pid)
+    arenas = {m.start for m, rest in zip(all_, all_[1:])
+              if m.start % ARENA == 0 and rest.access == "---p" and (rest.start, rest.end) == (m.end, m.start + ARENA)}  # fmt: skip
+    mapped = sum(m.end - m.start for m in all_ if m.path or m.start // ARENA * ARENA not in arenas)
+    return int(re.search(r"RssAnon:\s+(\d+)", status)[1]), mapped >> 10
 
 
 def shared_memory(pid: int) -> list[str]:
