@@ -49,6 +49,14 @@ int rqs_thread_block(const struct rqs_tracee *tracee)
 	return TRACE(PTRACE_SETSIGMASK, tracee->pid, KERNEL_SIGSET, &all) ? -ESRCH : 0;
 }
 
+void rqs_thread_close(const struct rqs_tracee *tracee)
+{
+	if (tracee->memory >= 0)
+		close(tracee->memory);
+	if (tracee->stops >= 0)
+		close(tracee->stops);
+}
+
 /*
  * Whether an interrupted call is made again is looked at by the kernel when a
  * thread goes on from a stop like the first one: so it is brought to another.
@@ -72,9 +80,6 @@ bool rqs_thread_give_back(struct rqs_tracee *tracee, struct rqs_stopped *thread)
 	thread->gone = error == -ESRCH;
 	thread->settled = error; /* one that hasn't stopped goes back by itself */
 	TRACE(PTRACE_SETREGS, thread->tid, 0, &thread->registers);
-	if (tracee->memory >= 0)
-		close(tracee->memory);
-	if (tracee->stops >= 0)
-		close(tracee->stops);
+	rqs_thread_close(tracee);
 	return !error;
 }

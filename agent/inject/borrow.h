@@ -12,6 +12,8 @@
 int rqs_thread_borrow(struct rqs_tracee *tracee, const struct rqs_stopped *thread, uint64_t deadline_ns);
 /* Blocks its signals until it is given back: to be called before the first call. 0 or -ESRCH. */
 int rqs_thread_block(const struct rqs_tracee *tracee);
+/* Closes what borrowing has opened; giving back does that, too. */
+void rqs_thread_close(const struct rqs_tracee *tracee);
 /* It is stopped again as before, with its own registers and signals. False: it isn't any more; it goes on with them. */
 bool rqs_thread_give_back(struct rqs_tracee *tracee, struct rqs_stopped *thread);
 

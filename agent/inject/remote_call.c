@@ -285,8 +285,7 @@ static void leave(struct rqs_remote *remote)
 {
 	struct rqs_stopped *thread = remote->thread;
 
-	close(remote->tracee.memory);
-	close(remote->tracee.stops);
+	rqs_thread_close(&remote->tracee);
 	thread->changed = false;
 	thread->settled = TRACE(PTRACE_GETREGS, thread->tid, 0, &thread->registers); /* it runs, or has ended */
 }

@@ -92,14 +92,6 @@ static int prepare_way_back(struct rqs_visitor *v)
 	return rqs_thread_block(t);
 }
 
-static void close_borrowed(struct rqs_tracee *t)
-{
-	if (t->memory >= 0)
-		close(t->memory);
-	if (t->stops >= 0)
-		close(t->stops);
-}
-
 static int use(struct rqs_visitor *v)
 {
 	int error = rqs_thread_borrow(&v->borrowed, &v->host, rqs_tracee_now_ns() + WORKING_NS);
@@ -107,7 +99,7 @@ static int use(struct rqs_visitor *v)
 	if (!error)
 		error = prepare_way_back(v);
 	if (error)
-		close_borrowed(&v->borrowed);
+		rqs_thread_close(&v->borrowed);
 	return error;
 }
 

@@ -2,6 +2,7 @@
 #include "cmd/attaching.h"
 #include "cmd/command.h"
 #include "cmd/descendants.h"
+#include "inject/task.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,20 +14,10 @@
 
 #define PTRACE_SCOPE "/proc/sys/kernel/yama/ptrace_scope"
 
-/* A line of /proc/PID/status, such as "Tgid:"; -1 where there is none. */
+/* A line of its status, such as "Tgid:"; -1 where there is none. */
 static long status_number(pid_t pid, const char *name)
 {
-	char path[64], line[256];
-	long number = -1;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	FILE *file = fopen(path, "re");
-	while (file && number < 0 && fgets(line, sizeof(line), file))
-		if (!strncmp(line, name, strlen(name)))
-			number = strtol(line + strlen(name), NULL, 10);
-	if (file)
-		fclose(file);
-	return number;
+	return (long)rqs_task_number(pid, pid, name, 10, UINT64_MAX);
 }
 
 /* Of the kernel itself: it has neither memory nor a program. */
@@ -67,7 +58,7 @@ bool rqs_attach_check_target(struct attaching *attaching)
 	snprintf(attaching->name, sizeof(attaching->name), "%s", seen.name);
 	if (leader > 0 && leader != pid)
 		rqs_complain("attach: %d is a thread of process %ld; attach to that", (int)pid, leader);
-	else if (seen.state == 'Z' || seen.state == 'X')
+	else if (rqs_process_has_ended(&seen))
 		rqs_complain("attach: process %d (%s) has ended; its parent hasn't asked for its status yet", (int)pid,
 			     seen.name);
 	else if (is_of_kernel(pid))

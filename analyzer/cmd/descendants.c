@@ -48,7 +48,7 @@ bool rqs_process_see(pid_t pid, struct rqs_seen_process *seen)
 	return parse(seen, text);
 }
 
-static bool has_ended(const struct rqs_seen_process *seen)
+bool rqs_process_has_ended(const struct rqs_seen_process *seen)
 {
 	return seen->state == 'Z' || seen->state == 'X';
 }
@@ -64,7 +64,7 @@ static bool add(struct list *list, pid_t pid)
 		list->all = all;
 		list->room = room;
 	}
-	if (rqs_process_see(pid, &list->all[list->count]) && !has_ended(&list->all[list->count]))
+	if (rqs_process_see(pid, &list->all[list->count]) && !rqs_process_has_ended(&list->all[list->count]))
 		list->count++;
 	return true;
 }

@@ -17,6 +17,8 @@ struct rqs_seen_process {
 
 /* False: no such process. */
 bool rqs_process_see(pid_t pid, struct rqs_seen_process *seen);
+/* It is dead, whether its parent has taken note or not. */
+bool rqs_process_has_ended(const struct rqs_seen_process *seen);
 
 /*
  * The process and all that came of it, parents before children, those that

@@ -51,7 +51,7 @@ static bool lives(const struct rqs_member *m)
 {
 	struct rqs_seen_process now;
 
-	return rqs_process_see(m->seen.pid, &now) && now.start == m->seen.start && now.state != 'Z' && now.state != 'X';
+	return rqs_process_see(m->seen.pid, &now) && now.start == m->seen.start && !rqs_process_has_ended(&now);
 }
 
 static void forget_dead(struct rqs_keeper *k)
