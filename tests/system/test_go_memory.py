@@ -128,7 +128,8 @@ def test_frameworks(name, gogc, trace):
         column(seen, route, "alloc_bytes") for route in ("/slices/a", "/slices/b", "/children", "/worker")
     )
     assert usual(full) - usual(empty) == 100 * SLICE
-    assert abs(median(full) - median(empty) - 100 * SLICE) < SLICE / 2
+    # Where the collector often empties the framework's pools, filling them again is a part of many requests.
+    assert abs(median(full) - median(empty) - 100 * SLICE) < SLICE
     assert max(empty) < 100 * SLICE <= min(full)
     assert 0 < usual(children) - usual(empty) - 80 * SLICE <= 8 * 64
     assert median(worker) - median(empty) < SLICE
