@@ -38,7 +38,7 @@
 #include <stdint.h>
 
 #define RQS_REGION_MAGIC 0x3152474552515352ull /* "RSQREGR1" */
-#define RQS_REGION_VERSION 5
+#define RQS_REGION_VERSION 6
 
 #define RQS_PROCESSES 4096u
 #define RQS_THREADS 32768u
@@ -89,7 +89,8 @@ struct rqs_region_header {
 	uint64_t tables_offset;       /* RQS_TABLES of table_size bytes, page aligned */
 	uint64_t table_size;          /* == sizeof(struct rqs_table), page aligned */
 	uint64_t unplaced; /* programs that were to be hooked and couldn't be; atomic add by the placing step */
-	uint64_t reserved[11];
+	uint64_t sample_bytes; /* mean distance of sampled allocations, bytes; 0: none are. Set before the region is handed out */
+	uint64_t reserved[10];
 };
 _Static_assert(sizeof(struct rqs_region_header) == 224, "region layout");
 
@@ -107,7 +108,9 @@ _Static_assert(sizeof(struct rqs_region_header) == 224, "region layout");
 	X(RESTRICTED, "switched_off_by_restriction") /* strict seccomp, or no time stamp counter: recording ended there */ \
 	X(IO_URING, "io_uring_rings")       /* what goes through them is unseen */ \
 	X(STDIO, "stdio_on_connection")     /* connections used by stdio, given up */ \
-	X(TABLE_FULL, "goroutine_beyond_table") /* requests whose goroutine found no entry: theirs aren't measured */
+	X(TABLE_FULL, "goroutine_beyond_table") /* requests whose goroutine found no entry: theirs aren't measured */ \
+	X(SAMPLE_LOST, "sample_lost")       /* sampled allocations that found no room: figures by site are too low */ \
+	X(SAMPLE_UNFOLLOWED, "sample_not_followed") /* sampled allocations whose end won't be seen */
 
 enum rqs_event {
 #define RQS_EVENT_ID(symbol, name) RQS_EVENT_##symbol,
@@ -249,6 +252,9 @@ _Static_assert(sizeof(struct rqs_chunk_header) + RQS_SLOTS_PER_CHUNK * sizeof(st
 
 enum rqs_record_type {
 	RQS_RECORD_REQUEST = 1,
+	RQS_RECORD_SAMPLE = 2, /* struct rqs_sample_record */
+	RQS_RECORD_FREED = 3,  /* struct rqs_freed_record */
+	RQS_RECORD_CODE = 4,   /* struct rqs_code_record */
 };
 
 #define RQS_RECORD_ABORTED 1u
@@ -290,6 +296,108 @@ struct rqs_record {
 	char route[]; /* route_length bytes of template, padded with zeroes */
 };
 _Static_assert(offsetof(struct rqs_record, route) == 136, "region layout");
+
+/*
+ * Sampled allocations. Where `sample_bytes` M isn't 0, each thread has points
+ * along the bytes that it asks for, at distances that are exponential of mean
+ * M; an allocation that crosses one or more is a sample. So one of s bytes is
+ * a sample with the probability 1 - exp(-s/M), whatever came before it. The
+ * hook copies registers and a piece of the stack; the collector unwinds them.
+ */
+#define RQS_SAMPLE_STACK 12288u /* bytes of stack, at most */
+#define RQS_SAMPLE_FRAMES 64u   /* Python's, the innermost */
+/* Request slots are below; here: the allocation is no open request's. */
+#define RQS_SAMPLE_NO_SLOT UINT32_MAX
+
+enum rqs_sample_kind {
+	RQS_SAMPLE_NATIVE = 0, /* the malloc family */
+	RQS_SAMPLE_PYTHON = 1, /* CPython's allocators */
+	RQS_SAMPLE_GO = 2,
+};
+
+#define RQS_SAMPLE_FOLLOWED 1u   /* its end will be told by a RQS_RECORD_FREED with its number */
+#define RQS_SAMPLE_AFTER 2u      /* for a request that has ended: slot is RQS_SAMPLE_NO_SLOT */
+#define RQS_SAMPLE_MORE_STACK 4u /* the stack goes on beyond what was copied */
+#define RQS_SAMPLE_MORE_FRAMES 8u /* so do Python's frames */
+
+/* Of the registers that unwinding needs. */
+enum rqs_sample_register {
+	RQS_SAMPLE_RIP,
+	RQS_SAMPLE_RSP,
+	RQS_SAMPLE_RBP,
+	RQS_SAMPLE_RBX,
+	RQS_SAMPLE_R12,
+	RQS_SAMPLE_R13,
+	RQS_SAMPLE_R14,
+	RQS_SAMPLE_R15,
+	RQS_SAMPLE_REGISTERS,
+};
+
+/* A Python frame. */
+struct rqs_sample_frame {
+	uint32_t code;   /* number of a struct rqs_code_record of this process, 0: not known */
+	uint32_t offset; /* of the instruction, in bytes of its bytecode; RQS_FRAME_ENTRY added */
+};
+/* This frame's caller isn't Python: the interpreter was entered anew by C for it. */
+#define RQS_FRAME_ENTRY 0x80000000u
+
+struct rqs_sample_record {
+	uint16_t size; /* as struct rqs_record */
+	uint8_t type;
+	uint8_t kind; /* enum rqs_sample_kind */
+	uint16_t flags; /* RQS_SAMPLE_* */
+	uint16_t frame_count;
+	uint32_t slot;
+	uint32_t stack_bytes; /* a multiple of 8 */
+	uint64_t ordinal; /* the request's, in its slot */
+	uint64_t ticks;
+	uint64_t number; /* of the process's samples: 1, 2, ...; never again in this process */
+	uint64_t bytes;  /* asked for */
+	uint64_t registers[RQS_SAMPLE_REGISTERS];
+	struct rqs_sample_frame frames[]; /* frame_count, the innermost first; then the stack, from RSP upwards */
+};
+_Static_assert(sizeof(struct rqs_sample_record) == 112, "region layout");
+_Static_assert(sizeof(struct rqs_sample_record) + RQS_SAMPLE_FRAMES * sizeof(struct rqs_sample_frame) + RQS_SAMPLE_STACK <=
+	       RQS_CHUNK_SIZE - sizeof(struct rqs_chunk_header), "a sample fits a chunk");
+
+/* The end of a followed sample. It may be read before its sample: they may stand in chunks of different threads. */
+struct rqs_freed_record {
+	uint16_t size;
+	uint8_t type;
+	uint8_t reserved;
+	uint32_t withdrawn; /* 1: it turned out to be a receive buffer, and is to count nowhere */
+	uint64_t ticks;
+	uint64_t number;
+};
+_Static_assert(sizeof(struct rqs_freed_record) == 24, "region layout");
+
+/*
+ * A code object of CPython's, as samples name it; before the first of them on
+ * the same thread, maybe later than one of another's. The texts are copied as
+ * the interpreter keeps them: `width` 1 (Latin-1; ASCII), 2 or 4 bytes a character.
+ */
+#define RQS_CODE_TEXT 512u   /* bytes of each text, at most: of a file name the last, of a function's the first */
+#define RQS_CODE_TABLE 8192u /* bytes of the line table, at most */
+struct rqs_code_record {
+	uint16_t size;
+	uint8_t type;
+	uint8_t table_kind; /* enum rqs_line_table */
+	uint32_t number;    /* of the process's code objects: 1, 2, ... */
+	uint32_t first_line;
+	uint16_t file_bytes, name_bytes;
+	uint8_t file_width, name_width;
+	uint16_t table_bytes;
+	uint32_t reserved;
+	unsigned char data[]; /* file name, name (qualified, where there is one), line table; padded with zeroes */
+};
+_Static_assert(offsetof(struct rqs_code_record, data) == 24, "region layout");
+
+enum rqs_line_table {
+	RQS_LINES_NONE = 0,
+	RQS_LINES_LNOTAB = 1,   /* co_lnotab, before 3.10 */
+	RQS_LINES_310 = 2,      /* co_linetable of PEP 626, 3.10 */
+	RQS_LINES_LOCATIONS = 3, /* co_linetable of PEP 657, from 3.11 on */
+};
 
 /*
  * The greeting. The agent connects, sends one rqs_hello; the collector answers

@@ -25,6 +25,8 @@ enum rqs_frame_type {
 	RQS_FRAME_SAMPLES = 4,
 	RQS_FRAME_TOTALS = 5,
 	RQS_FRAME_END = 6,
+	RQS_FRAME_STACKS = 7,
+	RQS_FRAME_SITES = 8,
 };
 
 struct rqs_frame_header {
@@ -51,7 +53,7 @@ enum rqs_encoding {
 	RQS_ENC_QUANTISED = 3,
 };
 
-/* X(symbol, id, name, nullable): the columns of request and sample frames. */
+/* X(symbol, id, name, nullable): the columns of request, sample and sites frames. */
 #define RQS_COLUMNS(X)                                \
 	X(TIME, 1, "time", 0)                         \
 	X(PROCESS, 2, "process", 0)                   \
@@ -82,7 +84,15 @@ enum rqs_encoding {
 	X(HEAP_GOAL, 41, "heap_goal", 1)              \
 	X(GC_CYCLES, 42, "gc_cycles", 1)              \
 	X(GC_PAUSE_TOTAL, 43, "gc_pause_total", 1)    \
-	X(GOROUTINES, 44, "goroutines", 1)
+	X(GOROUTINES, 44, "goroutines", 1)             \
+	X(SITE_EVENT, 48, "event", 0)                  \
+	X(SITE_NUMBER, 49, "number", 0)                \
+	X(SITE_OWNER, 50, "owner", 0)                  \
+	X(SITE_ROUTE, 51, "site_route", 1)             \
+	X(SITE_STACK, 52, "stack", 0)                  \
+	X(SITE_BYTES, 53, "bytes", 0)                  \
+	X(SITE_MEAN, 54, "sample_bytes", 0)            \
+	X(SITE_FOLLOWED, 55, "followed", 0)
 
 enum rqs_column {
 #define RQS_COLUMN_ID(symbol, id, name, nullable) RQS_COL_##symbol = id,
@@ -92,6 +102,22 @@ enum rqs_column {
 };
 
 #define RQS_FLAG_ABORTED 1u
+
+/* What a row of a sites frame tells. */
+enum rqs_site_event {
+	RQS_SITE_ALLOCATED = 0,
+	RQS_SITE_FREED = 1,
+	RQS_SITE_WITHDRAWN = 2,
+	RQS_SITE_EVENTS,
+};
+
+/* On whose behalf a sampled allocation was made. */
+enum rqs_site_owner {
+	RQS_SITE_OF_REQUEST = 0,
+	RQS_SITE_AFTER_RESPONSE = 1,
+	RQS_SITE_UNATTRIBUTED = 2,
+	RQS_SITE_OWNERS,
+};
 
 /* The standard methods; the index is what the agent and the trace store. */
 #define RQS_METHODS(X) \
