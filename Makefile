@@ -59,7 +59,7 @@ hook_src := $(wildcard agent/hook/*.c agent/python/*.c agent/runtime/*.c) $(os_s
 # All of reqscope-place, and a part of reqscope.
 placing_src := $(patsubst %,agent/inject/%.c,placing starter) $(patsubst %,agent/os/%.c,join trial)
 placer_src := analyzer/placer.c $(patsubst %,analyzer/cmd/%.c,command place siblings) $(placing_src)
-program_src := $(filter-out analyzer/placer.c,$(wildcard agent/inject/*.c agent/collect/*.c analyzer/*.c analyzer/*/*.c))
+program_src := $(filter-out analyzer/placer.c,$(wildcard agent/inject/*.c agent/collect/*.c agent/unwind/*.c analyzer/*.c analyzer/*/*.c))
 program_src += $(filter agent/os/%,$(placing_src)) agent/os/executable.c agent/os/reserve.c
 unit_src := $(wildcard tests/unit/test_*.c)
 
@@ -79,7 +79,7 @@ all: $(BUILD)/reqscope $(BUILD)/reqscope-place $(libraries) ## build the program
 $(BUILD)/obj/agent/core/%.o $(BUILD)/obj/agent/proto/%.o: KIND = $(CORE)
 $(BUILD)/obj/agent/os/%.o $(BUILD)/obj/agent/go/%.o: KIND = $(FREESTANDING)
 $(BUILD)/obj/agent/hook/%.o $(BUILD)/obj/agent/python/%.o $(BUILD)/obj/agent/runtime/%.o: KIND = $(HOOK)
-$(BUILD)/obj/agent/collect/%.o $(BUILD)/obj/agent/inject/%.o $(BUILD)/obj/analyzer/%.o: KIND = $(PROGRAM) $(SAN_FLAGS)
+$(BUILD)/obj/agent/collect/%.o $(BUILD)/obj/agent/inject/%.o $(BUILD)/obj/agent/unwind/%.o $(BUILD)/obj/analyzer/%.o: KIND = $(PROGRAM) $(SAN_FLAGS)
 $(BUILD)/obj/tests/%.o: KIND = $(PROGRAM) $(SAN_FLAGS)
 ifneq ($(SAN_FLAGS),)
 # Under a sanitizer the core is tested in an ordinary program; the preloaded agent is never instrumented.

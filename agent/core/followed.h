@@ -1,0 +1,42 @@
+/*
+ * followed.h - which blocks are live sampled allocations: looked up at each
+ * free, so that nearly all frees are told by one load that they aren't.
+ *
+ * Private memory of the process that a fork wipes: the blocks that a child
+ * got with its parent's memory are the parent's to tell of. Any thread;
+ * lock-free. An address is added before its allocation returns to the host
+ * and taken before its free gets to the allocator, so that two threads never
+ * have the same one at hand.
+ */
+#ifndef REQSCOPE_FOLLOWED_H
+#define REQSCOPE_FOLLOWED_H
+
+#include "core/core_deps.h"
+
+#define RQS_FOLLOWED_TAGS 65536u
+
+/* By a hash of the address, how many followed blocks have it (255: at least that many, for good). Zero: nothing is followed. */
+extern uint8_t *rqs_followed_tags;
+
+static inline uint32_t rqs_followed_hash(const void *memory)
+{
+	return (uint32_t)(((uint64_t)memory >> 4) * 0x9e3779b97f4a7c15ull >> 48);
+}
+
+/* May this be a followed block? Nearly always false; nothing but a load and a test. */
+static inline bool rqs_followed_maybe(const void *memory)
+{
+	return rqs_unlikely(__atomic_load_n(&rqs_followed_tags[rqs_followed_hash(memory)], __ATOMIC_RELAXED) != 0);
+}
+
+/* Makes the tables, once, where samples are taken. False: no memory; nothing is followed. */
+bool rqs_followed_start(void);
+/* Nothing is followed any more; gives the memory back. No thread may be in here. */
+void rqs_followed_stop(void);
+
+/* False: no room. */
+bool rqs_followed_add(const void *memory, uint64_t number);
+/* The number under which it was added, and it isn't followed any more; 0 none. */
+uint64_t rqs_followed_take(const void *memory);
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * sample.h - sampled allocations in the target: when one is due, and its
+ * record. Freestanding; rules of context: agent.h. All but the distance needs
+ * the worker to be entered (rqs_enter()), so that a signal handler's call, or
+ * one from inside of the agent, is never a sample; it is counted as lost.
+ *
+ * Nothing here unwinds, takes a lock or asks the loader: it copies.
+ */
+#ifndef REQSCOPE_SAMPLE_H
+#define REQSCOPE_SAMPLE_H
+
+#include "core/agent.h"
+
+/* The counter at which nothing is ever due. */
+#define RQS_SAMPLE_NEVER UINT64_MAX
+
+/*
+ * Bytes from any point to the next one: exponential of mean `mean`, at least
+ * 1. *random is a thread's own state, never 0.
+ */
+uint64_t rqs_sample_distance(uint64_t *random, uint64_t mean);
+
+/* Something for *random that differs between threads and runs. */
+uint64_t rqs_sample_seed(const struct rqs_worker *worker);
+
+/* What is known of a sampled allocation. */
+struct rqs_sample_facts {
+	enum rqs_sample_kind kind;
+	uint64_t bytes;
+	const void *memory; /* to be followed; NULL: it isn't */
+	uint32_t slot;      /* the open request's, or RQS_SAMPLE_NO_SLOT */
+	uint64_t ordinal;
+	bool after;         /* for a request that has ended */
+	bool more_frames;
+	uint16_t frame_count;
+	const struct rqs_sample_frame *frames;
+	const uint64_t *registers; /* RQS_SAMPLE_REGISTERS */
+	uint64_t stack_end; /* where the stack ends, above RSP; 0: to be found out, page by page */
+};
+
+/*
+ * Commits a sample to the worker's records. Its number, or 0 where there was
+ * no room (counted as RQS_EVENT_SAMPLE_LOST).
+ */
+uint64_t rqs_sample_commit(struct rqs_agent *agent, struct rqs_worker *worker, const struct rqs_sample_facts *facts);
+
+/* The followed sample with that number has ended, or was a receive buffer. */
+void rqs_sample_ended(struct rqs_agent *agent, struct rqs_worker *worker, uint64_t number, bool withdrawn);
+
+/* Space for a record of that size in the worker's chunk, or NULL; rqs_record_commit() makes it the collector's. */
+void *rqs_record_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size);
+void rqs_record_commit(struct rqs_worker *worker, size_t size);
+
+#endif
