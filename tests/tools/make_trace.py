@@ -8,7 +8,9 @@ import json
 import struct
 from dataclasses import dataclass, field
 
-RUN, PROCESS, REQUESTS, SAMPLES, TOTALS, END = range(1, 7)
+RUN, PROCESS, REQUESTS, SAMPLES, TOTALS, END, STACKS, SITES = range(1, 9)
+ALLOCATED, FREED, WITHDRAWN = range(3)  # events of a sites frame
+OF_REQUEST, AFTER_RESPONSE, UNATTRIBUTED = range(3)  # and its owners
 CONSTANT, VARINT, DELTA, QUANTISED = range(4)
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 
@@ -24,7 +26,9 @@ COLUMNS = {
     "rss": (32, True, VARINT), "cpu_user": (33, True, VARINT), "cpu_system": (34, True, VARINT),
     "threads": (35, True, VARINT), "fds": (36, True, VARINT), "heap_in_use": (40, True, VARINT),
     "heap_goal": (41, True, VARINT), "gc_cycles": (42, True, VARINT), "gc_pause_total": (43, True, VARINT),
-    "goroutines": (44, True, VARINT),
+    "goroutines": (44, True, VARINT), "event": (48, False, VARINT), "number": (49, False, DELTA),
+    "owner": (50, False, VARINT), "site_route": (51, True, VARINT), "stack": (52, False, VARINT),
+    "bytes": (53, False, VARINT), "sample_bytes": (54, False, VARINT), "followed": (55, False, VARINT),
 }  # fmt: skip
 
 MASK = (1 << 64) - 1
@@ -198,10 +202,79 @@ def samples_frame(samples) -> bytes:
     first = min(s["time"] for s in samples) // 1000 * 1000
     cols = [column("time", [(s["time"] - first) // 1000 for s in samples])]
     cols.append(column("process", [s.get("process", 0) for s in samples]))
-    for name in (n for n, (number, _, _) in COLUMNS.items() if number >= 32):
+    for name in (n for n, (number, _, _) in COLUMNS.items() if 32 <= number < 48):
         if any(name in s for s in samples):
             cols.append(column(name, [s.get(name) for s in samples]))
     return frame(SAMPLES, columns(len(samples), cols), first, max(s["time"] for s in samples))
+
+
+@dataclass
+class Site:
+    """A row of a sites frame. An allocated one with a route is a request's; one without is nobody's, unless told."""
+
+    time: int  # ns
+    number: int
+    event: int = ALLOCATED
+    process: int = 0
+    method: str = "GET"
+    route: str | None = None
+    owner: int | None = None
+    stack: int = 0
+    bytes: int = 0
+    sample_bytes: int = 524288
+    followed: bool = False
+
+    @property
+    def column_values(self) -> dict:
+        if self.event != ALLOCATED:
+            return dict.fromkeys(("owner", "stack", "bytes", "sample_bytes", "followed"), 0)
+        owner = self.owner if self.owner is not None else UNATTRIBUTED if self.route is None else OF_REQUEST
+        return {"owner": owner, "stack": self.stack, "bytes": self.bytes, "sample_bytes": self.sample_bytes,
+                "followed": int(self.followed)}  # fmt: skip
+
+
+def sites_frame(sites, **forced) -> bytes:
+    first = min(s.time for s in sites) // 1000 * 1000
+    keys = list(dict.fromkeys((s.method, s.route) for s in sites if s.route is not None))
+    table = [(METHODS.index(m) if m in METHODS else 255, t.encode()) for m, t in keys]
+    cols = [
+        column("time", [(s.time - first) // 1000 for s in sites]),
+        column("process", [s.process for s in sites]),
+        column("event", [s.event for s in sites]),
+        column("number", [s.number for s in sites]),
+        column("site_route", [None if s.route is None else keys.index((s.method, s.route)) for s in sites]),
+    ]
+    for name in ("owner", "stack", "bytes", "sample_bytes", "followed"):
+        cols.append(column(name, [s.column_values[name] for s in sites]))
+    return frame(SITES, columns(len(sites), cols, table), first, max(s.time for s in sites), **forced)
+
+
+class Stacks:
+    """Numbers frames and stacks as a trace has them, and writes those that weren't written yet."""
+
+    def __init__(self):
+        self.frames, self.stacks = {}, {}
+        self.frames_written = self.stacks_written = 0
+
+    def number(self, *frames) -> int:
+        """The number of a stack, given from the innermost frame outwards: names, or dicts of a stacks frame."""
+        caller = 0
+        for one in reversed(frames):
+            one = {"function": one, "kind": "native"} if isinstance(one, str) else {"kind": "native"} | one
+            own = self.frames.setdefault(json.dumps(one), len(self.frames))
+            caller = self.stacks.setdefault((caller, own), len(self.stacks) + 1)
+        return caller
+
+    def frame(self, time=None) -> bytes:
+        """Must come before the sites frame that names what it brings."""
+        value = {
+            "first_frame": self.frames_written,
+            "frames": [json.loads(key) for key in list(self.frames)[self.frames_written :]],
+            "first_stack": self.stacks_written + 1,
+            "stacks": [n for key in list(self.stacks)[self.stacks_written :] for n in key],
+        }
+        self.frames_written, self.stacks_written = len(self.frames), len(self.stacks)
+        return json_frame(STACKS, value, START if time is None else time)
 
 
 SECOND = 10**9
@@ -238,14 +311,19 @@ def totals(requests, processes=(0,), **more) -> dict:
     return value | more
 
 
-def trace(requests, samples=(), *, rows=1000, end=True, runtime="native", **run) -> bytes:
-    """A whole trace of one process a process index that occurs."""
-    processes = sorted({r.process for r in requests} | {s.get("process", 0) for s in samples} | {0})
+def trace(requests, samples=(), *, sites=(), stacks=None, rows=1000, end=True, runtime="native", **run) -> bytes:
+    """A whole trace of one process a process index that occurs; sites name what the given Stacks have."""
+    processes = sorted({r.process for r in requests} | {s.get("process", 0) for s in samples} |
+                       {s.process for s in sites} | {0})  # fmt: skip
     out = [run_frame(**run)] + [process_frame(p, runtime) for p in processes]
     for at in range(0, len(requests), rows):
         out.append(requests_frame(requests[at : at + rows]))
     if samples:
         out.append(samples_frame(samples))
+    if stacks:
+        out.append(stacks.frame())
+    for at in range(0, len(sites), rows):
+        out.append(sites_frame(sites[at : at + rows]))
     if end:
         out.append(json_frame(END, totals(requests, processes, reason="exited"), START + 60 * SECOND))
     return b"".join(out)

@@ -2,7 +2,7 @@
 """Reads a trace by the document alone (include/reqscope/trace_format.md), in its own code, so that tests see what the
 file holds and not what the analyzer makes of it.
 
-    read_trace.py FILE    prints the JSON frames and one line a request
+    read_trace.py FILE    prints the JSON frames and one line a request and an event of a sampled allocation
 """
 
 import ctypes
@@ -14,11 +14,13 @@ from pathlib import Path
 
 MAGIC = b"RQSF"
 HEADER = struct.Struct("<4sBBHIIQQQ")
-RUN, PROCESS, REQUESTS, SAMPLES, TOTALS, END = range(1, 7)
+RUN, PROCESS, REQUESTS, SAMPLES, TOTALS, END, STACKS, SITES = range(1, 9)
+ALLOCATED, FREED, WITHDRAWN = range(3)  # events of a sites frame
+OF_REQUEST, AFTER_RESPONSE, UNATTRIBUTED = range(3)  # and its owners
 CONSTANT, VARINT, DELTA, QUANTISED = range(4)
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 
-# id -> (name, nullable). Below 32 they are of requests, from there on of samples; the first two are of both.
+# id -> (name, nullable). The first two are of all; below 32 they are of requests, below 48 of samples, then of sites.
 COLUMNS = {
     1: ("time", False), 2: ("process", False), 3: ("route", False), 4: ("status", False), 5: ("flags", False),
     6: ("queue", True), 7: ("handler", True), 8: ("send", True), 9: ("request_bytes", False),
@@ -28,6 +30,8 @@ COLUMNS = {
     32: ("rss", True), 33: ("cpu_user", True), 34: ("cpu_system", True), 35: ("threads", True), 36: ("fds", True),
     40: ("heap_in_use", True), 41: ("heap_goal", True), 42: ("gc_cycles", True), 43: ("gc_pause_total", True),
     44: ("goroutines", True),
+    48: ("event", False), 49: ("number", False), 50: ("owner", False), 51: ("site_route", True),
+    52: ("stack", False), 53: ("bytes", False), 54: ("sample_bytes", False), 55: ("followed", False),
 }  # fmt: skip
 
 _zstd = ctypes.CDLL("libzstd.so.1")
@@ -64,11 +68,31 @@ class Request:
 
 
 @dataclass
+class Site:
+    """A row of a sites frame; what only an allocated row tells is 0 or None in the others."""
+
+    time: int
+    process: int
+    event: int
+    number: int
+    owner: int
+    method: str | None
+    route: str | None
+    stack: int
+    bytes: int
+    sample_bytes: int
+    followed: bool
+
+
+@dataclass
 class Trace:
     run: dict | None = None
     processes: list = field(default_factory=list)
     requests: list = field(default_factory=list)
     samples: list = field(default_factory=list)
+    sites: list = field(default_factory=list)
+    frames: dict = field(default_factory=dict)  # number -> object of a stacks frame
+    stacks: dict = field(default_factory=dict)  # number -> (number of the caller's stack, number of its own frame)
     totals: dict | None = None  # of the last totals frame, or of the end frame
     ended: bool = False
     size: int = 0
@@ -76,6 +100,14 @@ class Trace:
     def realtime(self, monotonic: int) -> int:
         """The same instant in ns since the epoch."""
         return monotonic - int(self.run["start_monotonic_ns"]) + int(self.run["start_realtime_ns"])
+
+    def stack(self, number: int) -> list[dict]:
+        """The frames of a stack, the innermost first."""
+        out = []
+        while number:
+            number, own = self.stacks[number]
+            out.append(self.frames[own])
+        return out
 
 
 def read(path) -> Trace:
@@ -107,6 +139,10 @@ def _frame(trace: Trace, data: bytes, offset: int) -> int:
         trace.requests += _requests(content, first)
     elif kind == SAMPLES:
         trace.samples += _rows(content, first, kind)[0]
+    elif kind == STACKS:
+        _stacks(trace, json.loads(content))
+    elif kind == SITES:
+        trace.sites += _sites(trace, content, first)
     elif kind in (TOTALS, END):
         trace.totals = json.loads(content)
         trace.ended = kind == END
@@ -131,9 +167,38 @@ def _requests(content: bytes, first: int) -> list[Request]:
     return requests
 
 
+def _stacks(trace: Trace, value: dict) -> None:
+    """Numbers are given once, and a stack's caller has a lower one."""
+    for number, frame in enumerate(value["frames"], value["first_frame"]):
+        if number in trace.frames:
+            raise Damaged(f"frame {number} was given before")
+        trace.frames[number] = frame
+    pairs = value["stacks"]
+    for number, caller, own in zip(range(value["first_stack"], 1 << 53), pairs[::2], pairs[1::2]):
+        if number < 1 or number in trace.stacks or own not in trace.frames or (caller and caller not in trace.stacks):
+            raise Damaged(f"stack {number} can't be one")
+        trace.stacks[number] = (caller, own)
+
+
+def _sites(trace: Trace, content: bytes, first: int) -> list[Site]:
+    rows, routes = _rows(content, first, SITES)
+    sites = []
+    for row in rows:
+        route = row.pop("site_route")
+        row["method"], row["route"] = (None, None) if route is None else routes[route]
+        if (route is not None) != (row["event"] == ALLOCATED and row["owner"] == OF_REQUEST):
+            raise Damaged("a route where there is none, or none where there is one")
+        if row["stack"] and row["stack"] not in trace.stacks:
+            raise Damaged("a stack that wasn't told before")
+        row["followed"] = bool(row["followed"])
+        sites.append(Site(**row))
+    return sites
+
+
 def _absent(kind: int) -> dict:
     """What each column of this kind of frame holds when the frame has none such."""
-    ids = (id for id in COLUMNS if id <= 2 or (id >= 32) == (kind == SAMPLES))
+    of = {REQUESTS: range(3, 32), SAMPLES: range(32, 48), SITES: range(48, 64)}[kind]
+    ids = (id for id in COLUMNS if id <= 2 or id in of)
     return {name: None if nullable else 0 for name, nullable in map(COLUMNS.get, ids)}
 
 
@@ -206,6 +271,8 @@ def main() -> int:
         print(json.dumps(frame))
     for request in trace.requests:
         print(request)
+    for site in trace.sites:
+        print(site, " < ".join(frame["function"] for frame in trace.stack(site.stack)))
     return 0
 
 
