@@ -1,6 +1,8 @@
 /* agent.c - process, thread and chunk slots of the region; see agent.h. */
 #include "core/agent.h"
 
+#include "core/sample.h"
+
 /* A table of goroutines for the process in that slot. */
 static uint32_t claim_table(struct rqs_agent *agent, uint32_t process)
 {
@@ -79,10 +81,11 @@ void rqs_agent_stop(struct rqs_agent *agent)
 	rqs_store(&agent->alive->epoch, RQS_ALIVE_BUSY);
 }
 
-/* Request slots, as another recording or process has its own. */
+/* Request slots and numbers, as another recording or process has its own. */
 static void forget_slots(struct rqs_agent *agent)
 {
 	agent->forks = 0;
+	agent->samples = 0;
 	agent->slot_hint = 0;
 	agent->slot_chunks = 0;
 	rqs_zero(agent->slot_chunk, sizeof(agent->slot_chunk));
@@ -169,6 +172,9 @@ void rqs_worker_start(struct rqs_agent *agent, struct rqs_worker *worker)
 	worker->tid = agent->frozen || agent->threadless ? 0 : agent->env->tid(); /* 0: the collector can't tell when it ends */
 	worker->thread = claim_thread(agent, worker->tid);
 	worker->counters = worker->thread < RQS_THREADS ? &agent->threads[worker->thread] : &agent->fallback;
+	worker->random = rqs_sample_seed(worker);
+	uint64_t next = rqs_sample_next(agent, worker);
+	worker->sample_at = next == RQS_SAMPLE_NEVER ? next : worker->counters->alloc_bytes + next;
 	if (agent->thread_starts)
 		agent->thread_starts(worker);
 	worker->epoch = agent->epoch;
@@ -212,4 +218,29 @@ struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_wor
 	worker->starved_at = reclaimed;
 	rqs_count(agent, RQS_EVENT_CHUNK_STARVED);
 	return NULL;
+}
+
+/* ---- records ---- */
+
+void *rqs_record_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size)
+{
+	struct rqs_chunk_header *chunk = worker->chunk;
+	uint32_t index;
+
+	if (chunk && sizeof(*chunk) + worker->chunk_used + size > RQS_CHUNK_SIZE) {
+		rqs_store(&chunk->sealed, 1);
+		chunk = NULL;
+	}
+	if (!chunk) {
+		chunk = rqs_chunk_claim(agent, worker, RQS_CHUNK_RECORDS, &index);
+		worker->chunk = chunk;
+		worker->chunk_used = 0;
+	}
+	return chunk ? (char *)(chunk + 1) + worker->chunk_used : NULL;
+}
+
+void rqs_record_commit(struct rqs_worker *worker, size_t size)
+{
+	worker->chunk_used += (uint32_t)size;
+	rqs_store(&worker->chunk->head, worker->chunk_used);
 }

@@ -41,7 +41,12 @@ struct rqs_worker {
 	uint32_t current; /* the request opened last, or RQS_NO_SLOT, and its ordinal */
 	uint64_t current_ordinal;
 	uint64_t starved_at; /* region's `reclaimed` when no chunk was free, + 1 */
+	uint64_t sample_at; /* of counters->alloc_bytes: an allocation that gets there is a sample; or RQS_SAMPLE_NEVER */
+	uint64_t random;    /* for the distance to the next one */
 };
+#define RQS_SAMPLE_NEVER UINT64_MAX
+
+#define RQS_SAMPLES_UNTOLD 256u
 
 struct rqs_agent {
 	const struct rqs_env *env;
@@ -75,6 +80,9 @@ struct rqs_agent {
 	int64_t listeners;      /* of this process, forks' inheritance included */
 	int64_t open_connections;
 	uint64_t forks; /* made by this process */
+	uint64_t samples; /* taken in this process: the number of the last one */
+	uint64_t untold[RQS_SAMPLES_UNTOLD]; /* ends of samples that are still to be told, 0 none (sample.c) */
+	bool has_untold;
 	uint32_t thread_hint;
 	uint32_t slot_hint;
 	uint32_t slot_chunks; /* entries of slot_chunk; the last may not be set yet */
@@ -187,18 +195,24 @@ static inline bool rqs_worker_ready(const struct rqs_agent *agent, const struct 
 	return rqs_likely(worker->epoch && agent->alive && worker->epoch == rqs_load_relaxed(&agent->alive->epoch));
 }
 
-/* One allocator call for `bytes` requested bytes. */
-static inline void rqs_worker_allocated(struct rqs_worker *worker, uint64_t bytes)
+/* One allocator call for `bytes` requested bytes. Is it to be a sample (sample.h)? */
+static inline bool rqs_worker_allocated(struct rqs_worker *worker, uint64_t bytes)
 {
 	struct rqs_thread *counters = worker->counters;
+	uint64_t allocated = counters->alloc_bytes + bytes;
 
 	rqs_store_relaxed(&counters->alloc_count, counters->alloc_count + 1);
-	rqs_store_relaxed(&counters->alloc_bytes, counters->alloc_bytes + bytes);
+	rqs_store_relaxed(&counters->alloc_bytes, allocated);
+	return rqs_unlikely(allocated >= worker->sample_at);
 }
 
 /* Claims a chunk for this thread or process; NULL and counted when none is free. */
 struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_worker *worker, enum rqs_chunk_kind kind,
 					 uint32_t *index);
+
+/* Space for a record of that size in the worker's chunk, or NULL; rqs_record_commit() makes it the collector's. */
+void *rqs_record_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size);
+void rqs_record_commit(struct rqs_worker *worker, size_t size);
 
 static inline struct rqs_chunk_header *rqs_chunk_of(const struct rqs_agent *agent, uint32_t index)
 {

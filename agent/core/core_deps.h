@@ -32,6 +32,8 @@ struct rqs_env {
 	bool (*is_stream_socket)(int fd); /* a connected stream socket, not a listening one */
 	enum rqs_origin (*origin)(int fd); /* asked only by an agent that is attached */
 	void (*yield)(void); /* lets other threads run */
+	/* Copies the host's memory from there on, as much as can be read, up to n bytes, to memory of ours. How much that is. */
+	size_t (*copy)(void *to, const void *from, size_t n);
 };
 
 #define rqs_likely(x) __builtin_expect(!!(x), 1)

@@ -29,12 +29,14 @@ static inline bool rqs_followed_maybe(const void *memory)
 	return rqs_unlikely(__atomic_load_n(&rqs_followed_tags[rqs_followed_hash(memory)], __ATOMIC_RELAXED) != 0);
 }
 
-/* Makes the tables, once, where samples are taken. False: no memory; nothing is followed. */
-bool rqs_followed_start(void);
-/* Nothing is followed any more; gives the memory back. No thread may be in here. */
+/* Bytes of the tables. */
+#define RQS_FOLLOWED_SIZE (RQS_FOLLOWED_TAGS * 17u)
+/* From now on blocks can be followed, in that memory: zero, wiped by forks, readable for good, as threads may have seen it. */
+void rqs_followed_start(void *memory);
+/* Nothing is followed any more. */
 void rqs_followed_stop(void);
 
-/* False: no room. */
+/* False: no room. The number isn't 0. */
 bool rqs_followed_add(const void *memory, uint64_t number);
 /* The number under which it was added, and it isn't followed any more; 0 none. */
 uint64_t rqs_followed_take(const void *memory);

@@ -1,7 +1,7 @@
 /*
  * meter.h - how a request's costs (allocations, CPU) are measured: each kind
  * of runtime has its own idea of whose they are. Rules of context: agent.h;
- * all functions run under the connection's lock.
+ * all functions but `sampled` run under the connection's lock.
  *
  * A request is *served* from its first byte on; one that arrived behind
  * another on its connection, when that has ended.
@@ -13,6 +13,7 @@
 #include "reqscope/region.h"
 
 struct rqs_call;
+struct rqs_sample_facts;
 
 struct rqs_meter {
 	/* The calling task begins to serve the request in that slot. */
@@ -26,6 +27,12 @@ struct rqs_meter {
 	 * say which of them are measured; record is NULL where it isn't recorded.
 	 */
 	void (*end)(const struct rqs_call *call, uint32_t slot, struct rqs_record *record);
+	/*
+	 * The calling task has made an allocation that is a sample: sets whose it
+	 * is (slot, ordinal, after), and the runtime's own frames. Without any
+	 * lock. NULL: nobody's can be told.
+	 */
+	void (*sampled)(const struct rqs_call *call, struct rqs_sample_facts *facts);
 };
 
 /* A request is its thread's: as long as the thread has but one, and is the only one to serve it. */

@@ -214,24 +214,6 @@ void rqs_request_answered(const struct rqs_call *call, struct rqs_conn *conn, ui
 
 /* ---- ending ---- */
 
-static struct rqs_record *record_space(const struct rqs_call *call, size_t size)
-{
-	struct rqs_worker *worker = call->worker;
-	struct rqs_chunk_header *chunk = worker->chunk;
-	uint32_t index;
-
-	if (chunk && sizeof(*chunk) + worker->chunk_used + size > RQS_CHUNK_SIZE) {
-		rqs_store(&chunk->sealed, 1);
-		chunk = NULL;
-	}
-	if (!chunk) {
-		chunk = rqs_chunk_claim(call->agent, worker, RQS_CHUNK_RECORDS, &index);
-		worker->chunk = chunk;
-		worker->chunk_used = 0;
-	}
-	return chunk ? (struct rqs_record *)(void *)((char *)(chunk + 1) + worker->chunk_used) : NULL;
-}
-
 static uint16_t record_flags(const struct rqs_request *request, enum rqs_ending ending)
 {
 	unsigned flags = ending == RQS_ENDING_ABORTED ? RQS_RECORD_ABORTED : RQS_RECORD_HAS_LAST;
@@ -246,13 +228,12 @@ static uint16_t record_flags(const struct rqs_request *request, enum rqs_ending 
 /* Commits the request as a record; false when there is no room. */
 static bool commit(const struct rqs_call *call, uint32_t index, enum rqs_ending ending)
 {
-	struct rqs_worker *worker = call->worker;
 	const struct rqs_slot *slot = rqs_slot_at(call->agent, index);
 	const struct rqs_request *request = rqs_request_at(call->agent, index);
 	const char *route = request->route_length ? request->route : unread_route;
 	size_t length = request->route_length ? request->route_length : sizeof(unread_route) - 1;
 	size_t size = (offsetof(struct rqs_record, route) + length + 7) & ~(size_t)7;
-	struct rqs_record *record = record_space(call, size);
+	struct rqs_record *record = rqs_record_space(call->agent, call->worker, size);
 
 	if (!record) {
 		call->agent->meter->end(call, index, NULL);
@@ -283,8 +264,7 @@ static bool commit(const struct rqs_call *call, uint32_t index, enum rqs_ending 
 	record->recv_buffer_bytes = 0;
 	rqs_copy(record->route, route, length);
 	call->agent->meter->end(call, index, record);
-	worker->chunk_used += (uint32_t)size;
-	rqs_store(&worker->chunk->head, worker->chunk_used);
+	rqs_record_commit(call->worker, size);
 	return true;
 }
 

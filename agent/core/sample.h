@@ -11,9 +11,6 @@
 
 #include "core/agent.h"
 
-/* The counter at which nothing is ever due. */
-#define RQS_SAMPLE_NEVER UINT64_MAX
-
 /*
  * Bytes from any point to the next one: exponential of mean `mean`, at least
  * 1. *random is a thread's own state, never 0.
@@ -22,6 +19,13 @@ uint64_t rqs_sample_distance(uint64_t *random, uint64_t mean);
 
 /* Something for *random that differs between threads and runs. */
 uint64_t rqs_sample_seed(const struct rqs_worker *worker);
+
+/*
+ * Bytes from here to the worker's next point, RQS_SAMPLE_NEVER where no
+ * samples are taken of its allocations. Draws anew each time; need not be
+ * entered.
+ */
+uint64_t rqs_sample_next(const struct rqs_agent *agent, struct rqs_worker *worker);
 
 /* What is known of a sampled allocation. */
 struct rqs_sample_facts {
@@ -44,11 +48,12 @@ struct rqs_sample_facts {
  */
 uint64_t rqs_sample_commit(struct rqs_agent *agent, struct rqs_worker *worker, const struct rqs_sample_facts *facts);
 
-/* The followed sample with that number has ended, or was a receive buffer. */
-void rqs_sample_ended(struct rqs_agent *agent, struct rqs_worker *worker, uint64_t number, bool withdrawn);
-
-/* Space for a record of that size in the worker's chunk, or NULL; rqs_record_commit() makes it the collector's. */
-void *rqs_record_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size);
-void rqs_record_commit(struct rqs_worker *worker, size_t size);
+/*
+ * The sample that was followed as that (what rqs_followed_take() says) has
+ * ended, or was a receive buffer. Later: for those who can't enter, and where
+ * there is no room for a record; it is told with the next one.
+ */
+void rqs_sample_ended(struct rqs_agent *agent, struct rqs_worker *worker, uint64_t followed, bool withdrawn);
+void rqs_sample_ended_later(struct rqs_agent *agent, uint64_t followed, bool withdrawn);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "core/agent.h"
 #include "core/request.h"
+#include "core/sample.h"
 
 static bool is_open(const struct rqs_slot *slot)
 {
@@ -58,7 +59,28 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 	record->flags |= RQS_RECORD_HAS_ALLOC;
 }
 
-const struct rqs_meter rqs_meter_thread = { .begin = begin, .answered = answered, .end = end };
+/*
+ * As end() will have it, as far as it is known yet: that the request is
+ * answered by another thread, or that this one turns out to be an event
+ * loop's, comes later. Then its record has no RQS_RECORD_HAS_ALLOC, and its
+ * samples are nobody's.
+ */
+static void sampled(const struct rqs_call *call, struct rqs_sample_facts *facts)
+{
+	const struct rqs_worker *worker = call->worker;
+
+	if (worker->current == RQS_NO_SLOT || worker->event_loop)
+		return;
+	const struct rqs_slot *slot = rqs_slot_at(call->agent, worker->current);
+	const struct rqs_request *request = rqs_request_at(call->agent, worker->current);
+	if (slot->opened != worker->current_ordinal || !is_open(slot) || request->shared ||
+	    request->thread != worker->thread)
+		return;
+	facts->slot = worker->current;
+	facts->ordinal = worker->current_ordinal;
+}
+
+const struct rqs_meter rqs_meter_thread = { .begin = begin, .answered = answered, .end = end, .sampled = sampled };
 
 static void begin_nothing(const struct rqs_call *call, uint32_t slot)
 {

@@ -129,10 +129,13 @@ static int start(struct rqs_joined *joined)
 	rqs_agent.foreign_pids = joined->foreign_pids;
 	rqs_agent.env = rqs_host_env(clock_gettime);
 	rqs_stamps_start(&rqs_agent);
+	if (((struct rqs_region_header *)joined->region)->sample_bytes && !rqs_go_program_setup())
+		rqs_sampling_begin();
 	bool started = start_agent(joined);
 	rqs_sys1(SYS_close, joined->memory);
 	if (started)
 		return 0;
+	rqs_sampling_end();
 	give_up(joined);
 	return -ENOSPC;
 }
@@ -185,10 +188,12 @@ void rqs_deactivate(void)
 {
 	rqs_stamps_stop(&rqs_agent);
 	rqs_agent_stop(&rqs_agent);
+	rqs_sampling_end();
 }
 
 void rqs_deactivated(void)
 {
+	rqs_sampling_ended();
 	take_from_place();
 	rqs_reserve_forget(rqs_agent.connections, rqs_agent.connection_limit * sizeof(struct rqs_conn));
 }

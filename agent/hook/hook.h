@@ -130,6 +130,29 @@ void rqs_wait_forget(void);
 /* Where the agent is on before Python can be measured (no interpreter yet): tries again. Cheap when there is nothing to do. */
 void rqs_activate_python(void);
 
+/* ---- samples of allocations (sampled.c); core/sample.h tells when one is due ---- */
+
+/* Are they taken in this process? Set before anything else of a recording is. */
+extern bool rqs_sampling;
+void rqs_sampling_begin(void);
+/* The agent is off; and no thread is in the core any more. */
+void rqs_sampling_end(void);
+void rqs_sampling_ended(void);
+/* By memory.c: `free` looks whether a block is followed, or doesn't. */
+void rqs_memory_follow(bool on);
+
+/*
+ * An allocation of so many bytes, just made (NULL: it failed), is a sample:
+ * commits it, with the caller's stack as it is. The next point was drawn
+ * before the allocation was made, as handlers of signals allocate too.
+ */
+void rqs_sampled(enum rqs_sample_kind kind, const void *memory, size_t bytes);
+
+/* Before the allocator gets a block back that rqs_followed_maybe() says yes to. */
+void rqs_sampled_freed(const void *memory);
+/* The same in two steps, for what may fail (realloc): what rqs_followed_take() said before, 0 none, and whether the block was moved. */
+void rqs_sampled_moved(const void *memory, uint64_t followed, bool moved);
+
 /* Ordered: whoever sees the agent active sees all of it. Never again once it is off: the clock may fault. */
 static inline bool rqs_active(void)
 {

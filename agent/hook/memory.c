@@ -7,6 +7,8 @@
  * look for that allocator. What it gets then comes from a small arena of ours,
  * which is never given back.
  */
+#include "core/followed.h"
+#include "core/sample.h"
 #include "hook/hook.h"
 #include "hook/objects.h"
 #include "python/py.h"
@@ -44,6 +46,10 @@ static struct {
 /* Of an allocator that comes before us, as ours is then asked for what that one lacks alone; else NULL. */
 static void *(*realloc_before)(void *, size_t);
 
+/* What free() goes on to: the next one, or first a look whether the block is followed. */
+static void (*release)(void *);
+static bool following;
+
 static char arena[16384] __attribute__((aligned(16)));
 static size_t arena_used;
 static bool found;
@@ -59,6 +65,7 @@ static void find(void)
 	void *(*first)(void *, size_t) = rqs_objects_any("realloc", NULL);
 
 	realloc_before = first != next.realloc ? first : NULL;
+	rqs_memory_follow(following);
 	finding = false;
 	rqs_store(&found, true);
 }
@@ -112,38 +119,69 @@ static _Thread_local bool inside;
 	})
 #endif
 
-static void __attribute__((noinline)) count_first(size_t bytes)
+static bool __attribute__((noinline)) count_first(size_t bytes)
 {
 	struct rqs_call call;
 
 	/* The thread's first call since the recording began in this process. */
-	if (rqs_active() && rqs_enter(&call)) {
-		rqs_leave();
-		rqs_worker_allocated(&rqs_self, bytes);
-	}
+	if (!rqs_active() || !rqs_enter(&call))
+		return false;
+	rqs_leave();
+	return rqs_worker_allocated(&rqs_self, bytes);
 }
 
-static inline void count(size_t bytes)
+/* Is the call to be a sample? */
+static inline bool count(size_t bytes)
 {
 	struct rqs_worker *worker = &rqs_self;
 
 	if (inside)
-		return;
+		return false;
 	if (rqs_py_on) {
 		rqs_py_raw_allocated(bytes);
-		return;
+		return false;
 	}
 	if (rqs_likely(rqs_worker_ready(&rqs_agent, worker)))
-		rqs_worker_allocated(worker, bytes);
-	else if (rqs_active())
-		count_first(bytes);
+		return rqs_worker_allocated(worker, bytes);
+	return rqs_active() && count_first(bytes);
 }
+
+/* Before a sampled allocation is made. In a process of Python's py_memory.c has done so. */
+static void __attribute__((noinline)) draw_next(void)
+{
+	struct rqs_worker *worker = &rqs_self;
+
+	if (rqs_py_on)
+		return;
+	uint64_t distance = rqs_sample_next(&rqs_agent, worker);
+	worker->sample_at = distance == RQS_SAMPLE_NEVER ? distance : worker->counters->alloc_bytes + distance;
+}
+
+/* sampled_NAME(): the same call as a sample. */
+#define SAMPLED(name, parameters, arguments, bytes)                      \
+	static void *__attribute__((noinline)) sampled_##name parameters \
+	{                                                                \
+		draw_next();                                             \
+		void *memory_ = ONE_CALL(next.name arguments);           \
+		rqs_sampled(RQS_SAMPLE_NATIVE, memory_, bytes);          \
+		return memory_;                                          \
+	}
+
+SAMPLED(malloc, (size_t size), (size), size)
+SAMPLED(calloc, (size_t n, size_t size), (n, size), n * size)
+SAMPLED(aligned_alloc, (size_t alignment, size_t size), (alignment, size), size)
+SAMPLED(memalign, (size_t alignment, size_t size), (alignment, size), size)
+SAMPLED(valloc, (size_t size), (size), size)
+#ifdef __GLIBC__
+SAMPLED(pvalloc, (size_t size), (size), size)
+#endif
 
 RQS_EXPORT void *malloc(size_t size)
 {
 	if (rqs_unlikely(!ready()))
 		return arena_take(size);
-	count(size);
+	if (rqs_unlikely(count(size)))
+		return sampled_malloc(size);
 	return next.malloc(size);
 }
 
@@ -151,7 +189,8 @@ RQS_EXPORT void *calloc(size_t n, size_t size)
 {
 	if (rqs_unlikely(!ready()))
 		return arena_take(n * size); /* small sizes; the arena is zero */
-	count(n * size);
+	if (rqs_unlikely(count(n * size)))
+		return sampled_calloc(n, size);
 	return ONE_CALL(next.calloc(n, size));
 }
 
@@ -165,13 +204,29 @@ static void *leave_arena(void *p, size_t size)
 	return moved;
 }
 
+/* A sample, or of a block that may be followed; it stays so where the call fails. */
+static void *__attribute__((noinline)) sampled_realloc(void *p, size_t size, bool is_due)
+{
+	uint64_t followed = rqs_followed_take(p);
+
+	if (is_due)
+		draw_next();
+	void *memory = ONE_CALL(next.realloc(p, size));
+	rqs_sampled_moved(p, followed, memory || !size);
+	if (is_due)
+		rqs_sampled(RQS_SAMPLE_NATIVE, memory, size);
+	return memory;
+}
+
 RQS_EXPORT void *realloc(void *p, size_t size)
 {
 	if (rqs_unlikely(in_arena(p)))
 		return leave_arena(p, size);
 	if (rqs_unlikely(!ready()))
 		return arena_take(size);
-	count(size);
+	bool is_due = count(size);
+	if (rqs_unlikely(is_due) || (rqs_unlikely(following) && rqs_followed_maybe(p)))
+		return sampled_realloc(p, size, is_due);
 	return ONE_CALL(next.realloc(p, size));
 }
 
@@ -189,18 +244,40 @@ RQS_EXPORT void *reallocarray(void *p, size_t n, size_t size)
 	return realloc(p, total);
 }
 
+static void release_followed(void *p)
+{
+	if (rqs_followed_maybe(p))
+		rqs_sampled_freed(p);
+	next.free(p);
+}
+
+void rqs_memory_follow(bool on)
+{
+	rqs_store_relaxed(&following, on);
+	rqs_store(&release, on ? release_followed : next.free);
+}
+
 RQS_EXPORT void free(void *p)
 {
 	if (rqs_unlikely(in_arena(p)) || rqs_unlikely(!ready()))
 		return;
-	next.free(p);
+	rqs_load_relaxed(&release)(p);
+}
+
+static int __attribute__((noinline)) sampled_posix_memalign(void **p, size_t alignment, size_t size)
+{
+	draw_next();
+	int error = ONE_CALL(next.posix_memalign(p, alignment, size));
+	rqs_sampled(RQS_SAMPLE_NATIVE, error ? NULL : *p, size);
+	return error;
 }
 
 RQS_EXPORT int posix_memalign(void **p, size_t alignment, size_t size)
 {
 	if (rqs_unlikely(!ready()))
 		return ENOMEM;
-	count(size);
+	if (rqs_unlikely(count(size)))
+		return sampled_posix_memalign(p, alignment, size);
 	return ONE_CALL(next.posix_memalign(p, alignment, size));
 }
 
@@ -208,7 +285,8 @@ RQS_EXPORT void *aligned_alloc(size_t alignment, size_t size)
 {
 	if (rqs_unlikely(!ready()))
 		return NULL;
-	count(size);
+	if (rqs_unlikely(count(size)))
+		return sampled_aligned_alloc(alignment, size);
 	return next.aligned_alloc(alignment, size);
 }
 
@@ -216,7 +294,8 @@ RQS_EXPORT void *memalign(size_t alignment, size_t size)
 {
 	if (rqs_unlikely(!ready()))
 		return NULL;
-	count(size);
+	if (rqs_unlikely(count(size)))
+		return sampled_memalign(alignment, size);
 	return ONE_CALL(next.memalign(alignment, size));
 }
 
@@ -224,7 +303,8 @@ RQS_EXPORT void *valloc(size_t size)
 {
 	if (rqs_unlikely(!ready()))
 		return NULL;
-	count(size);
+	if (rqs_unlikely(count(size)))
+		return sampled_valloc(size);
 	return ONE_CALL(next.valloc(size));
 }
 
@@ -233,7 +313,8 @@ RQS_EXPORT void *pvalloc(size_t size)
 {
 	if (rqs_unlikely(!ready()))
 		return NULL;
-	count(size);
+	if (rqs_unlikely(count(size)))
+		return sampled_pvalloc(size);
 	return next.pvalloc(size);
 }
 #endif

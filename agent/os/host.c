@@ -2,13 +2,16 @@
 #include "os/host.h"
 
 #include "os/adopt.h"
+#include "core/followed.h"
 #include "os/reserve.h"
 #include "os/sys.h"
+#include "os/trial.h"
 
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 /* ---- the core's outside world ---- */
 
@@ -61,6 +64,32 @@ static void yield(void)
 	rqs_sys0(SYS_sched_yield);
 }
 
+#define PAGE 4096u
+#define PIECES 8u
+
+static bool may_copy;
+
+/* By the kernel, as another thread may unmap what is there: by pages, of which each is copied or isn't. */
+static size_t copy(void *to, const void *from, size_t n)
+{
+	struct iovec whole = { to, n }, pages[PIECES];
+	uint64_t at = (uint64_t)from, end = at + n;
+	size_t count = 0;
+
+	for (; at < end && count < PIECES; at += pages[count++].iov_len) {
+		uint64_t next = (at | (PAGE - 1)) + 1;
+
+		pages[count] = (struct iovec){ (void *)at, (next < end ? next : end) - at };
+	}
+	long copied = may_copy ? rqs_sys6(SYS_process_vm_readv, tid(), &whole, 1, pages, count, 0) : 0;
+	return copied > 0 ? (size_t)copied : 0;
+}
+
+static bool copying_is_allowed(void)
+{
+	return rqs_sys6(SYS_process_vm_readv, tid(), NULL, 0, NULL, 0, 0) == 0;
+}
+
 static const struct rqs_env env = {
 	.monotonic = monotonic,
 	.realtime = realtime,
@@ -70,6 +99,7 @@ static const struct rqs_env env = {
 	.is_stream_socket = is_stream_socket,
 	.origin = rqs_adopt_origin,
 	.yield = yield,
+	.copy = copy,
 };
 
 const struct rqs_env *rqs_host_env(rqs_clock_gettime clock)
@@ -121,6 +151,26 @@ void rqs_host_unmap(struct rqs_agent *agent)
 	agent->connections = NULL;
 	agent->connection_limit = 0;
 	agent->alive = NULL;
+}
+
+/* Stays where it is for good: threads may have read its address. */
+static void *followed;
+
+void rqs_host_sample(void)
+{
+	may_copy = rqs_trial_passes(copying_is_allowed);
+	if (!followed)
+		followed = rqs_reserve_sparse(RQS_FOLLOWED_SIZE);
+	/* A child that has its parent's table would tell of other blocks. */
+	if (followed && !rqs_sys3(SYS_madvise, followed, RQS_FOLLOWED_SIZE, MADV_WIPEONFORK))
+		rqs_followed_start(followed);
+}
+
+void rqs_host_sample_no_more(void)
+{
+	rqs_followed_stop();
+	if (followed)
+		rqs_reserve_forget(followed, RQS_FOLLOWED_SIZE);
 }
 
 /* ---- what may be done ---- */

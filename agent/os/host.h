@@ -19,6 +19,11 @@ const struct rqs_env *rqs_host_env(rqs_clock_gettime clock);
 bool rqs_host_map(struct rqs_agent *agent);
 void rqs_host_unmap(struct rqs_agent *agent);
 
+/* Samples are to be taken: makes ready to copy stacks, and to follow blocks, as far as that can be. */
+void rqs_host_sample(void);
+/* They are no more, and no thread is in the core: gives the memory back. */
+void rqs_host_sample_no_more(void);
+
 /* Behind a filter from before the exec: may the calls above be made, and those of rqs_join? */
 bool rqs_host_calls_are_allowed(void);
 

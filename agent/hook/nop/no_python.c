@@ -1,4 +1,4 @@
-/* no_python.c - in the place of agent/python, for an agent that measures no costs of Python's requests (make bench). */
+/* no_python.c - in the place of agent/python, and of memory.c, for an agent that measures no costs of Python's requests (make bench). */
 #include "python/py.h"
 
 _Thread_local struct rqs_py_thread rqs_py_self;
@@ -49,6 +49,11 @@ void rqs_py_received_nothing(int fd, const void *memory, bool ended)
 	(void)fd;
 	(void)memory;
 	(void)ended;
+}
+
+void rqs_memory_follow(bool on)
+{
+	(void)on;
 }
 
 bool rqs_py_is_serving(void)
