@@ -10,7 +10,7 @@
 #include "collect/lifetime.h"
 #include "collect/node_version.h"
 #include "collect/procfs.h"
-#include "collect/sample.h"
+#include "collect/sampler.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -3,7 +3,7 @@
 #include "unit.h"
 
 #include "collect/greet.h"
-#include "collect/sample.h"
+#include "collect/sampler.h"
 #include "fake_agent.h"
 
 #include <dirent.h>

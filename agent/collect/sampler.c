@@ -1,5 +1,5 @@
-/* sample.c - rounds of samples. */
-#include "collect/sample.h"
+/* sampler.c - rounds of samples. */
+#include "collect/sampler.h"
 #include "collect/procfs.h"
 
 #define ROUND_NS 100000000ull

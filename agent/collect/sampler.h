@@ -1,9 +1,9 @@
 /*
- * sample.h - what /proc tells of the processes of a session: memory, CPU,
+ * sampler.h - what /proc tells of the processes of a session: memory, CPU,
  * threads, descriptors.
  */
-#ifndef COLLECT_SAMPLE_H
-#define COLLECT_SAMPLE_H
+#ifndef COLLECT_SAMPLER_H
+#define COLLECT_SAMPLER_H
 
 #include "collect/batch.h"
 #include "collect/process.h"
