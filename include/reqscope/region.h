@@ -110,7 +110,8 @@ _Static_assert(sizeof(struct rqs_region_header) == 224, "region layout");
 	X(STDIO, "stdio_on_connection")     /* connections used by stdio, given up */ \
 	X(TABLE_FULL, "goroutine_beyond_table") /* requests whose goroutine found no entry: theirs aren't measured */ \
 	X(SAMPLE_LOST, "sample_lost")       /* sampled allocations that found no room: figures by site are too low */ \
-	X(SAMPLE_UNFOLLOWED, "sample_not_followed") /* sampled allocations whose end won't be seen */
+	X(SAMPLE_UNFOLLOWED, "sample_not_followed") /* sampled allocations whose end won't be seen */ \
+	X(FRAMES_UNKNOWN, "python_frames_unknown") /* samples without Python's functions: its structures aren't those known */
 
 enum rqs_event {
 #define RQS_EVENT_ID(symbol, name) RQS_EVENT_##symbol,
@@ -335,10 +336,15 @@ enum rqs_sample_register {
 
 /* A Python frame. */
 struct rqs_sample_frame {
-	uint32_t code;   /* number of a struct rqs_code_record of this process, 0: not known */
+	uint32_t code;   /* number of a struct rqs_code_record of this process, 0: no function's, or not known */
 	uint32_t offset; /* of the instruction, in bytes of its bytecode; RQS_FRAME_ENTRY added */
 };
-/* This frame's caller isn't Python: the interpreter was entered anew by C for it. */
+/*
+ * This frame's caller isn't Python: the interpreter was entered anew by C for
+ * it. Also with code 0, where that call of the interpreter runs no function
+ * that a traceback would show, so that there are as many of these as the
+ * native stack has of the interpreter's loop.
+ */
 #define RQS_FRAME_ENTRY 0x80000000u
 
 struct rqs_sample_record {
