@@ -1,37 +1,13 @@
-/* escape.c - a UTF-8 walk, and what each output makes of a code point. */
+/* escape.c - what each output makes of a code point. */
 #include "render/escape.h"
 #include "base/alloc.h"
+#include "base/utf8.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define INVALID UINT32_MAX
-
-/* One code point, and how many bytes it takes; INVALID takes one. */
-static uint32_t decode(const unsigned char *p, unsigned *length)
-{
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	unsigned n = *p < 0x80                 ? 1
-		     : *p >= 0xc2 && *p < 0xe0 ? 2
-		     : *p >= 0xe0 && *p < 0xf0 ? 3
-		     : *p >= 0xf0 && *p < 0xf5 ? 4
-					       : 0;
-	uint32_t code = n == 1 ? *p : n ? *p & (0x7fu >> n) : 0;
-
-	*length = 1;
-	for (unsigned i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return INVALID;
-		code = code << 6 | (p[i] & 0x3f);
-	}
-	if (!n || code < least[n] || (code >= 0xd800 && code < 0xe000) || code > 0x10ffff)
-		return INVALID;
-	*length = n;
-	return code;
-}
 
 static bool is_harmful(uint32_t code)
 {
@@ -56,9 +32,9 @@ static char *rewrite(const char *text, replacement replace)
 		exit(2);
 	}
 	for (; *p; p += length) {
-		uint32_t code = decode(p, &length);
+		uint32_t code = rqs_utf8_decode(p, &length);
 
-		if (code == INVALID)
+		if (code == RQS_UTF8_INVALID)
 			replace ? fprintf(out, "\\x%02x", *p) : fputs("\xef\xbf\xbd", out);
 		else if (replace && is_harmful(code))
 			fprintf(out, code < 0x100 ? "\\x%02x" : "\\u{%x}", code);
