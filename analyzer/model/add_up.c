@@ -204,6 +204,8 @@ static void count_group(struct rqs_load *l, const struct row_group *g, const str
 
 		l->first = l->arrival[i] < l->first ? l->arrival[i] : l->first;
 		l->last = end > l->last ? end : l->last;
+		if (l->sites)
+			rqs_site_load_request(l->sites, l->row[g->route], end);
 		c->from_kernel += latency != RQS_NULL && stamped;
 		c->from_read += latency != RQS_NULL && !stamped;
 		c->aborted += aborted;
@@ -355,6 +357,50 @@ static void take_samples(void *context, const struct rqs_frame *frame, const str
 	}
 }
 
+static void take_stacks(void *context, const cJSON *object)
+{
+	rqs_site_load_stacks(((struct rqs_load *)context)->sites, object);
+}
+
+static void take_site_routes(void *context, const struct rqs_frame *frame, struct rqs_columns *columns)
+{
+	struct rqs_load *l = context;
+	const char *text;
+	uint16_t length;
+	uint8_t method;
+
+	(void)frame;
+	l->site_row = rqs_grow(l->site_row, columns->routes, sizeof(*l->site_row));
+	for (uint32_t i = 0; rqs_columns_route(columns, &method, &text, &length); i++)
+		l->site_row[i] = rqs_routes_find(l->traces->routes, method, text, length);
+}
+
+static void take_sites(void *context, const struct rqs_frame *frame, const struct rqs_block *block)
+{
+	struct rqs_load *l = context;
+
+	rqs_site_load_rows(l->sites, frame->header.first_time, block, l->site_row);
+}
+
+static void start_sites(struct rqs_load *l)
+{
+	const struct rqs_trace *t = l->trace;
+	uint64_t first = l->from > t->first_arrival ? l->from : t->first_arrival;
+	uint64_t end = l->to > t->last_arrival ? t->last_arrival + 1 : l->to;
+
+	l->sites = NULL;
+	if (l->options->sites)
+		l->sites = rqs_site_load_new(&l->trace->result.sites, l->from, l->to, first, end);
+}
+
+static void finish_sites(struct rqs_load *l)
+{
+	if (!l->sites)
+		return;
+	rqs_site_load_end(l->sites, l->last, l->folded ? RQS_ROUTE_OTHER : UINT32_MAX);
+	rqs_totals_apply_sites(l->trace);
+}
+
 static void apply_counters(struct rqs_load *l)
 {
 	const struct rqs_usage *u = &l->usage;
@@ -420,12 +466,16 @@ void rqs_load_add_up(struct rqs_load *l, struct rqs_reader *reader)
 	    .routes = take_routes,
 	    .requests = take_requests,
 	    .samples = take_samples,
+	    .stacks = l->options->sites ? take_stacks : NULL,
+	    .site_routes = take_site_routes,
+	    .sites = l->options->sites ? take_sites : NULL,
 	    .progress = l->options->progress ? rqs_load_progress : NULL,
 	};
 	struct rqs_trace *t = l->trace;
 
 	l->folded = false;
 	set_window(l);
+	start_sites(l);
 	rqs_scan(reader, &visitor, &t->scan);
 	finish_latencies(&t->result);
 	rqs_result_sum(&t->result);
@@ -436,5 +486,6 @@ void rqs_load_add_up(struct rqs_load *l, struct rqs_reader *reader)
 	t->result.windowed = t->result.all.requests != t->result.recorded;
 	apply_usage(l);
 	rqs_totals_apply(t);
+	finish_sites(l);
 	rqs_usage_free(&l->usage);
 }

@@ -147,6 +147,7 @@ void rqs_traces_load(struct rqs_traces *traces, char *const *files, unsigned cou
 	}
 	free(l->cell);
 	free(l->row);
+	free(l->site_row);
 	free(l->group_of);
 	free(l->found);
 	free(l);

@@ -3,6 +3,7 @@
 #define REQSCOPE_LOAD_H
 
 #include "model/trace.h"
+#include "model/site_load.h"
 #include "model/usage.h"
 
 struct rqs_load {
@@ -23,6 +24,8 @@ struct rqs_load {
 	uint64_t from, to; /* the window, ns on the trace's clock */
 	uint64_t first, last;
 	struct rqs_usage usage;
+	struct rqs_site_load *sites; /* NULL: they aren't asked for */
+	unsigned *site_row;          /* rows of the routes, by the route index of the sites frame being read */
 	bool folded;
 	uint64_t latency[RQS_BLOCK_ROWS], arrival[RQS_BLOCK_ROWS];
 

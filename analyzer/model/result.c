@@ -121,6 +121,7 @@ void rqs_result_merge(struct rqs_result *into, const struct rqs_result *from)
 #define MERGE(name) merge_alloc(into, &into->name, &from->name);
 	RQS_ALLOCS(MERGE)
 #undef MERGE
+	rqs_alloc_sites_merge(&into->sites, &from->sites);
 	for (unsigned i = 0; i < from->notes; i++)
 		rqs_result_note(into, from->note[i].what, from->note[i].why);
 	into->runs += from->runs;
@@ -136,6 +137,7 @@ void rqs_result_free(struct rqs_result *r)
 	free(r->cell);
 	rqs_cell_free(&r->all);
 	rqs_timeline_free(&r->timeline);
+	rqs_alloc_sites_free(&r->sites);
 	for (unsigned i = 0; i < r->notes; i++) {
 		free(r->note[i].what);
 		free(r->note[i].why);

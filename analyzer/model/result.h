@@ -5,6 +5,7 @@
 #ifndef REQSCOPE_RESULT_H
 #define REQSCOPE_RESULT_H
 
+#include "model/alloc_sites.h"
 #include "model/cell.h"
 #include "model/timeline.h"
 
@@ -86,6 +87,8 @@ struct rqs_result {
 #define RQS_ALLOC_FIELD(name) struct rqs_alloc name;
 	RQS_ALLOCS(RQS_ALLOC_FIELD)
 #undef RQS_ALLOC_FIELD
+
+	struct rqs_alloc_sites sites; /* where they were asked for */
 
 	unsigned notes;
 	struct rqs_note *note; /* what was not measured, without repetitions */

@@ -157,3 +157,21 @@ void rqs_totals_apply(struct rqs_trace *t)
 	}
 	note_missing(t);
 }
+
+void rqs_totals_apply_sites(struct rqs_trace *t)
+{
+	const cJSON *options = cJSON_GetObjectItemCaseSensitive(t->run, "options"), *process;
+	uint64_t mean = rqs_json_u64(options, "sample_bytes");
+	struct rqs_alloc_sites *s = &t->result.sites;
+
+	if (mean && !s->samples)
+		s->sample_bytes = (double)mean;
+	s->known |= mean != 0;
+	cJSON_ArrayForEach(process, cJSON_GetObjectItemCaseSensitive(t->totals, "processes"))
+	{
+		const cJSON *events = cJSON_GetObjectItemCaseSensitive(process, "events");
+		uint64_t lost = rqs_json_u64(events, "sample_lost");
+
+		s->lost = lost > UINT64_MAX - s->lost ? UINT64_MAX : s->lost + lost;
+	}
+}

@@ -57,6 +57,7 @@ struct rqs_request_rows {
 
 struct rqs_load_options {
 	struct rqs_window window;
+	bool sites; /* load the sampled allocations, too: result.sites */
 	void (*rows)(void *context, const struct rqs_request_rows *rows); /* sees each block, or NULL */
 	void *rows_context;
 	void (*loaded)(void *context, unsigned index); /* is told of each trace that is added up, or NULL */

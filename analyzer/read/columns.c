@@ -255,6 +255,15 @@ static bool below(const uint64_t *v, uint32_t rows, uint64_t limit)
 	return !bad;
 }
 
+static bool below_or_null(const uint64_t *v, uint32_t rows, uint64_t limit)
+{
+	unsigned bad = 0;
+
+	for (uint32_t i = 0; i < rows; i++)
+		bad |= v[i] >= limit && v[i] != RQS_NULL;
+	return !bad;
+}
+
 static bool in_range(const struct rqs_columns *c, uint8_t id, const uint64_t *v, uint32_t rows)
 {
 	switch (id) {
@@ -266,6 +275,14 @@ static bool in_range(const struct rqs_columns *c, uint8_t id, const uint64_t *v,
 		return below(v, rows, c->routes);
 	case RQS_COL_STATUS:
 		return below(v, rows, MAX_STATUS + 1);
+	case RQS_COL_SITE_EVENT:
+		return below(v, rows, RQS_SITE_EVENTS);
+	case RQS_COL_SITE_OWNER:
+		return below(v, rows, RQS_SITE_OWNERS);
+	case RQS_COL_SITE_ROUTE:
+		return below_or_null(v, rows, c->routes);
+	case RQS_COL_SITE_FOLLOWED:
+		return below(v, rows, 2);
 	}
 	return true;
 }

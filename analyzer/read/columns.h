@@ -1,5 +1,5 @@
 /*
- * columns.h - request and sample payloads: columns to rows, a block at a time.
+ * columns.h - request, sample and site payloads: columns to rows, a block at a time.
  *
  * A pure function of a buffer: nothing is allocated, every read is checked
  * against the buffer's end, and the buffer must only outlive the decoding.
@@ -54,7 +54,8 @@ bool rqs_columns_route(struct rqs_columns *c, uint8_t *method, const char **text
 void rqs_block_init(struct rqs_block *block);
 /*
  * The next rows. False at the end or at an error. Values are in range: process below 65,536, route below c->routes,
- * status below 1,000, time and quantised values below 2^61. A block is used for payloads of one frame type at a time;
+ * status below 1,000, time and quantised values below 2^61; of sites the route is below c->routes or null, event, owner
+ * and followed are what the format knows. A block is used for payloads of one frame type at a time;
  * *block must not be touched between calls.
  */
 bool rqs_columns_decode(struct rqs_columns *c, struct rqs_block *block);

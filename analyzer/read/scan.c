@@ -44,19 +44,25 @@ static bool few_values(const uint8_t *text, size_t length)
 	return values <= JSON_VALUES_MAX;
 }
 
+static void hand_json(struct pass *p, enum rqs_frame_type type, const cJSON *object)
+{
+	if (type == RQS_FRAME_STACKS)
+		p->visit->stacks(p->visit->context, object);
+	else
+		p->visit->json(p->visit->context, type, object);
+}
+
 static void take_json(struct pass *p, const struct rqs_frame *f, const uint8_t *payload)
 {
 	size_t length = f->header.raw_length;
 
-	if (!p->visit->json)
-		return;
 	if (!few_values(payload, length)) {
 		damaged_frame(p, f, "far too many values");
 		return;
 	}
 	cJSON *object = cJSON_ParseWithLength((const char *)payload, length);
 	if (cJSON_IsObject(object))
-		p->visit->json(p->visit->context, f->header.type, object);
+		hand_json(p, f->header.type, object);
 	else
 		damaged_frame(p, f, "the payload is not a JSON object");
 	cJSON_Delete(object);
@@ -94,6 +100,22 @@ static void take_samples(struct pass *p, const struct rqs_frame *f, const uint8_
 		damaged_frame(p, f, c.error);
 }
 
+static void take_sites(struct pass *p, const struct rqs_frame *f, const uint8_t *payload)
+{
+	struct rqs_columns c;
+
+	if (!rqs_columns_open(&c, payload, f->header.raw_length, UINT64_MAX)) {
+		damaged_frame(p, f, c.error);
+		return;
+	}
+	if (p->visit->site_routes)
+		p->visit->site_routes(p->visit->context, f, &c);
+	while (rqs_columns_decode(&c, p->block))
+		p->visit->sites(p->visit->context, f, p->block);
+	if (c.error)
+		damaged_frame(p, f, c.error);
+}
+
 /* Asks the visitor with no more of the payload than its route table. */
 static bool rows_unwanted(struct pass *p, const struct rqs_frame *f)
 {
@@ -121,6 +143,8 @@ static const struct {
     [RQS_FRAME_SAMPLES] = {"samples", HAS(samples), RQS_FRAME_MAX, take_samples},
     [RQS_FRAME_TOTALS] = {"totals", HAS(json), JSON_MAX, take_json},
     [RQS_FRAME_END] = {"end", HAS(json), JSON_MAX, take_json},
+    [RQS_FRAME_STACKS] = {"stacks", HAS(stacks), JSON_MAX, take_json},
+    [RQS_FRAME_SITES] = {"sites", HAS(sites), RQS_FRAME_MAX, take_sites},
 };
 
 const char *rqs_frame_type_name(unsigned type)

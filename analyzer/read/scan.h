@@ -27,6 +27,11 @@ struct rqs_visitor {
 	/* After the last block of a requests frame, whole or not. */
 	void (*requests_end)(void *context);
 	void (*samples)(void *context, const struct rqs_frame *frame, const struct rqs_block *block);
+	/* What sites frames name; the object is freed afterwards. */
+	void (*stacks)(void *context, const cJSON *object);
+	/* Before a sites payload's first block: its route table, which may be empty. */
+	void (*site_routes)(void *context, const struct rqs_frame *frame, struct rqs_columns *columns);
+	void (*sites)(void *context, const struct rqs_frame *frame, const struct rqs_block *block);
 	void (*frame)(void *context, const struct rqs_frame *frame); /* every frame */
 	void (*damage)(void *context, const struct rqs_damage *damage);
 	void (*progress)(void *context, uint64_t done, uint64_t size);

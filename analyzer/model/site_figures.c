@@ -1,0 +1,224 @@
+/* site_figures.c - what is told of sites: sums of those of one name, intervals, and growth with the requests. */
+#include "model/alloc_sites.h"
+#include "model/site_index.h"
+#include "stats/gamma.h"
+#include "stats/student.h"
+#include "base/alloc.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- sums ---- */
+
+static bool in_row(const struct rqs_alloc_site *site, uint32_t row)
+{
+	return row == RQS_SITES_ROW_ALL || site->row == row;
+}
+
+struct rqs_site_estimate rqs_alloc_sites_total(const struct rqs_alloc_sites *s, uint32_t row)
+{
+	struct rqs_site_estimate sum = {0};
+
+	for (unsigned i = 0; i < s->site_count; i++)
+		if (in_row(&s->sites[i], row))
+			rqs_site_estimate_add(&sum, &s->sites[i].allocated);
+	return sum;
+}
+
+/* A site, and what it is named by. */
+struct named {
+	uint32_t frame;
+	const struct rqs_alloc_site *site;
+};
+
+static int by_frame(const void *a, const void *b)
+{
+	const struct named *x = a, *y = b;
+
+	if (x->frame != y->frame)
+		return x->frame < y->frame ? -1 : 1;
+	if (x->site->allocated.bytes != y->site->allocated.bytes)
+		return x->site->allocated.bytes > y->site->allocated.bytes ? -1 : 1;
+	return x->site < y->site ? -1 : x->site > y->site;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+	const struct rqs_alloc_site *x = a, *y = b;
+
+	if (x->allocated.bytes != y->allocated.bytes)
+		return x->allocated.bytes > y->allocated.bytes ? -1 : 1;
+	return x->stack < y->stack ? -1 : x->stack > y->stack;
+}
+
+struct rqs_alloc_site *rqs_alloc_sites_of_row(const struct rqs_alloc_sites *s, uint32_t row, unsigned *count)
+{
+	struct named *named = rqs_zalloc(s->site_count, sizeof(*named));
+	struct rqs_alloc_site *sum = rqs_zalloc(s->site_count, sizeof(*sum));
+	unsigned n = 0, sums = 0;
+
+	for (unsigned i = 0; i < s->site_count; i++)
+		if (in_row(&s->sites[i], row) && s->sites[i].allocated.samples)
+			named[n++] = (struct named){rqs_alloc_sites_frame_of(s, s->sites[i].stack), &s->sites[i]};
+	qsort(named, n, sizeof(*named), by_frame);
+	for (unsigned i = 0; i < n; i++) {
+		if (!i || named[i].frame != named[i - 1].frame) {
+			sum[sums] = *named[i].site;
+			sum[sums++].row = row;
+		} else {
+			rqs_site_index_add(&sum[sums - 1], named[i].site);
+		}
+	}
+	qsort(sum, sums, sizeof(*sum), by_bytes);
+	free(named);
+	*count = sums;
+	return sum;
+}
+
+/* ---- intervals ---- */
+
+static double quantile_of_count(double p, double count)
+{
+	return count > 0 ? rqs_chi_square_quantile(p, 2 * count) / 2 : 0;
+}
+
+/* `weight`: what one more sample would stand for. */
+static struct rqs_site_interval interval(double sum, double variance, double weight)
+{
+	if (!(variance > 0))
+		return (struct rqs_site_interval){sum, sum + weight * quantile_of_count(0.975, 1)};
+	weight = variance / sum;
+	return (struct rqs_site_interval){
+	    weight * quantile_of_count(0.025, sum / weight),
+	    weight * quantile_of_count(0.975, sum / weight + 1),
+	};
+}
+
+/* A sum of which all is known has no variance, and no further sample is to be thought of. */
+static double weight_of_none(double variance, double sum)
+{
+	return sum > 0 ? variance / sum : 0;
+}
+
+struct rqs_site_interval rqs_site_bytes_interval(const struct rqs_site_estimate *e,
+						 const struct rqs_site_estimate *like)
+{
+	bool none = !e->samples && like;
+
+	return interval(e->bytes, e->bytes_variance, none ? weight_of_none(like->bytes_variance, like->bytes) : 0);
+}
+
+struct rqs_site_interval rqs_site_count_interval(const struct rqs_site_estimate *e,
+						 const struct rqs_site_estimate *like)
+{
+	bool none = !e->samples && like;
+
+	return interval(e->count, e->count_variance, none ? weight_of_none(like->count_variance, like->count) : 0);
+}
+
+/* ---- growth ---- */
+
+/*
+ * What a leak retains grows by independent amounts from one stretch of requests to the next; what a queue or a cache
+ * holds goes up and down, so that its steps take each other back, and look more uncertain than they are: the interval
+ * of the mean of steps is right for the one (also for a random walk) and wide for the other. Steps are those between
+ * equal numbers of requests. The first stretch, in which everything fills, isn't looked at.
+ */
+#define STRETCHES 9u
+#define LEAST_STEPS 5u
+#define LEAST_SAMPLES 20u
+
+struct step {
+	double requests, bytes;
+};
+
+/* The requests of a row; those that aren't of one route grow with all. */
+static void requests_of(const struct rqs_alloc_sites *s, uint32_t row, double *along)
+{
+	memset(along, 0, RQS_SITE_BINS * sizeof(*along));
+	for (uint32_t i = 0; i < s->rows; i++)
+		for (unsigned b = 0; b < RQS_SITE_BINS; b++)
+			if (row >= RQS_SITES_ROW_ALL || row == i)
+				along[b] += s->requests_along[i][b];
+}
+
+static unsigned find_steps(const double *requests, const double *bytes, struct step *step)
+{
+	double each = requests[RQS_SITE_BINS - 1] / STRETCHES, next = each;
+	unsigned last = 0, steps = 0;
+	bool begun = false;
+
+	for (unsigned b = 0; b < RQS_SITE_BINS; b++) {
+		if (requests[b] < next * (1 - 1e-9) || requests[b] <= 0)
+			continue;
+		if (begun)
+			step[steps++] = (struct step){requests[b] - requests[last], bytes[b] - bytes[last]};
+		begun = true;
+		last = b;
+		while (next <= requests[b] * (1 + 1e-9))
+			next += each;
+	}
+	return steps;
+}
+
+/* Bytes a request, from one of the steps on. */
+static double slope_of(const struct step *step, unsigned from, unsigned to)
+{
+	double bytes = 0, requests = 0;
+
+	for (unsigned i = from; i < to; i++) {
+		bytes += step[i].bytes;
+		requests += step[i].requests;
+	}
+	return requests > 0 ? bytes / requests : 0;
+}
+
+/* The standard error of a ratio of sums. */
+static double error_of(const struct step *step, unsigned steps, double slope)
+{
+	double squares = 0, requests = 0;
+
+	for (unsigned i = 0; i < steps; i++) {
+		double rest = step[i].bytes - slope * step[i].requests;
+
+		squares += rest * rest;
+		requests += step[i].requests;
+	}
+	return sqrt(squares * steps / (steps - 1)) / requests;
+}
+
+/* It grew in both halves, and at the end it still grows about as it did. */
+static bool goes_on(const struct step *step, unsigned steps, double slope)
+{
+	unsigned half = steps / 2, quarter = steps - steps / 4;
+
+	return slope_of(step, 0, half) > 0 && slope_of(step, half, steps) > slope / 2 &&
+	       slope_of(step, quarter, steps) > slope / 3;
+}
+
+struct rqs_site_growth rqs_site_growth(const struct rqs_alloc_sites *s, const struct rqs_alloc_site *site)
+{
+	struct rqs_site_growth g = {.why = NULL};
+	double requests[RQS_SITE_BINS];
+	struct step step[STRETCHES];
+
+	if (!site->followed.samples)
+		g.why = "when these are freed isn't seen";
+	else if (site->retained.samples < LEAST_SAMPLES)
+		g.why = "fewer than 20 samples were still live at the end";
+	if (g.why)
+		return g;
+	requests_of(s, site->row, requests);
+	unsigned steps = find_steps(requests, site->retained_along, step);
+	if (steps < LEAST_STEPS) {
+		g.why = "the requests are spread over too little of the recording";
+		return g;
+	}
+	g.slope = slope_of(step, 0, steps);
+	double margin = rqs_student_quantile(0.975, steps - 1) * error_of(step, steps, g.slope);
+	g.low = g.slope - margin;
+	g.high = g.slope + margin;
+	g.leak = g.low > 0 && goes_on(step, steps, g.slope);
+	return g;
+}
