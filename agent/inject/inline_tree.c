@@ -5,100 +5,70 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PCDATA_INLINE_INDEX 2
-#define FUNCDATA_INLINE_TREE 3
-#define NO_FUNCDATA UINT32_MAX
 #define INDEX_MAX 100000
 #define STEPS_LIMIT (1u << 27)
 
-/* moduledata.gofunc, from which function data is counted; Go 1.20 put two words before it. */
-#define MODULE_FUNCDATA_118 (38 * 8)
-#define MODULE_FUNCDATA_120 (40 * 8)
-
 struct reader {
 	const struct rqs_go_table *table;
-	uint64_t funcdata; /* address */
-	uint32_t record;   /* size of runtime._func's fixed part */
-	uint32_t node;     /* size of runtime.inlinedCall */
-	uint32_t name;     /* offset of the name's offset in it */
-	uint32_t parent;   /* and of the call's */
-	uint64_t steps;    /* that may still be taken: a hostile file leads to one long table from everywhere */
+	uint64_t steps; /* that may still be taken: a hostile file leads to one long table from everywhere */
 };
 
-static bool start(struct reader *reader, const struct rqs_go_table *table)
-{
-	uint64_t member = table->before_120 ? MODULE_FUNCDATA_118 : MODULE_FUNCDATA_120;
+/* Of runtime.inlinedCall, 20 bytes before Go 1.20: offset of the name, of the call's place, of the function's kind. */
+struct layout {
+	uint8_t size, name, parent, id;
+};
 
-	*reader = table->before_120 ? (struct reader){.record = 40, .node = 20, .name = 12, .parent = 16}
-				    : (struct reader){.record = 44, .node = 16, .name = 4, .parent = 8};
-	reader->table = table;
-	reader->steps = STEPS_LIMIT;
-	if (table->module)
-		reader->funcdata = rqs_image_pointer(table->image, table->module + member);
-	return reader->funcdata && rqs_image_holds(table->image, reader->funcdata, 1);
+static struct layout layout_of(const struct rqs_go_table *table)
+{
+	return table->before_120 ? (struct layout){20, 12, 16, 2} : (struct layout){16, 4, 8, 0};
 }
 
-static bool take_varint(const uint8_t **at, const uint8_t *end, uint32_t *value)
+bool rqs_inline_node(const struct rqs_go_table *table, uint32_t tree, uint32_t index, struct rqs_inline_node *node)
 {
-	*value = 0;
-	for (unsigned shift = 0; *at < end && shift < 35; shift += 7) {
-		uint8_t byte = *(*at)++;
+	struct layout layout = layout_of(table);
 
-		*value |= (uint32_t)((uint64_t)(byte & 0x7f) << shift);
-		if (!(byte & 0x80))
-			return true;
-	}
-	return false;
+	if (!table->funcdata || index > INDEX_MAX)
+		return false;
+	const uint8_t *bytes =
+	    rqs_image_at(table->image, table->funcdata + tree + (uint64_t)index * layout.size, layout.size);
+	if (!bytes)
+		return false;
+	node->name = rqs_go_table_name(table, rqs_load32(bytes + layout.name));
+	node->parent = rqs_load32(bytes + layout.parent);
+	node->id = bytes[layout.id];
+	return node->name && *node->name;
 }
 
 /*
  * How many nodes a tree has, by the highest index in the table that gives one
  * for every instruction; false where that is damaged.
  */
-static bool count_nodes(struct reader *reader, uint32_t offset, uint64_t *nodes)
+static bool count_nodes(struct reader *reader, uint32_t offset, uint32_t *nodes)
 {
-	const struct rqs_go_table *table = reader->table;
-	const uint8_t *at = table->bytes + table->pcdata + offset;
-	const uint8_t *end = table->bytes + table->pcdata + table->pcdata_size;
-	int32_t index = -1, highest = -1;
-	uint32_t step, distance;
+	struct rqs_go_values values;
+	int32_t highest = -1;
 
-	if (offset >= table->pcdata_size)
+	if (!rqs_go_values_begin(&values, reader->table, offset, 0))
 		return false;
-	for (bool first = true; at < end && (first || *at); first = false) {
-		if (!take_varint(&at, end, &step) || !take_varint(&at, end, &distance) || !reader->steps--)
+	while (rqs_go_values_next(&values)) {
+		if (!reader->steps-- || values.value < -1 || values.value > INDEX_MAX)
 			return false;
-		/* Signed numbers are stored with the sign in the lowest bit. */
-		index = (int32_t)((uint32_t)index + (-(step & 1) ^ (step >> 1)));
-		if (index < -1 || index > INDEX_MAX)
-			return false;
-		highest = index > highest ? index : highest;
+		highest = values.value > highest ? values.value : highest;
 	}
-	*nodes = (uint64_t)(highest + 1);
-	return at < end;
+	*nodes = (uint32_t)(highest + 1);
+	return rqs_go_values_whole(&values);
 }
 
 /* Finds a function's tree: its nodes, none where nothing was inlined. False where that can't be told. */
-static bool find_tree(struct reader *reader, const struct rqs_go_function *function, const uint8_t **tree,
-		      uint64_t *nodes)
+static bool find_tree(struct reader *reader, const struct rqs_go_function *function, uint32_t *tree, uint32_t *nodes)
 {
-	uint32_t pcdata = rqs_load32(function->record + 28);
-	uint8_t funcdata = function->record[reader->record - 1];
-	uint64_t after = reader->record + 4ull * pcdata;
+	struct rqs_go_record record;
 
 	*nodes = 0;
-	if (pcdata <= PCDATA_INLINE_INDEX || funcdata <= FUNCDATA_INLINE_TREE)
-		return true;
-	if (after + 4ull * funcdata > function->record_left)
+	if (!rqs_go_table_record(reader->table, function, &record))
 		return false;
-	uint32_t index = rqs_load32(function->record + reader->record + 4 * PCDATA_INLINE_INDEX);
-	uint32_t offset = rqs_load32(function->record + after + 4 * FUNCDATA_INLINE_TREE);
-	if (!index || offset == NO_FUNCDATA)
-		return true;
-	if (!count_nodes(reader, index, nodes))
-		return false;
-	*tree = rqs_image_at(reader->table->image, reader->funcdata + offset, *nodes * reader->node);
-	return *tree || !*nodes;
+	*tree = record.inline_tree;
+	return !record.has_inline_tree || count_nodes(reader, record.inlined, nodes);
 }
 
 static int add(struct rqs_inline_tree *tree, const char *callee, const struct rqs_go_function *host)
@@ -117,18 +87,16 @@ static int add(struct rqs_inline_tree *tree, const char *callee, const struct rq
 static int read_function(struct rqs_inline_tree *tree, struct reader *reader, const struct rqs_go_function *function,
 			 bool (*wanted)(const char *name))
 {
-	const uint8_t *node;
-	uint64_t nodes;
+	struct rqs_inline_node node;
+	uint32_t at, nodes;
 
-	if (!find_tree(reader, function, &node, &nodes) || nodes > reader->steps)
+	if (!find_tree(reader, function, &at, &nodes) || nodes > reader->steps)
 		return -EINVAL;
 	reader->steps -= nodes;
-	for (; nodes; nodes--, node += reader->node) {
-		const char *callee = rqs_go_table_name(reader->table, rqs_load32(node + reader->name));
-
-		if (!callee || !*callee || rqs_load32(node + reader->parent) >= function->end - function->start)
+	for (uint32_t i = 0; i < nodes; i++) {
+		if (!rqs_inline_node(reader->table, at, i, &node) || node.parent >= function->end - function->start)
 			return -EINVAL;
-		if (wanted(callee) && add(tree, callee, function))
+		if (wanted(node.name) && add(tree, node.name, function))
 			return -ENOMEM;
 	}
 	return 0;
@@ -137,12 +105,12 @@ static int read_function(struct rqs_inline_tree *tree, struct reader *reader, co
 int rqs_inline_tree_read(struct rqs_inline_tree *tree, const struct rqs_go_table *table,
 			 bool (*wanted)(const char *name))
 {
-	struct reader reader;
+	struct reader reader = {.table = table, .steps = STEPS_LIMIT};
 	struct rqs_go_function function;
 	int error = 0;
 
 	memset(tree, 0, sizeof(*tree));
-	if (!start(&reader, table))
+	if (!table->funcdata || !rqs_image_holds(table->image, table->funcdata, 1))
 		return -EINVAL;
 	for (uint64_t i = 0; i < table->count && !error; i++)
 		error = rqs_go_table_function(table, i, &function) ? read_function(tree, &reader, &function, wanted)

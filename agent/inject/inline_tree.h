@@ -9,6 +9,16 @@
 
 #include "inject/go_table.h"
 
+/* A call that was replaced by the callee's code. */
+struct rqs_inline_node {
+	const char *name; /* of the callee */
+	uint32_t parent;  /* where the call would be, from the host function's start on: maybe in another node */
+	uint8_t id;       /* the callee's, as in struct rqs_go_record */
+};
+
+/* One node of the tree of a record; false where it isn't there. */
+bool rqs_inline_node(const struct rqs_go_table *table, uint32_t tree, uint32_t index, struct rqs_inline_node *node);
+
 struct rqs_inlined {
 	const char *callee;          /* of the table */
 	struct rqs_go_function host; /* that has the copy */
