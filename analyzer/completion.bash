@@ -16,8 +16,8 @@ _reqscope()
 		;;
 	esac
 	case $command:$cur in
-	run:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --no-sched --help --" -- "$cur") ;;
-	attach:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --children --no-sched --help" -- "$cur") ;;
+	run:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --no-sched --sites --sample-bytes --help --" -- "$cur") ;;
+	attach:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --children --no-sched --sites --sample-bytes --help" -- "$cur") ;;
 	report:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --help" -- "$cur") ;;
 	compare:-*)
 		mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --gate --threshold --strict

@@ -131,6 +131,8 @@ char *rqs_payload_run(const struct rqs_run_facts *facts)
 	cJSON *options = cJSON_AddObjectToObject(run, "options");
 	if (facts->duration_ns)
 		add_ns(options, "duration_ns", facts->duration_ns);
+	if (facts->sample_bytes)
+		add_number(options, "sample_bytes", facts->sample_bytes);
 	return print_and_delete(run);
 }
 

@@ -21,6 +21,7 @@ struct rqs_run_facts {
 	uint64_t start_realtime_ns;
 	enum rqs_clock clock;
 	uint64_t duration_ns; /* 0: no limit asked for */
+	uint64_t sample_bytes; /* 0: no samples of allocations */
 };
 
 struct rqs_completeness {

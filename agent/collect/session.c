@@ -85,6 +85,24 @@ bool rqs_parse_duration(const char *text, uint64_t *ns)
 	return true;
 }
 
+#define SAMPLE_BYTES_MIN (4ull << 10)
+#define SAMPLE_BYTES_MAX (1ull << 30)
+
+bool rqs_parse_sample_bytes(const char *text, uint64_t *bytes)
+{
+	char *end;
+	unsigned long long number = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
+
+	if (!number || number > SAMPLE_BYTES_MAX)
+		return false;
+	if (*end == 'K' || *end == 'M')
+		number <<= *end++ == 'K' ? 10 : 20;
+	if (*end || number < SAMPLE_BYTES_MIN || number > SAMPLE_BYTES_MAX)
+		return false;
+	*bytes = number;
+	return true;
+}
+
 static int fail(const struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Says on the ready descriptor, or else on standard error, why there is no session. */
@@ -158,6 +176,7 @@ static int start_memory(struct session *s)
 	rqs_calibration_start(&s->clock);
 	s->region.header->clock = s->clock.clock;
 	s->region.header->ticks_per_second = rqs_calibration_ticks_per_second(&s->clock);
+	s->region.header->sample_bytes = s->options->sample_bytes;
 	error = rqs_processes_init(&s->processes, &s->region, &s->clock, s->epoll);
 	if (!error)
 		error = rqs_frames_init(&s->frames, &s->processes, &s->drain);
@@ -181,6 +200,7 @@ static int write_run(struct session *s)
 	    .start_realtime_ns = rqs_realtime_ns(),
 	    .clock = s->clock.clock,
 	    .duration_ns = o->duration_ns,
+	    .sample_bytes = o->sample_bytes,
 	};
 	int error = rqs_frames_run(&s->frames, &facts);
 	free(command);

@@ -27,6 +27,7 @@ struct rqs_session_options {
 	int report_fd; /* -1 none. Gets one struct rqs_session_report at the end */
 	int stop_fd;   /* attach only; -1 none. See keeper_words.h */
 	uint64_t duration_ns; /* 0 no limit */
+	uint64_t sample_bytes; /* mean distance of sampled allocations (region.h); 0: none are */
 	char *const *command; /* NULL: that of `pid` */
 	int command_count;
 };
@@ -51,6 +52,11 @@ bool rqs_parse_mode(const char *text, enum rqs_session_mode *mode);
 
 /* Seconds, with a fraction, to ns. False for what isn't a positive number of at most 10 years. */
 bool rqs_parse_duration(const char *text, uint64_t *ns);
+
+/* Where samples are asked for and nothing else is said. */
+#define RQS_SAMPLE_BYTES_DEFAULT (512u << 10)
+/* Bytes, from 4 KiB to 1 GiB; with K or M behind them units of 2^10 or 2^20. False for anything else. */
+bool rqs_parse_sample_bytes(const char *text, uint64_t *bytes);
 
 /* Runs a session to its end. The exit status of the process. */
 int rqs_session_run(const struct rqs_session_options *options);

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #define ON_DEMAND_MARK ".p"
+#define SAMPLE_BYTES_DEFAULT "512K"
 
 struct rqs_session rqs_session;
 
@@ -130,6 +131,17 @@ static bool find_library(void)
 	return true;
 }
 
+/* What isn't a number of bytes is the collector's to refuse. */
+static void learn_sampling(void)
+{
+	const char *bytes = getenv(RQS_ENV_SAMPLE_BYTES);
+
+	if (!bytes && getenv(RQS_ENV_SITES))
+		bytes = SAMPLE_BYTES_DEFAULT;
+	if (bytes)
+		strncpy(rqs_session.sample_bytes, bytes, sizeof(rqs_session.sample_bytes) - 1);
+}
+
 extern const char *gnu_get_libc_version(void) __attribute__((weak));
 
 /*
@@ -171,6 +183,7 @@ static void __attribute__((constructor)) learn(void)
 	if (!known)
 		publish_token();
 	rqs_session.no_sched = getenv("REQSCOPE_NO_SCHED") != NULL;
+	learn_sampling();
 	rqs_session.stranger = is_stranger();
 	rqs_session.wanted = true;
 	if (!rqs_session.stranger)
@@ -261,7 +274,7 @@ struct collector {
 	char program[PATH_MAX];
 	char out[PATH_MAX + 32];
 	char pid[24], ready[24];
-	char *argv[16];
+	char *argv[18];
 	char **envp;
 };
 
@@ -298,8 +311,13 @@ static bool prepare(struct collector *c, int ready_fd)
 	}
 	char *const argv[] = { c->program, "collect", "--detach", "--mode",	 "preload", "--token", rqs_session.token,
 			       "--pid",	   pid,	      "--out",	  c->out,	 "--ready-fd", fd,     NULL };
-	for (n = 0; n < sizeof(argv) / sizeof(argv[0]); n++)
+	for (n = 0; argv[n]; n++)
 		c->argv[n] = argv[n];
+	if (rqs_session.sample_bytes[0]) {
+		c->argv[n++] = (char *)"--sample-bytes";
+		c->argv[n++] = rqs_session.sample_bytes;
+	}
+	c->argv[n] = NULL;
 	c->envp = rqs_session_bare_environment();
 	return c->envp != NULL;
 }

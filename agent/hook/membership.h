@@ -11,6 +11,9 @@
 #include <stdint.h>
 
 #define RQS_ENV_OUT "REQSCOPE_OUT"
+/* As `run`'s --sites and --sample-bytes, for a session that is begun by the library. */
+#define RQS_ENV_SITES "REQSCOPE_SITES"
+#define RQS_ENV_SAMPLE_BYTES "REQSCOPE_SAMPLE_BYTES"
 
 /* What the constructor learnt; all strings NUL-terminated, all in our own memory. */
 struct rqs_session {
@@ -18,6 +21,7 @@ struct rqs_session {
 	bool attached;  /* the token came with reqscope_attach(); `wanted` is for children alone then */
 	bool on_demand; /* plain LD_PRELOAD: the first server of the session starts the collector */
 	bool no_sched;  /* the times of goroutines aren't measured */
+	char sample_bytes[24]; /* what the collector that we start is told of samples, "": there are none */
 	bool stranger;  /* we are built for another C library than the process has: only its children matter */
 	char token[RQS_TOKEN_LENGTH + 1];
 	char environment[sizeof(RQS_ENV_SESSION) + RQS_TOKEN_LENGTH + 4]; /* "REQSCOPE_SESSION=token[.p]" */

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 static const char usage[] = "usage: reqscope attach PID [-o FILE] [-f] [--duration S] [--label L] [--children]\n"
-			    "                       [--no-sched]\n"
+			    "                       [--no-sched] [--sites] [--sample-bytes B]\n"
 			    "\n"
 			    "Records the requests that process PID serves from now on, until Ctrl-C or PID's\n"
 			    "end. The process is stopped for a moment at the begin and at the end; it goes on\n"
@@ -26,6 +26,9 @@ static const char usage[] = "usage: reqscope attach PID [-o FILE] [-f] [--durati
 			    "  --label L          a name for this run, shown by report and compare\n"
 			    "  --children         its child processes, too: those there are, and new ones\n"
 			    "  --no-sched         of Go: no CPU and waiting times of goroutines, which cost most\n"
+			    "  --sites            which lines allocate, by route: a sample of the allocations\n"
+			    "  --sample-bytes B   one about every B bytes (default 512K, 4K to 1024M); the same\n"
+			    "                     as --sites otherwise\n"
 			    "  --help             this text\n"
 			    "\n"
 			    "Returns 0 when PID was recorded, 125 when it couldn't be, or when what records\n"

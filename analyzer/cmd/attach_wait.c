@@ -113,6 +113,7 @@ bool rqs_attach_start(struct attaching *a, int stop[2])
 	    .force = a->options.force,
 	    .label = a->options.label,
 	    .duration = a->options.duration,
+	    .sample_bytes = a->options.sample_bytes,
 	    .stop = stop[0],
 	};
 	a->has_trace = take_signals(a) && rqs_collector_start(&a->collector, &order);

@@ -19,6 +19,7 @@ static const char usage[] = "usage: reqscope collect --token T --pid PID [OPTION
 			    "  --force          replace FILE\n"
 			    "  --label L        stored in the trace\n"
 			    "  --duration S     stop recording after S seconds\n"
+			    "  --sample-bytes B take a sample of the allocations about every B bytes\n"
 			    "  --detach         leave the caller's process group and session\n"
 			    "  --ready-fd N     gets a zero byte when ready, or a text that says what is wrong\n"
 			    "  --report-fd N    gets the result at the end\n"
@@ -32,6 +33,7 @@ enum option_id {
 	OPT_FORCE,
 	OPT_LABEL,
 	OPT_DURATION,
+	OPT_SAMPLE_BYTES,
 	OPT_DETACH,
 	OPT_READY_FD,
 	OPT_REPORT_FD,
@@ -47,6 +49,7 @@ static const struct option long_options[] = {
     {"force", no_argument, NULL, OPT_FORCE},
     {"label", required_argument, NULL, OPT_LABEL},
     {"duration", required_argument, NULL, OPT_DURATION},
+    {"sample-bytes", required_argument, NULL, OPT_SAMPLE_BYTES},
     {"detach", no_argument, NULL, OPT_DETACH},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
     {"report-fd", required_argument, NULL, OPT_REPORT_FD},
@@ -87,6 +90,8 @@ static bool take_option(struct rqs_session_options *options, int option, char *v
 		return true;
 	case OPT_DURATION:
 		return rqs_parse_duration(value, &options->duration_ns);
+	case OPT_SAMPLE_BYTES:
+		return rqs_parse_sample_bytes(value, &options->sample_bytes);
 	case OPT_DETACH:
 		return options->detach = true;
 	case OPT_READY_FD:

@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OWN_ARGUMENTS 24
-#define NUMBER_LENGTH 16
+#define OWN_ARGUMENTS 32
+#define NUMBER_LENGTH 24
 /* Patience with what takes milliseconds, unless it is stopped or its disk hangs. */
 #define READY_MS 30000
 #define END_MS 30000
@@ -50,11 +50,11 @@ static void add(struct arguments *arguments, const char *option, const char *val
 }
 
 /* In the text, which lasts until the exec. NULL: no such number. */
-static const char *in_digits(char text[NUMBER_LENGTH], int number)
+static const char *in_digits(char text[NUMBER_LENGTH], int64_t number)
 {
 	if (number < 0)
 		return NULL;
-	snprintf(text, NUMBER_LENGTH, "%d", number);
+	snprintf(text, NUMBER_LENGTH, "%" PRId64, number);
 	return text;
 }
 
@@ -66,7 +66,7 @@ static void keep_open(int fd)
 
 static void become_collector(const struct rqs_collector_order *order, int ready, int report)
 {
-	char pid[NUMBER_LENGTH], numbers[3][NUMBER_LENGTH];
+	char pid[NUMBER_LENGTH], sample_bytes[NUMBER_LENGTH], numbers[3][NUMBER_LENGTH];
 	size_t commands = 0;
 
 	while (order->command && order->command[commands])
@@ -77,7 +77,7 @@ static void become_collector(const struct rqs_collector_order *order, int ready,
 	all.list[all.count++] = "reqscope";
 	all.list[all.count++] = "collect";
 	add(&all, "--token", order->token);
-	add(&all, "--pid", in_digits(pid, (int)order->pid));
+	add(&all, "--pid", in_digits(pid, order->pid));
 	add(&all, "--mode", order->mode);
 	add(&all, "--out", order->out);
 	add(&all, "--ready-fd", in_digits(numbers[0], ready));
@@ -87,6 +87,8 @@ static void become_collector(const struct rqs_collector_order *order, int ready,
 		all.list[all.count++] = "--force";
 	add(&all, "--label", order->label);
 	add(&all, "--duration", order->duration);
+	if (order->sample_bytes)
+		add(&all, "--sample-bytes", in_digits(sample_bytes, (int64_t)order->sample_bytes));
 	if (commands) {
 		all.list[all.count++] = "--";
 		memcpy(all.list + all.count, order->command, commands * sizeof(*all.list));

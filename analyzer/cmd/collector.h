@@ -20,6 +20,7 @@ struct rqs_collector_order {
 	bool force;
 	const char *label;    /* NULL none, like the next */
 	const char *duration; /* as the user wrote it */
+	uint64_t sample_bytes; /* 0: no samples of allocations */
 	int stop;             /* -1 none; else the keeper's socket (collect/keeper_words.h) */
 	char *const *command; /* NULL: that of `pid` */
 };

@@ -34,6 +34,16 @@ int rqs_take_recording_option(struct rqs_recording_options *options, const struc
 	case RQS_OPT_NO_SCHED:
 		options->no_sched = true;
 		return -1;
+	case RQS_OPT_SITES:
+		if (!options->sample_bytes)
+			options->sample_bytes = RQS_SAMPLE_BYTES_DEFAULT;
+		return -1;
+	case RQS_OPT_SAMPLE_BYTES:
+		if (rqs_parse_sample_bytes(optarg, &options->sample_bytes))
+			return -1;
+		rqs_complain("%s: --sample-bytes takes bytes from 4K to 1024M, such as 512K, not '%s'", command->name,
+			     optarg);
+		return mistake;
 	case RQS_OPT_HELP:
 		rqs_print_usage(command);
 		return RQS_EXIT_OK;

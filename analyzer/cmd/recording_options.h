@@ -6,17 +6,21 @@
 
 #include <getopt.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Words of the command line. */
 struct rqs_recording_options {
 	const char *out, *label, *duration; /* NULL: not given */
 	bool force, no_sched;
+	uint64_t sample_bytes; /* mean distance of sampled allocations; 0: none are */
 };
 
 enum rqs_recording_option {
 	RQS_OPT_DURATION = 256,
 	RQS_OPT_LABEL,
 	RQS_OPT_NO_SCHED,
+	RQS_OPT_SITES,
+	RQS_OPT_SAMPLE_BYTES,
 	RQS_OPT_HELP,
 	RQS_OPT_OWN, /* the first of a command's own */
 };
@@ -27,6 +31,8 @@ enum rqs_recording_option {
 	{"output", required_argument, NULL, 'o'}, {"force", no_argument, NULL, 'f'},                                   \
 	    {"duration", required_argument, NULL, RQS_OPT_DURATION},                                                   \
 	    {"label", required_argument, NULL, RQS_OPT_LABEL}, {"no-sched", no_argument, NULL, RQS_OPT_NO_SCHED},      \
+	    {"sites", no_argument, NULL, RQS_OPT_SITES},                                                               \
+	    {"sample-bytes", required_argument, NULL, RQS_OPT_SAMPLE_BYTES},                                           \
 	{                                                                                                              \
 		"help", no_argument, NULL, RQS_OPT_HELP                                                                \
 	}

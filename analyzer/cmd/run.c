@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 static const char usage[] = "usage: reqscope run [-o FILE] [-f] [--duration S] [--label L] [--no-sched]\n"
-			    "                    -- CMD [ARGUMENT...]\n"
+			    "                    [--sites] [--sample-bytes B] -- CMD [ARGUMENT...]\n"
 			    "\n"
 			    "Runs CMD and records the requests that it and its child processes serve.\n"
 			    "\n"
@@ -23,6 +23,9 @@ static const char usage[] = "usage: reqscope run [-o FILE] [-f] [--duration S] [
 			    "  --duration S       stop recording after S seconds; CMD goes on\n"
 			    "  --label L          a name for this run, shown by report and compare\n"
 			    "  --no-sched         of Go: no CPU and waiting times of goroutines, which cost most\n"
+			    "  --sites            which lines allocate, by route: a sample of the allocations\n"
+			    "  --sample-bytes B   one about every B bytes (default 512K, 4K to 1024M); the same\n"
+			    "                     as --sites otherwise\n"
 			    "  --help             this text\n"
 			    "\n"
 			    "Ends with CMD, or, when CMD has left servers in the background, with the last\n"

@@ -100,6 +100,7 @@ bool rqs_run_start_collector(struct run *run)
 	    .force = run->options.force,
 	    .label = run->options.label,
 	    .duration = run->options.duration,
+	    .sample_bytes = run->options.sample_bytes,
 	    .stop = -1,
 	    .command = run->command,
 	};
