@@ -30,7 +30,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(
 CFLAGS ?= -O2 -g
 DEFS := -D_GNU_SOURCE -DRQS_VERSION='"$(VERSION)"'
 ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) $(DEFS) -Iinclude -fno-strict-aliasing -MMD -MP
-LDLIBS := -lzstd -lcjson -lelf -lZydis -lunwind-ptrace -lunwind-x86_64 -lunwind -lm -lpthread
+LDLIBS := -lzstd -lcjson -lelf -ldw -liberty -lZydis -lunwind-ptrace -lunwind-x86_64 -lunwind -lm -lpthread
 
 ifneq ($(SAN),)
 SAN_FLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
@@ -190,8 +190,8 @@ $(stats_programs): $(BUILD)/stats/%: $(BUILD)/obj/tests/stats/%.o $(library_obj)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-# Attaching and detaching, without the command around it.
-attacher := $(BUILD)/attach/attacher
+# Attaching and detaching, and the unwinder, without the commands around them.
+attacher := $(addprefix $(BUILD)/attach/,attacher unwinder)
 $(attacher): $(BUILD)/attach/%: $(BUILD)/obj/tests/attach/%.o $(library_obj)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)

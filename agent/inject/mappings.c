@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define LINE 4352u /* bytes of one that are looked at: its numbers, and of its path as much as there is room for */
@@ -16,7 +17,10 @@ static uint64_t number(const char **at, unsigned base)
 	for (;; ++*at) {
 		unsigned digit = (unsigned char)**at;
 
-		digit = digit >= 'a' ? digit - 'a' + 10 : digit - '0';
+		if (digit >= 'a')
+			digit = digit - 'a' + 10;
+		else
+			digit = digit <= '9' ? digit - '0' : base;
 		if (digit >= base)
 			return value;
 		value = value * base + digit;
@@ -44,7 +48,11 @@ static void read_line(const char *line, struct rqs_mapping *mapping)
 	mapping->executable = at[0] && at[1] && at[2] == 'x';
 	at = behind(at, ' ');
 	mapping->offset = number(&at, 16);
-	at = behind(behind(at, ' '), ' ');
+	at = behind(at, ' ');
+	uint64_t major = number(&at, 16);
+	at = behind(at, ':');
+	mapping->device = makedev(major, number(&at, 16));
+	at = behind(at, ' ');
 	mapping->inode = number(&at, 10);
 	at += strspn(at, " ");
 	size_t size = strlen(at);
@@ -72,22 +80,31 @@ static bool see_lines(char *text, size_t *size, bool (*see)(const struct rqs_map
 	return stopped;
 }
 
-bool rqs_each_mapping(pid_t pid, bool (*see)(const struct rqs_mapping *mapping, void *context), void *context)
+bool rqs_each_mapping_in(int maps, bool (*see)(const struct rqs_mapping *mapping, void *context), void *context)
 {
-	char path[64], text[2 * LINE];
+	char text[2 * LINE];
 	size_t size = 0;
 	ssize_t got;
 	bool stopped = false;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-	int maps = open(path, O_RDONLY | O_CLOEXEC);
-	while (maps >= 0 && !stopped && (got = read(maps, text + size, sizeof(text) - size)) > 0) {
+	while (!stopped && (got = read(maps, text + size, sizeof(text) - size)) > 0) {
 		size += (size_t)got;
 		stopped = see_lines(text, &size, see, context);
 		if (size > LINE) /* a path that is longer than there is room for: its rest is dropped */
 			size = LINE;
 	}
-	if (maps >= 0)
-		close(maps);
+	return stopped;
+}
+
+bool rqs_each_mapping(pid_t pid, bool (*see)(const struct rqs_mapping *mapping, void *context), void *context)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	int maps = open(path, O_RDONLY | O_CLOEXEC);
+	if (maps < 0)
+		return false;
+	bool stopped = rqs_each_mapping_in(maps, see, context);
+	close(maps);
 	return stopped;
 }

@@ -3,6 +3,7 @@
 
 #include "inject/mappings.h"
 #include "inject/remote_symbols.h"
+#include "unwind/remote.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -17,10 +18,6 @@
 #define HEADERS 32u
 #define READS (4u << 20) /* of words, by one unwinding: tables may be made so that they never end */
 
-/* Exported for who has a table at hand, though declared in no header; perf(1) calls it likewise. */
-extern int _Ux86_64_dwarf_search_unwind_table(unw_addr_space_t space, unw_word_t address, unw_dyn_info_t *table,
-					      unw_proc_info_t *about, int whole, void *context);
-
 struct page {
 	uint64_t at;   /* 1 added: 0 is an empty place */
 	uint32_t read; /* when */
@@ -31,8 +28,7 @@ struct page {
 struct object {
 	uint64_t start, end, inode;
 	bool loader, knows_eintr, seen;
-	uint64_t table; /* .eh_frame_hdr, once it was looked for; 0 none */
-	uint64_t entries;
+	struct rqs_remote_table table; /* .eh_frame_hdr, once it was looked for; base 0: none */
 };
 
 struct span {
@@ -126,7 +122,6 @@ static bool keep_tables(struct rqs_unwinder *u, const struct object *old, size_t
 	for (size_t i = 0; i < old_count; i++) {
 		u->objects[i].seen = old[i].seen;
 		u->objects[i].table = old[i].table;
-		u->objects[i].entries = old[i].entries;
 	}
 	return true;
 }
@@ -233,27 +228,12 @@ uint64_t rqs_unwinder_read(struct rqs_unwinder *u, uint64_t address, void *bytes
 	return done;
 }
 
-static bool read_all(struct rqs_unwinder *u, uint64_t address, void *bytes, uint64_t size)
+static bool read_all(void *unwinder, uint64_t address, void *bytes, uint64_t size)
 {
-	return rqs_unwinder_read(u, address, bytes, size) == size;
+	return rqs_unwinder_read(unwinder, address, bytes, size) == size;
 }
 
 /* ---- tables ---- */
-
-/* LSB's header of .eh_frame: of the kinds that there are only the one that linkers make. */
-static void read_table_head(struct rqs_unwinder *u, struct object *object, uint64_t at)
-{
-	struct {
-		uint8_t version, frame_kind, count_kind, table_kind;
-		uint32_t frame, count;
-	} head;
-
-	if (read_all(u, at, &head, sizeof(head)) && head.version == 1 && head.frame_kind == 0x1b &&
-	    head.count_kind == 0x03 && head.table_kind == 0x3b) {
-		object->table = at;
-		object->entries = head.count;
-	}
-}
 
 static void find_table(struct rqs_unwinder *u, struct object *object)
 {
@@ -273,7 +253,7 @@ static void find_table(struct rqs_unwinder *u, struct object *object)
 			table = headers[i].p_vaddr;
 	}
 	if (table)
-		read_table_head(u, object, object->start - first + table);
+		rqs_remote_table_read(&object->table, object->start - first + table, read_all, u);
 }
 
 static int find_proc_info(unw_addr_space_t space, unw_word_t address, unw_proc_info_t *about, int whole, void *context)
@@ -284,28 +264,12 @@ static int find_proc_info(unw_addr_space_t space, unw_word_t address, unw_proc_i
 
 	if (object && !object->seen)
 		find_table(u, object);
-	if (!object || !object->table)
+	if (!object || !object->table.base)
 		return -UNW_ENOINFO;
-	unw_dyn_info_t table = {
-	    .format = UNW_INFO_FORMAT_REMOTE_TABLE, .start_ip = object->start, .end_ip = object->end};
-	table.u.rti.segbase = object->table;
-	table.u.rti.table_data = object->table + 12;
-	table.u.rti.table_len = object->entries * 8 / sizeof(unw_word_t);
-	return _Ux86_64_dwarf_search_unwind_table(space, address, &table, about, whole, context);
+	return rqs_remote_search(&object->table, space, address, about, whole, context);
 }
 
-/* ---- libunwind's other accessors ---- */
-
-static void put_unwind_info(unw_addr_space_t space, unw_proc_info_t *about, void *context)
-{
-	(void)space, (void)about, (void)context;
-}
-
-static int no_dynamic_list(unw_addr_space_t space, unw_word_t *list, void *context)
-{
-	(void)space, (void)list, (void)context;
-	return -UNW_ENOINFO;
-}
+/* ---- memory and registers, for libunwind ---- */
 
 static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t *value, int write, void *context)
 {
@@ -331,40 +295,18 @@ static int access_register(unw_addr_space_t space, unw_regnum_t number, unw_word
 	return 0;
 }
 
-static int no_fp_register(unw_addr_space_t space, unw_regnum_t number, unw_fpreg_t *value, int write, void *context)
-{
-	(void)space, (void)number, (void)value, (void)write, (void)context;
-	return -UNW_EBADREG;
-}
-
-static int no_resuming(unw_addr_space_t space, unw_cursor_t *cursor, void *context)
-{
-	(void)space, (void)cursor, (void)context;
-	return -UNW_EINVAL;
-}
-
-static int no_name(unw_addr_space_t space, unw_word_t address, char *name, size_t size, unw_word_t *offset,
-		   void *context)
-{
-	(void)space, (void)address, (void)name, (void)size, (void)offset, (void)context;
-	return -UNW_ENOINFO;
-}
-
 struct rqs_unwinder *rqs_unwinder_new(pid_t pid, int memory)
 {
-	static unw_accessors_t accessors = {find_proc_info,  put_unwind_info, no_dynamic_list, access_memory,
-					    access_register, no_fp_register,  no_resuming,     no_name};
 	struct rqs_unwinder *u = calloc(1, sizeof(*u));
 
 	if (!u)
 		return NULL;
 	*u = (struct rqs_unwinder){.pid = pid, .memory = memory, .pages = calloc(PAGES, sizeof(*u->pages))};
-	u->space = unw_create_addr_space(&accessors, 0);
+	u->space = rqs_remote_space(find_proc_info, access_memory, access_register);
 	if (!u->pages || !u->space) {
 		rqs_unwinder_free(u);
 		return NULL;
 	}
-	unw_set_caching_policy(u->space, UNW_CACHE_GLOBAL);
 	return u;
 }
 

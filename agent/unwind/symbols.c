@@ -1,0 +1,165 @@
+/* symbols.c - see symbols.h. */
+#include "unwind/symbols.h"
+
+#include <libelf.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECTION_LIMIT (512u << 20)
+#define NESTED 16u /* symbols that may lie between a function's beginning and an address in it */
+
+struct symbol {
+	uint64_t address, size;
+	const char *name;
+	uint8_t rank; /* of those at one address the lowest is taken */
+};
+
+struct rqs_symbols {
+	Elf *elf; /* what `name` points into */
+	struct symbol *all;
+	size_t count;
+};
+
+/* ---- reading ---- */
+
+static uint8_t rank_of(const Elf64_Sym *symbol, const char *name)
+{
+	unsigned strange = ELF64_ST_TYPE(symbol->st_info) == STT_NOTYPE, underscores = (unsigned)strspn(name, "_");
+
+	return (uint8_t)(8 * strange + 2 * (underscores < 3 ? underscores : 3) +
+			 (ELF64_ST_BIND(symbol->st_info) == STB_LOCAL));
+}
+
+/*
+ * Of assembly there are symbols without a size: as far as the section goes, if
+ * nothing follows. Where only some functions have symbols that isn't known.
+ */
+static bool size_of(Elf *elf, const Elf64_Sym *symbol, bool all, uint64_t *size)
+{
+	Elf_Scn *section = symbol->st_shndx < SHN_LORESERVE ? elf_getscn(elf, symbol->st_shndx) : NULL;
+	const Elf64_Shdr *header = section ? elf64_getshdr(section) : NULL;
+
+	if ((!all && !symbol->st_size) || !header || !(header->sh_flags & SHF_EXECINSTR) ||
+	    symbol->st_value - header->sh_addr >= header->sh_size)
+		return false;
+	*size = symbol->st_size ? symbol->st_size : header->sh_size - (symbol->st_value - header->sh_addr);
+	return true;
+}
+
+static void add(struct rqs_symbols *symbols, Elf *elf, const Elf64_Shdr *table, const Elf64_Sym *symbol)
+{
+	unsigned type = ELF64_ST_TYPE(symbol->st_info);
+	struct symbol *next = &symbols->all[symbols->count];
+
+	if (symbol->st_shndx == SHN_UNDEF || (type != STT_FUNC && type != STT_GNU_IFUNC && type != STT_NOTYPE) ||
+	    !size_of(elf, symbol, table->sh_type == SHT_SYMTAB, &next->size))
+		return;
+	next->name = elf_strptr(elf, table->sh_link, symbol->st_name);
+	if (!next->name || !*next->name)
+		return;
+	next->address = symbol->st_value;
+	next->rank = rank_of(symbol, next->name);
+	symbols->count++;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct symbol *first = a, *second = b;
+
+	if (first->address != second->address)
+		return first->address < second->address ? -1 : 1;
+	return first->rank - second->rank;
+}
+
+static void leave_best(struct rqs_symbols *symbols)
+{
+	size_t kept = 0;
+
+	qsort(symbols->all, symbols->count, sizeof(*symbols->all), by_address);
+	for (size_t i = 0; i < symbols->count; i++)
+		if (!kept || symbols->all[kept - 1].address != symbols->all[i].address)
+			symbols->all[kept++] = symbols->all[i];
+	symbols->count = kept;
+}
+
+static bool read_table(struct rqs_symbols *symbols, Elf *elf, Elf_Scn *section, const Elf64_Shdr *header)
+{
+	Elf_Data *data = header->sh_size <= SECTION_LIMIT ? elf_getdata(section, NULL) : NULL;
+	size_t count = data ? data->d_size / sizeof(Elf64_Sym) : 0;
+
+	symbols->all = count ? calloc(count, sizeof(*symbols->all)) : NULL;
+	for (size_t i = 0; symbols->all && i < count; i++)
+		add(symbols, elf, header, (const Elf64_Sym *)data->d_buf + i);
+	if (!symbols->count) {
+		free(symbols->all);
+		symbols->all = NULL;
+		return false;
+	}
+	leave_best(symbols);
+	return true;
+}
+
+static bool read_kind(struct rqs_symbols *symbols, Elf *elf, uint32_t kind)
+{
+	Elf_Scn *section = NULL;
+
+	while ((section = elf_nextscn(elf, section))) {
+		const Elf64_Shdr *header = elf64_getshdr(section);
+
+		if (header && header->sh_type == kind)
+			return read_table(symbols, elf, section, header);
+	}
+	return false;
+}
+
+static struct rqs_symbols *make(struct rqs_code_file *file)
+{
+	struct rqs_symbols *symbols = file->elf ? calloc(1, sizeof(*symbols)) : NULL;
+
+	if (!symbols)
+		return NULL;
+	elf_version(EV_CURRENT);
+	symbols->elf = file->image ? elf_memory((char *)(uintptr_t)file->image, file->size)
+				   : elf_begin(file->fd, ELF_C_READ, NULL);
+	if (symbols->elf && !read_kind(symbols, symbols->elf, SHT_SYMTAB))
+		read_kind(symbols, symbols->elf, SHT_DYNSYM);
+	return symbols;
+}
+
+struct rqs_symbols *rqs_symbols_of(struct rqs_code_file *file, int root, const char *path)
+{
+	(void)root, (void)path;
+	if (!file->symbols_sought)
+		file->symbols = make(file);
+	file->symbols_sought = true;
+	return file->symbols;
+}
+
+void rqs_symbols_free(struct rqs_symbols *symbols)
+{
+	if (!symbols)
+		return;
+	elf_end(symbols->elf);
+	free(symbols->all);
+	free(symbols);
+}
+
+/* ---- looking up ---- */
+
+const char *rqs_symbols_name(const struct rqs_symbols *symbols, uint64_t address)
+{
+	size_t low = 0, high = symbols->count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (symbols->all[middle].address <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (size_t i = low; i > 0 && low - i < NESTED; i--)
+		if (address - symbols->all[i - 1].address < symbols->all[i - 1].size)
+			return symbols->all[i - 1].name;
+	return NULL;
+}
