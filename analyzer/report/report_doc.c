@@ -1,5 +1,6 @@
 /* report_doc.c - a glance at each trace: what ran, how it did, then its routes. */
 #include "report/report_doc.h"
+#include "report/call_sites.h"
 #include "report/charts.h"
 #include "report/report_json.h"
 #include "base/alloc.h"
@@ -406,7 +407,7 @@ static void add_charts(struct rqs_doc *d, const struct rqs_result *r, const char
 	rqs_segments_free(&side.segments);
 }
 
-static void add_trace(struct rqs_doc *d, const struct rqs_traces *traces, const struct rqs_trace *t)
+static void add_trace(struct rqs_doc *d, const struct rqs_traces *traces, const struct rqs_trace *t, unsigned sites)
 {
 	char *name = rqs_trace_name(t);
 
@@ -423,17 +424,19 @@ static void add_trace(struct rqs_doc *d, const struct rqs_traces *traces, const 
 	add_runtime_stats(d, &t->result);
 	add_completeness(d, &t->result.completeness);
 	add_routes(d, &t->result, traces->routes);
+	if (sites)
+		rqs_doc_add_sites(d, &t->result, traces->routes, sites);
 	add_charts(d, &t->result, name);
 	add_notes(d, &t->result);
 	free(name);
 }
 
-struct rqs_doc *rqs_report_doc(const struct rqs_traces *traces)
+struct rqs_doc *rqs_report_doc(const struct rqs_traces *traces, unsigned sites)
 {
 	struct rqs_doc *d = rqs_doc_new("reqscope report");
 
 	for (unsigned i = 0; i < traces->count; i++)
 		if (!traces->trace[i].fatal)
-			add_trace(d, traces, &traces->trace[i]);
+			add_trace(d, traces, &traces->trace[i], sites);
 	return d;
 }

@@ -7,8 +7,8 @@
 
 #define RQS_ROUTES_SHOWN 40 /* JSON has all of them */
 
-/* Traces that could not be read are left out. */
-struct rqs_doc *rqs_report_doc(const struct rqs_traces *traces);
+/* Traces that could not be read are left out. `sites`: call sites shown of each route; 0: none is spoken of. */
+struct rqs_doc *rqs_report_doc(const struct rqs_traces *traces, unsigned sites);
 /* "truncated", "damaged", "dropped" and the like, as warnings. `name` goes in front when not NULL. */
 void rqs_doc_add_warnings(struct rqs_doc *d, const struct rqs_result *r, const char *name);
 /* What the trace calls itself: its label, or else the file's name without folder and ending. To be freed. */

@@ -1,5 +1,6 @@
 /* report_json.c - results as JSON. */
 #include "report/report_json.h"
+#include "report/call_sites.h"
 #include "base/alloc.h"
 #include "render/escape.h"
 
@@ -308,7 +309,7 @@ void rqs_json_add_result(cJSON *object, const struct rqs_result *r, const struct
 	add_routes(object, r, routes);
 }
 
-cJSON *rqs_report_json(const struct rqs_traces *traces)
+cJSON *rqs_report_json(const struct rqs_traces *traces, unsigned sites)
 {
 	cJSON *report = cJSON_CreateObject();
 
@@ -322,6 +323,8 @@ cJSON *rqs_report_json(const struct rqs_traces *traces)
 		cJSON *o = cJSON_CreateObject();
 		rqs_json_add_metadata(o, t);
 		rqs_json_add_result(o, &t->result, traces->routes);
+		if (sites)
+			rqs_json_add_sites(o, &t->result, sites);
 		cJSON_AddItemToArray(list, o);
 	}
 	return report;

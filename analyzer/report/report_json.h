@@ -7,8 +7,8 @@
 
 #include "model/trace.h"
 
-/* Traces that could not be read are left out. */
-cJSON *rqs_report_json(const struct rqs_traces *traces);
+/* Traces that could not be read are left out. `sites`: call sites of each route; 0: none, and no key for them. */
+cJSON *rqs_report_json(const struct rqs_traces *traces, unsigned sites);
 /* file, label, command, runtime ...: what a trace says of itself. */
 void rqs_json_add_metadata(cJSON *object, const struct rqs_trace *t);
 /* The numbers of a trace or of a side of several runs. */

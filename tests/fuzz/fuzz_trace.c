@@ -58,7 +58,7 @@ static void put_frames(int fd, const uint8_t *p, const uint8_t *end)
 
 		if (length > (size_t)(end - p - 3))
 			length = (size_t)(end - p - 3);
-		put_frame(fd, p[0] % 8, p + 3, length);
+		put_frame(fd, p[0] % 10, p + 3, length);
 		p += 3 + length;
 	}
 }
@@ -76,7 +76,7 @@ static void render(struct rqs_doc *doc, cJSON *json, FILE *out)
 static void use(char *path, FILE *out)
 {
 	static struct rqs_inspection inspection;
-	const struct rqs_load_options options = {0};
+	const struct rqs_load_options options = {.sites = true};
 	struct rqs_comparison c;
 	struct rqs_findings findings = {.options = {.allow_single_run = true}};
 	char *sides[] = {path, path};
@@ -89,7 +89,7 @@ static void use(char *path, FILE *out)
 	free(rqs_sides_parse(&c, sides, 2));
 	rqs_traces_load(&c.traces, c.file, c.files, &options);
 	if (!c.traces.trace[0].fatal) {
-		render(rqs_report_doc(&c.traces), rqs_report_json(&c.traces), out);
+		render(rqs_report_doc(&c.traces, 10), rqs_report_json(&c.traces, 10), out);
 		rqs_sides_unite(&c);
 		free(rqs_gates_add(&findings.gates, "p99<=+5%", &at));
 		free(rqs_gates_add(&findings.gates, "errors<=+1pp", &at));
