@@ -53,6 +53,19 @@ static const struct rqs_batch_field sample_fields[] = {
     FIELD(rqs_sample_row, GOROUTINES, goroutines),
 };
 
+static const struct rqs_batch_field site_fields[] = {
+    FIELD(rqs_site_row, TIME, time),
+    FIELD(rqs_site_row, PROCESS, process),
+    FIELD(rqs_site_row, SITE_EVENT, event),
+    FIELD(rqs_site_row, SITE_NUMBER, number),
+    FIELD(rqs_site_row, SITE_OWNER, owner),
+    FIELD(rqs_site_row, SITE_ROUTE, route),
+    FIELD(rqs_site_row, SITE_STACK, stack),
+    FIELD(rqs_site_row, SITE_BYTES, bytes),
+    FIELD(rqs_site_row, SITE_MEAN, sample_bytes),
+    FIELD(rqs_site_row, SITE_FOLLOWED, followed),
+};
+
 const struct rqs_batch_kind rqs_batch_requests = {
     .frame = RQS_FRAME_REQUESTS,
     .row_size = sizeof(struct rqs_request_row),
@@ -65,6 +78,13 @@ const struct rqs_batch_kind rqs_batch_samples = {
     .row_size = sizeof(struct rqs_sample_row),
     .fields = sample_fields,
     .field_count = COUNT(sample_fields),
+};
+
+const struct rqs_batch_kind rqs_batch_sites = {
+    .frame = RQS_FRAME_SITES,
+    .row_size = sizeof(struct rqs_site_row),
+    .fields = site_fields,
+    .field_count = COUNT(site_fields),
 };
 
 int rqs_batch_init(struct rqs_batch *batch, const struct rqs_batch_kind *kind)

@@ -1,6 +1,6 @@
 /*
- * batch.h - rows gathered for the next frame: requests with their routes, or
- * samples.
+ * batch.h - rows gathered for the next frame: requests with their routes,
+ * samples, or sampled allocations with the routes that some of them have.
  */
 #ifndef COLLECT_BATCH_H
 #define COLLECT_BATCH_H
@@ -48,6 +48,20 @@ struct rqs_sample_row {
 	uint64_t goroutines;
 };
 
+/* One row of a sites frame; a freed one leaves at 0 what only an allocated one tells. */
+struct rqs_site_row {
+	uint64_t time; /* ns of CLOCK_MONOTONIC; must come first */
+	uint64_t process;
+	uint64_t event; /* enum rqs_site_event */
+	uint64_t number;
+	uint64_t owner; /* enum rqs_site_owner */
+	uint64_t route; /* as rqs_batch_route gave it, or RQS_NULL */
+	uint64_t stack;
+	uint64_t bytes;
+	uint64_t sample_bytes;
+	uint64_t followed;
+};
+
 struct rqs_batch_kind {
 	enum rqs_frame_type frame;
 	size_t row_size;
@@ -58,7 +72,7 @@ struct rqs_batch_kind {
 	unsigned field_count;
 };
 
-extern const struct rqs_batch_kind rqs_batch_requests, rqs_batch_samples;
+extern const struct rqs_batch_kind rqs_batch_requests, rqs_batch_samples, rqs_batch_sites;
 
 struct rqs_batch_route {
 	uint32_t text; /* offset in `texts` */

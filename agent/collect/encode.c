@@ -24,6 +24,7 @@ static enum rqs_encoding encoding_of(uint8_t id)
 {
 	switch (id) {
 	case RQS_COL_TIME:
+	case RQS_COL_SITE_NUMBER:
 		return RQS_ENC_DELTA;
 	case RQS_COL_QUEUE:
 	case RQS_COL_HANDLER:

@@ -1,6 +1,6 @@
 /*
- * encode.h - values to the payload of a request or sample frame, as
- * trace_format.md lays it out. Pure: memory in, memory out.
+ * encode.h - values to the payload of a requests, samples or sites frame,
+ * as trace_format.md lays it out. Pure: memory in, memory out.
  *
  *   rqs_encoder_begin, rqs_encoder_route for each route, rqs_encoder_column
  *   for each column, rqs_encoder_end
