@@ -78,11 +78,11 @@ static uint64_t clamp(uint64_t value)
 }
 
 /* A request's slot must be one of its own process's. */
-static bool slot_is_right(struct rqs_drain *drain, const struct rqs_record *record, uint64_t owner)
+static bool slot_is_right(struct rqs_drain *drain, uint32_t slot, uint64_t ordinal, uint64_t owner)
 {
-	uint32_t chunk = record->slot / 64, index = record->slot % 64;
+	uint32_t chunk = slot / 64, index = slot % 64;
 
-	if (chunk >= RQS_CHUNKS || index >= RQS_SLOTS_PER_CHUNK || !record->ordinal)
+	if (chunk >= RQS_CHUNKS || index >= RQS_SLOTS_PER_CHUNK || !ordinal)
 		return false;
 	return rqs_owner_process(look_at(drain, chunk)->owner) == rqs_owner_process(owner) &&
 	       kind_of(drain, chunk) == RQS_CHUNK_SLOTS;
@@ -211,7 +211,7 @@ static void take_record(struct rqs_drain *drain, struct rqs_watched *watched, ui
 	struct rqs_request_row row;
 	uint8_t method = record->method < RQS_METHOD_COUNT ? record->method : RQS_METHOD_OTHER;
 
-	if (!slot_is_right(drain, record, owner)) {
+	if (!slot_is_right(drain, record->slot, record->ordinal, owner)) {
 		drain->malformed_records++;
 		return;
 	}
@@ -227,8 +227,33 @@ static void take_record(struct rqs_drain *drain, struct rqs_watched *watched, ui
 	row.process = watched->index;
 	row.route = rqs_batch_route(drain->requests, method, record->route, record->route_length);
 	rqs_batch_add(drain->requests, &row);
+	if (drain->sites)
+		rqs_site_rows_request(drain->sites, watched, record, method);
 	if (rqs_batch_is_full(drain->requests))
 		drain->full(drain->context);
+}
+
+/* The slot and the time of a record of a sampled allocation, before the rest of it is looked at. */
+static bool take_site(struct rqs_drain *drain, struct rqs_watched *watched, uint64_t owner, const void *record,
+		      uint32_t size)
+{
+	const struct rqs_sample_record *sample = record;
+	const struct rqs_freed_record *freed = record;
+	uint64_t ns = drain->now_ns;
+
+	if (sample->type == RQS_RECORD_SAMPLE) {
+		if (size < sizeof(*sample) ||
+		    (sample->slot != RQS_SAMPLE_NO_SLOT && !slot_is_right(drain, sample->slot, sample->ordinal, owner)))
+			return false;
+		ns = rqs_calibration_ns(drain->clock, sample->ticks);
+	} else if (freed->type == RQS_RECORD_FREED) {
+		if (size < sizeof(*freed))
+			return false;
+		ns = rqs_calibration_ns(drain->clock, freed->ticks);
+	}
+	if (!time_is_sane(drain, ns))
+		return false;
+	return rqs_site_rows_take(drain->sites, watched, record, size, ns < drain->now_ns ? ns : drain->now_ns);
 }
 
 /* Checks a record's lengths against each other and against what is committed; 0 when they make no sense. */
@@ -270,7 +295,7 @@ static size_t read_chunk(struct rqs_drain *drain, uint32_t chunk, struct rqs_chu
 	while (view->tail < head) {
 		union {
 			struct rqs_record record;
-			unsigned char bytes[RECORD_MAX];
+			unsigned char bytes[RQS_CHUNK_SIZE]; /* touched as far as a record is long */
 		} copy;
 		uint32_t left = head - view->tail, copied = left < RECORD_MAX ? left : (uint32_t)RECORD_MAX;
 
@@ -280,10 +305,15 @@ static size_t read_chunk(struct rqs_drain *drain, uint32_t chunk, struct rqs_chu
 			give_up_chunk(drain, view);
 			break;
 		}
+		if (copy.record.type != RQS_RECORD_REQUEST && size > copied && drain->sites)
+			memcpy(copy.bytes + copied, data + view->tail + copied, size - copied);
 		view->tail += size;
-		if (copy.record.type != RQS_RECORD_REQUEST)
+		if (copy.record.type == RQS_RECORD_REQUEST)
+			take_record(drain, watched, view->owner, &copy.record);
+		else if (!drain->sites)
 			continue;
-		take_record(drain, watched, view->owner, &copy.record);
+		else if (!take_site(drain, watched, view->owner, copy.bytes, size))
+			drain->malformed_records++;
 		records++;
 	}
 	return records;
@@ -312,6 +342,8 @@ size_t rqs_drain_records(struct rqs_drain *drain)
 		if (watched && kind_of(drain, chunk) == RQS_CHUNK_RECORDS)
 			records += visit_records(drain, chunk, view, watched);
 	}
+	if (drain->sites)
+		rqs_site_rows_pass(drain->sites, drain->region);
 	return records;
 }
 
@@ -477,6 +509,8 @@ void rqs_drain_dying(struct rqs_drain *drain)
 			continue;
 		watched->live = (struct rqs_sums){0};
 		fold_table(drain, watched, &watched->folded);
+		if (drain->sites)
+			rqs_site_rows_end(drain->sites, watched);
 		rqs_processes_end(processes, watched);
 	}
 }

@@ -10,6 +10,7 @@
 
 #include "collect/batch.h"
 #include "collect/process.h"
+#include "collect/site_rows.h"
 
 /* What the collector remembers of a chunk from one pass to the next. */
 struct rqs_chunk_view {
@@ -25,6 +26,7 @@ struct rqs_drain {
 	struct rqs_batch *requests;
 	void (*full)(void *context); /* must clear the batch; called when it is full */
 	void *context;
+	struct rqs_site_rows *sites; /* NULL: sampled allocations are skipped */
 	uint64_t start_ns; /* of the region: no request is older */
 	uint64_t now_ns;   /* of this pass */
 	struct rqs_chunk_view *chunks;
@@ -34,11 +36,11 @@ struct rqs_drain {
 	uint64_t broken_chunks;
 };
 
-/* The caller sets region to full and context first. 0 or -ENOMEM. */
+/* The caller sets region to context first. 0 or -ENOMEM. */
 int rqs_drain_init(struct rqs_drain *drain);
 void rqs_drain_free(struct rqs_drain *drain);
 
-/* Reads every record committed so far; frees sealed chunks. The number of records. */
+/* Reads every record committed so far; frees sealed chunks. The number of records of requests and samples. */
 size_t rqs_drain_records(struct rqs_drain *drain);
 
 /* Frees chunks and thread slots of threads that have died. */

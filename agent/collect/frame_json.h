@@ -8,6 +8,7 @@
 
 #include "collect/keeper_words.h"
 #include "collect/process.h"
+#include "collect/site_rows.h"
 
 struct rqs_run_facts {
 	const char *mode;
@@ -39,6 +40,8 @@ struct rqs_troubles {
 	uint64_t malformed_records;
 	uint64_t broken_chunks;
 	uint64_t rows_lost;           /* that couldn't be written */
+	uint64_t site_rows_lost;      /* likewise */
+	struct rqs_site_troubles sites;
 	int write_error;              /* errno */
 	struct rqs_attached attached; /* pid 0: it wasn't by attaching */
 };

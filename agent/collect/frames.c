@@ -17,11 +17,29 @@ int rqs_frames_init(struct rqs_frames *frames, struct rqs_processes *processes, 
 	return error ? error : rqs_batch_init(&frames->samples, &rqs_batch_samples);
 }
 
+int rqs_frames_sites_start(struct rqs_frames *frames, uint64_t sample_bytes)
+{
+	int error = rqs_batch_init(&frames->sites, &rqs_batch_sites);
+
+	if (error)
+		return error;
+	frames->stacks = rqs_stack_table_new();
+	if (!frames->stacks)
+		return -ENOMEM;
+	const struct rqs_site_sink sink = {&frames->sites, frames->stacks, rqs_frames_sites, frames};
+	frames->site_rows = frames->drain->sites = rqs_site_rows_new(sample_bytes, &sink);
+	frames->processes->sampled = frames->site_rows != NULL;
+	return frames->site_rows ? 0 : -ENOMEM;
+}
+
 void rqs_frames_free(struct rqs_frames *frames)
 {
 	rqs_writer_close(&frames->writer);
 	rqs_batch_free(&frames->requests);
 	rqs_batch_free(&frames->samples);
+	rqs_batch_free(&frames->sites);
+	rqs_site_rows_free(frames->site_rows);
+	rqs_stack_table_free(frames->stacks);
 	rqs_encoder_free(&frames->encoder);
 }
 
@@ -107,6 +125,34 @@ void rqs_frames_samples(void *frames)
 	rqs_batch_clear(&f->samples);
 }
 
+/* What wasn't written stays new, and is tried again with the next rows. */
+static int write_stacks(struct rqs_frames *f)
+{
+	struct rqs_stack_piece piece;
+
+	while (rqs_stack_table_piece(f->stacks, &piece)) {
+		int error = write_text(f, RQS_FRAME_STACKS, rqs_monotonic_ns(), piece.text);
+
+		if (error && !f->writer.error)
+			f->writer.error = -error;
+		if (error)
+			return error;
+		rqs_stack_table_written(f->stacks, &piece);
+	}
+	return 0;
+}
+
+void rqs_frames_sites(void *frames)
+{
+	struct rqs_frames *f = frames;
+
+	if (!f->sites.count)
+		return;
+	if (write_stacks(f) || write_batch(f, &f->sites))
+		f->troubles.site_rows_lost += f->sites.count;
+	rqs_batch_clear(&f->sites);
+}
+
 static void gather_troubles(struct rqs_frames *f)
 {
 	const struct rqs_region_header *header = f->processes->region->header;
@@ -116,6 +162,8 @@ static void gather_troubles(struct rqs_frames *f)
 	f->troubles.malformed_records = f->drain->malformed_records;
 	f->troubles.broken_chunks = f->drain->broken_chunks;
 	f->troubles.write_error = f->writer.error;
+	if (f->site_rows)
+		rqs_site_rows_troubles(f->site_rows, &f->troubles.sites);
 }
 
 static bool totals_changed(struct rqs_frames *f)
@@ -159,6 +207,9 @@ void rqs_frames_flush(struct rqs_frames *frames, uint64_t now_ns)
 	write_processes(frames);
 	rqs_frames_requests(frames);
 	rqs_frames_samples(frames);
+	if (frames->site_rows)
+		rqs_site_rows_noted(frames->site_rows);
+	rqs_frames_sites(frames);
 	write_totals(frames, now_ns);
 }
 
@@ -167,6 +218,9 @@ int rqs_frames_end(struct rqs_frames *frames, uint64_t now_ns, const char *reaso
 	write_processes(frames);
 	rqs_frames_requests(frames);
 	rqs_frames_samples(frames);
+	if (frames->site_rows)
+		rqs_site_rows_end(frames->site_rows, NULL);
+	rqs_frames_sites(frames);
 	rqs_drain_survey(frames->drain);
 	gather_troubles(frames);
 	return write_text(frames, RQS_FRAME_END, now_ns,

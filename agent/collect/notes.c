@@ -33,6 +33,47 @@ static void note_troubles(cJSON *notes, const struct rqs_troubles *troubles)
 			 troubles->rows_lost, strerror(troubles->write_error));
 		add_note(notes, "requests", why);
 	}
+	if (troubles->site_rows_lost) {
+		snprintf(why, sizeof(why), "%" PRIu64 " rows couldn't be written to the trace: %s",
+			 troubles->site_rows_lost, strerror(troubles->write_error));
+		add_note(notes, "sites", why);
+	}
+}
+
+static void note_count(cJSON *notes, const char *what, uint64_t count, const char *why)
+{
+	char text[256];
+
+	if (!count)
+		return;
+	snprintf(text, sizeof(text), "%" PRIu64 " %s", count, why);
+	add_note(notes, what, text);
+}
+
+/* Sampled allocations: each of these makes figures by site too low, or leaves part of them without a name. */
+static void note_sites(cJSON *notes, const struct rqs_processes *processes, const struct rqs_site_troubles *troubles)
+{
+	uint64_t lost = 0, unfollowed = 0;
+	char text[128];
+
+	for (uint32_t i = 0; i < processes->noted_count; i++) {
+		lost += processes->noted[i]->events[RQS_EVENT_SAMPLE_LOST];
+		unfollowed += processes->noted[i]->events[RQS_EVENT_SAMPLE_UNFOLLOWED];
+	}
+	note_count(notes, "sites", lost, "sampled allocations found no room: figures by site are too low");
+	note_count(notes, "sites", unfollowed, "sampled allocations aren't followed to their end");
+	note_count(notes, "sites", troubles->unkept,
+		   "events of sampled allocations weren't kept: too many, before their process served");
+	note_count(notes, "sites", troubles->unwaited,
+		   "sampled allocations are unattributed: too many waited for the ends of their requests");
+	note_count(notes, "stacks", troubles->no_stack, "sampled allocations have no stack that is known");
+	note_count(notes, "stacks", troubles->beyond,
+		   "sampled allocations have \"(too many stacks)\" in place of their stack");
+	for (unsigned i = 0; i < RQS_SITE_REASONS && troubles->reasons[i].samples; i++) {
+		snprintf(text, sizeof(text), "of %" PRIu64 " sampled allocations' stacks end early: %s",
+			 troubles->samples, troubles->reasons[i].why);
+		note_count(notes, "stacks", troubles->reasons[i].samples, text);
+	}
 }
 
 /* Of these nothing is known but that they were answered. */
@@ -218,4 +259,5 @@ void rqs_add_notes(cJSON *notes, const struct rqs_processes *processes, const st
 	note_preceding(notes, processes);
 	note_imbalance(notes, processes);
 	note_contradiction(notes, processes);
+	note_sites(notes, processes, &troubles->sites);
 }

@@ -36,6 +36,14 @@ int rqs_processes_init(struct rqs_processes *processes, struct rqs_region *regio
 	return 0;
 }
 
+/* Before its descriptors: it reads by one of them. */
+static void free_code(struct rqs_watched *watched)
+{
+	if (watched->code)
+		rqs_code_free(watched->code);
+	watched->code = NULL;
+}
+
 static void close_fds(struct rqs_watched *watched)
 {
 	if (watched->pidfd >= 0)
@@ -49,6 +57,7 @@ static void close_fds(struct rqs_watched *watched)
 
 static void free_watched(struct rqs_watched *watched)
 {
+	free_code(watched);
 	close_fds(watched);
 	rqs_table_unmap(&watched->table);
 	free(watched->command);
@@ -175,6 +184,8 @@ static struct rqs_watched *watch(struct rqs_processes *processes, uint32_t slot,
 		watched->start_ns = watched->seen_ns;
 	copy_slot(watched, process);
 	take_hold(processes, watched);
+	if (processes->sampled)
+		watched->code = rqs_code_new(watched->procdir, watched->runtime);
 	processes->by_slot[slot] = watched;
 	processes->unready_owner[slot] = 0;
 	processes->live++;
@@ -302,6 +313,7 @@ void rqs_processes_check(struct rqs_processes *processes)
 
 void rqs_processes_end(struct rqs_processes *processes, struct rqs_watched *watched)
 {
+	free_code(watched);
 	close_fds(watched);
 	rqs_table_unmap(&watched->table);
 	processes->by_slot[watched->slot] = NULL;

@@ -12,6 +12,7 @@
 #include "collect/clock.h"
 #include "collect/go_source.h"
 #include "collect/tables.h"
+#include "unwind/code.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -76,6 +77,9 @@ struct rqs_watched {
 	struct rqs_go_source go;     /* of its runtime's figures */
 
 	uint64_t rss_peak; /* bytes, 0 unknown */
+
+	struct rqs_code *code;    /* where samples are taken; NULL none */
+	uint32_t samples_waiting; /* in site_rows.c */
 };
 
 /* Whether its goroutines' table, and not its threads' counters, tells what it allocates. */
@@ -113,6 +117,7 @@ struct rqs_processes {
 	uint32_t live;       /* watched and not ended */
 	uint64_t registered; /* watched ever */
 	bool served;         /* any has ever held a listener or a served connection */
+	bool sampled;        /* samples of allocations are taken: each process's code is looked at. Set before the first */
 };
 
 /* Tags of epoll events, in the high half of the event's data. */

@@ -180,6 +180,8 @@ static int start_memory(struct session *s)
 	error = rqs_processes_init(&s->processes, &s->region, &s->clock, s->epoll);
 	if (!error)
 		error = rqs_frames_init(&s->frames, &s->processes, &s->drain);
+	if (!error && s->options->sample_bytes)
+		error = rqs_frames_sites_start(&s->frames, s->options->sample_bytes);
 	return error ? error : rqs_drain_init(&s->drain);
 }
 
