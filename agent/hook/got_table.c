@@ -1,13 +1,14 @@
 /* got_table.c - see got_table.h. */
 #include "hook/got_table.h"
 
+#include "hook/hook.h"
 #include "hook/objects.h"
 #include "os/reserve.h"
 
 #include <stddef.h>
 #include <string.h>
 
-/* X(name): all that exports.map shows but free, which does nothing of its own. */
+/* X(name): all that exports.map shows but free, which does something of its own only where samples are taken. */
 #define HOOKS(X)                                                                                                 \
 	X(_Exit) X(_exit) X(accept) X(accept4) X(aligned_alloc) X(calloc) X(clone) X(close) X(connect) X(dup) X(dup2) \
 	X(dup3) X(epoll_create) X(epoll_create1) X(epoll_ctl) X(epoll_pwait) X(epoll_wait) X(execl) X(execle)    \
@@ -60,11 +61,13 @@ LINKER_HOOKS(JUMP)
 #define DECLARE(name) extern const char rqs_ours_##name[] __asm__(#name);
 HOOKS(DECLARE)
 GLIBC_HOOKS(DECLARE)
+DECLARE(free)
 
 #define TARGET(name) { #name, rqs_ours_##name, NULL },
 #define LINKER_TARGET(name, before) { #name, rqs_got_##name, NULL },
-static struct rqs_got_target targets[] = { HOOKS(TARGET) GLIBC_HOOKS(TARGET) LINKER_HOOKS(LINKER_TARGET) };
+static struct rqs_got_target targets[] = { HOOKS(TARGET) GLIBC_HOOKS(TARGET) LINKER_HOOKS(LINKER_TARGET) TARGET(free) };
 #define TARGETS (sizeof(targets) / sizeof(targets[0]))
+#define FREE (TARGETS - 1)
 
 #define BUCKETS 512u
 static uint8_t buckets[BUCKETS]; /* number, 0 none; what is taken goes to the next */
@@ -90,10 +93,8 @@ static uint32_t hash_of(const char *name)
 	return hash % BUCKETS;
 }
 
-void rqs_got_targets_find(void)
+static void find_all(void)
 {
-	if (buckets[hash_of(targets[0].name)])
-		return;
 	for (size_t i = 0; i < TARGETS; i++) {
 		uint32_t at = hash_of(targets[i].name);
 
@@ -106,6 +107,13 @@ void rqs_got_targets_find(void)
 #define NEXT(name, before) rqs_got_next_##name = rqs_objects_next(#name);
 	LINKER_HOOKS(NEXT)
 #undef NEXT
+}
+
+void rqs_got_targets_find(void)
+{
+	if (!buckets[hash_of(targets[0].name)])
+		find_all();
+	targets[FREE].real = rqs_sampling ? rqs_objects_next("free") : NULL;
 }
 
 uint32_t rqs_got_target_number(const char *name)

@@ -16,7 +16,7 @@ struct rqs_got_target {
 	const char *real; /* NULL: there is none */
 };
 
-/* Finds the real functions, once. */
+/* Finds the real functions, once; that of free each time, and only where samples are taken. */
 void rqs_got_targets_find(void);
 /* Numbers begin at 1; 0: it isn't one, or has no real function. */
 uint32_t rqs_got_target_number(const char *name);
