@@ -8,7 +8,7 @@
 #include "core/followed.h"
 
 #define ENTRIES RQS_FOLLOWED_TAGS
-#define WINDOW 16u
+#define WINDOW 32u
 #define WRITING 1u
 #define GONE 2u
 #define MANY 255u
