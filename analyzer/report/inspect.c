@@ -20,7 +20,8 @@ static void take_frame(void *context, const struct rqs_frame *frame)
 	sum->frames++;
 	sum->stored += frame->header.stored_length;
 	sum->raw += frame->header.raw_length;
-	if (frame->header.type != RQS_FRAME_REQUESTS && frame->header.type != RQS_FRAME_SAMPLES)
+	if (frame->header.type != RQS_FRAME_REQUESTS && frame->header.type != RQS_FRAME_SAMPLES &&
+	    frame->header.type != RQS_FRAME_SITES)
 		return;
 	if (!i->first_time || frame->header.first_time < i->first_time)
 		i->first_time = frame->header.first_time;
@@ -62,6 +63,20 @@ static void take_samples(void *context, const struct rqs_frame *frame, const str
 	((struct rqs_inspection *)context)->samples += block->rows;
 }
 
+static void take_sites(void *context, const struct rqs_frame *frame, const struct rqs_block *block)
+{
+	(void)frame;
+	((struct rqs_inspection *)context)->sites += block->rows;
+}
+
+/* Two numbers a stack. */
+static void take_stacks(void *context, const cJSON *object)
+{
+	const cJSON *stacks = cJSON_GetObjectItemCaseSensitive(object, "stacks");
+
+	((struct rqs_inspection *)context)->stacks += (uint64_t)cJSON_GetArraySize(stacks) / 2;
+}
+
 void rqs_inspect(struct rqs_inspection *i, const char *file)
 {
 	const struct rqs_visitor visitor = {
@@ -70,6 +85,8 @@ void rqs_inspect(struct rqs_inspection *i, const char *file)
 	    .json = take_json,
 	    .requests = take_requests,
 	    .samples = take_samples,
+	    .stacks = take_stacks,
+	    .sites = take_sites,
 	    .frame = take_frame,
 	    .damage = take_damage,
 	};
@@ -148,10 +165,28 @@ static void add_metadata(struct rqs_doc *d, const cJSON *object)
 	}
 }
 
+/* What the frames of a type are made of, counted; NULL: nothing that is counted. */
+static const uint64_t *rows_of(const struct rqs_inspection *i, unsigned type)
+{
+	switch (type) {
+	case RQS_FRAME_REQUESTS:
+		return &i->requests;
+	case RQS_FRAME_SAMPLES:
+		return &i->samples;
+	case RQS_FRAME_STACKS:
+		return &i->stacks;
+	case RQS_FRAME_SITES:
+		return &i->sites;
+	default:
+		return NULL;
+	}
+}
+
 static void add_frame_row(struct rqs_table *t, const struct rqs_inspection *i, unsigned type)
 {
 	const struct rqs_frame_sum *sum = &i->type[type];
 	const char *name = rqs_frame_type_name(type);
+	const uint64_t *rows = rows_of(i, type);
 
 	if (!sum->frames)
 		return;
@@ -160,10 +195,7 @@ static void add_frame_row(struct rqs_table *t, const struct rqs_inspection *i, u
 	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_human_count((double)sum->frames));
 	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_human_bytes((double)sum->stored));
 	rqs_table_cell(t, RQS_TONE_PLAIN, rqs_human_bytes((double)sum->raw));
-	rqs_table_cell(t, RQS_TONE_PLAIN,
-		       type == RQS_FRAME_REQUESTS  ? rqs_human_count((double)i->requests)
-		       : type == RQS_FRAME_SAMPLES ? rqs_human_count((double)i->samples)
-						   : NULL);
+	rqs_table_cell(t, RQS_TONE_PLAIN, rows ? rqs_human_count((double)*rows) : NULL);
 }
 
 static void add_frames(struct rqs_doc *d, const struct rqs_inspection *i)
@@ -297,6 +329,8 @@ cJSON *rqs_inspection_json(const struct rqs_inspection *i)
 	cJSON_AddNumberToObject(o, "requests", (double)i->requests);
 	rqs_json_add_number(o, "bytes_per_request", bytes_per_request(i));
 	cJSON_AddNumberToObject(o, "samples", (double)i->samples);
+	cJSON_AddNumberToObject(o, "sites", (double)i->sites);
+	cJSON_AddNumberToObject(o, "stacks", (double)i->stacks);
 	add_frames_json(o, i);
 	cJSON_AddItemToObject(o, "run", copy_or_null(i->run));
 	cJSON_AddItemToObject(o, "processes", cJSON_Duplicate(i->processes, true));

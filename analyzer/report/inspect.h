@@ -18,7 +18,8 @@ struct rqs_inspection {
 	struct rqs_scan scan;
 	struct rqs_frame_sum type[256];
 	uint64_t requests, samples;     /* rows */
-	uint64_t first_time, last_time; /* of requests and samples, ns */
+	uint64_t sites, stacks;         /* rows, and stacks that they may name */
+	uint64_t first_time, last_time; /* of requests, samples and sites, ns */
 	unsigned damages;               /* listed */
 	struct rqs_damage damage[RQS_DAMAGES_LISTED];
 	cJSON *run, *totals, *processes; /* run and totals: or NULL */

@@ -8,7 +8,7 @@ import pytest
 from reqscope_cli import ROOT, TRACES, report, run
 from test_report import some_requests
 
-from make_trace import SECOND, START, trace
+from make_trace import SECOND, START, Site, Stacks, trace
 
 
 def test_frames_are_counted(tmp_path):
@@ -29,6 +29,19 @@ def test_frames_are_counted(tmp_path):
     assert value["totals"]["completeness"]["finished"] == 2500
     out, err = run("info", path)
     assert re.search(r"integrity +whole", out) and "bytes a request" in out and not err
+
+
+def test_sampled_allocations_are_counted(tmp_path):
+    stacks = Stacks()
+    number = stacks.number("malloc", "f", "main")
+    sites = [Site(START + 1000 * i, i + 1, stack=number, bytes=9) for i in range(1200)]
+    path = tmp_path / "t.rqs"
+    path.write_bytes(trace(some_requests(10), sites=sites, stacks=stacks))
+    value = json.loads(run("info", "--format", "json", path)[0])
+    assert (value["integrity"], value["damage"], value["sites"], value["stacks"]) == ("whole", [], 1200, 3)
+    assert value["frames"]["sites"]["count"] == 2 and value["frames"]["stacks"]["count"] == 1
+    out, _ = run("info", path)
+    assert re.search(r"sites +2 .* 1,200$", out, re.M) and re.search(r"stacks +1 .* 3$", out, re.M)
 
 
 def test_without_an_end_frame(tmp_path):
