@@ -81,6 +81,11 @@ void rqs_doc_chart(struct rqs_doc *d, struct rqs_chart *chart)
 	add(d, RQS_ITEM_CHART)->chart = chart;
 }
 
+void rqs_doc_flame(struct rqs_doc *d, struct rqs_flame *flame)
+{
+	add(d, RQS_ITEM_FLAME)->flame = flame;
+}
+
 struct rqs_table *rqs_doc_table(struct rqs_doc *d)
 {
 	struct rqs_item *item = add(d, RQS_ITEM_TABLE);
@@ -166,6 +171,7 @@ void rqs_doc_free(struct rqs_doc *d)
 		free(d->item[i].text);
 		free_table(d->item[i].table);
 		rqs_chart_free(d->item[i].chart);
+		rqs_flame_free(d->item[i].flame);
 	}
 	free(d->item);
 	free(d->title);

@@ -9,6 +9,7 @@
 #define REQSCOPE_DOC_H
 
 #include "render/chart.h"
+#include "render/flame.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,6 +29,7 @@ enum rqs_item_kind {
 	RQS_ITEM_FACT, /* key and value; adjoining facts are aligned */
 	RQS_ITEM_TABLE,
 	RQS_ITEM_CHART,
+	RQS_ITEM_FLAME,
 };
 
 struct rqs_table_cell {
@@ -52,6 +54,7 @@ struct rqs_item {
 	char *key, *text;
 	struct rqs_table *table;
 	struct rqs_chart *chart;
+	struct rqs_flame *flame;
 };
 
 struct rqs_doc {
@@ -70,6 +73,8 @@ void rqs_doc_fact(struct rqs_doc *d, const char *key, const char *format, ...) _
 
 /* Takes over the chart. */
 void rqs_doc_chart(struct rqs_doc *d, struct rqs_chart *chart);
+/* Takes over the flame graph. */
+void rqs_doc_flame(struct rqs_doc *d, struct rqs_flame *flame);
 /* A table is filled cell by cell: first all columns, then the rows. A row that isn't filled up is empty at its end. */
 struct rqs_table *rqs_doc_table(struct rqs_doc *d);
 void rqs_table_column(struct rqs_table *t, bool right, const char *head);

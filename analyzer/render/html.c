@@ -18,7 +18,7 @@
  * change. */
 static const char policy[] =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-    "script-src 'sha256-UHrAxvuDjQC/OcDqi9zkOmCQyv83ojYDOj+DyjP24g0='; base-uri 'none'; form-action 'none'";
+    "script-src 'sha256-I8iUWtOvlQC/+oF7VqzHm8S/l1LOG8aBklsMKCfBZuI='; base-uri 'none'; form-action 'none'";
 
 static const char *const tones[] = {
     [RQS_TONE_PLAIN] = "",    [RQS_TONE_STRONG] = "strong", [RQS_TONE_DIM] = "dim",
@@ -31,7 +31,7 @@ struct page {
 	const struct rqs_doc *doc;
 	bool own_title; /* its first heading is the page's */
 	bool in_section;
-	unsigned charts;     /* so far */
+	unsigned charts, flames; /* so far */
 	const char *heading; /* the last one */
 };
 
@@ -209,6 +209,9 @@ static void put_item(struct page *p, unsigned i)
 		return;
 	case RQS_ITEM_CHART:
 		put_chart(p, i);
+		return;
+	case RQS_ITEM_FLAME:
+		rqs_html_flame(p->out, item->flame, ++p->flames, p->in_section ? 3 : 2);
 		return;
 	}
 	fputc('\n', p->out);

@@ -3,6 +3,7 @@
 #define REQSCOPE_HTML_H
 
 #include "render/chart.h"
+#include "render/flame.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,6 +18,8 @@ void rqs_html_element(FILE *out, const char *element, const char *class, const c
 
 /* A figure with its heading of this level, picture and data. `number` makes its ids the page's only ones. */
 void rqs_html_chart(FILE *out, const struct rqs_chart *c, unsigned number, unsigned level);
+/* The same for call stacks; numbers are counted apart. */
+void rqs_html_flame(FILE *out, const struct rqs_flame *f, unsigned number, unsigned level);
 
 /* ---- what a figure is made of ---- */
 

@@ -95,6 +95,8 @@ static void put_item(FILE *out, const struct rqs_item *item)
 		if (!item->chart->detail)
 			put_chart(out, item->chart);
 		return;
+	case RQS_ITEM_FLAME:
+		return; /* a table beside it says the same */
 	}
 	fputc('\n', out);
 }
@@ -104,6 +106,8 @@ static void put_items(FILE *out, const struct rqs_doc *d)
 	for (unsigned i = 0; i < d->items; i++) {
 		bool list = i && d->item[i].kind == RQS_ITEM_FACT && d->item[i - 1].kind == RQS_ITEM_FACT;
 
+		if (d->item[i].kind == RQS_ITEM_FLAME)
+			continue;
 		if (i && !list)
 			fputc('\n', out);
 		put_item(out, &d->item[i]);

@@ -1,6 +1,6 @@
 /*
- * page.js - sorts and filters the tables of an HTML report, and opens the data of its charts for printing; embedded by
- * page_assets.S, allowed by its hash (html.c). Without it nothing is missing.
+ * page.js - sorts and filters the tables of an HTML report, zooms into its flame graphs, and opens the data of its
+ * charts for printing; embedded by page_assets.S, allowed by its hash (html.c). Without it nothing is missing.
  *
  * Rows that belong together (a tbody each where there are several) move together. Of a number the greatest of them
  * counts where the greatest come first, else the least; what has no number comes last. A third press brings the first
@@ -64,6 +64,63 @@ document.querySelectorAll('table.sort').forEach(function (table) {
 		count.textContent = input.value ? shown + ' of ' + groups.length : '';
 	});
 	table.parentNode.before(box);
+});
+/* Bars come depth first, callers before what they call: what a bar called are those that follow as long as they lie lower. */
+document.querySelectorAll('.flame').forEach(function (picture, number) {
+	var bars = Array.from(picture.querySelectorAll('svg')), said = document.createElement('output'), at = 0;
+	var place = bars.map(function (b) {
+		return { x: parseFloat(b.getAttribute('x')), width: parseFloat(b.getAttribute('width')), y: +b.getAttribute('y') };
+	});
+	function caller(i) {
+		for (var k = i - 1; k >= 0; k--) if (place[k].y < place[i].y) return k;
+		return i;
+	}
+	function beside(i, step) {
+		for (var k = i + step; k >= 0 && k < bars.length; k += step) if (place[k].y === place[i].y) return k;
+		return i;
+	}
+	function show(i) {
+		bars[at].removeAttribute('data-at');
+		bars[at = i].setAttribute('data-at', '');
+		said.textContent = bars[i].firstChild.textContent;
+	}
+	function zoom(i) {
+		var from = place[i], callers = [], inside = true;
+		for (var k = i; k; callers.push(k)) k = caller(k);
+		bars.forEach(function (bar, k) {
+			var p = place[k], above = callers.includes(k);
+			inside = k === i || (k > i && inside && p.y > from.y);
+			bar.style.display = above || inside ? '' : 'none';
+			bar.setAttribute('x', (above ? 0 : (p.x - from.x) / from.width * 100) + '%');
+			bar.setAttribute('width', (above ? 100 : p.width / from.width * 100) + '%');
+			if (bar.lastChild.tagName === 'text') return;
+			var name = document.createElementNS(bar.namespaceURI, 'text'); // it was too narrow for one
+			name.textContent = bar.firstChild.textContent;
+			bar.append(name);
+		});
+	}
+	var moves = {
+		ArrowUp: caller,
+		ArrowDown: function (i) { return i + 1 < bars.length && place[i + 1].y > place[i].y ? i + 1 : i; },
+		ArrowLeft: function (i) { return beside(i, -1); },
+		ArrowRight: function (i) { return beside(i, 1); }
+	};
+	bars.forEach(function (bar, i) {
+		bar.addEventListener('pointerenter', function () { show(i); });
+		bar.addEventListener('click', function () { zoom(i); });
+	});
+	picture.addEventListener('keydown', function (event) {
+		if (moves[event.key]) show(moves[event.key](at));
+		else if (event.key === 'Enter') zoom(at);
+		else if (event.key === 'Escape') zoom(0);
+		else return;
+		event.preventDefault();
+	});
+	picture.tabIndex = 0;
+	picture.setAttribute('role', 'application');
+	if (!number) said.textContent = 'Point at a bar, or go to it by the arrow keys, for its figures. A click or Enter zooms into it; ' +
+		'the topmost bar, or Escape, shows all again.';
+	picture.after(said);
 });
 var opened = [];
 addEventListener('beforeprint', function () {

@@ -280,6 +280,8 @@ static void put_item(const struct writer *w, const struct rqs_item *item, size_t
 		if (!item->chart->detail)
 			put_chart(w, item->chart);
 		return;
+	case RQS_ITEM_FLAME:
+		return; /* a table beside it says the same */
 	}
 	fputc('\n', w->out);
 }
@@ -305,6 +307,8 @@ static void render_text(FILE *out, const struct rqs_rendering *what)
 	size_t keys = key_width(what->doc);
 
 	for (unsigned i = 0; i < what->doc->items; i++) {
+		if (what->doc->item[i].kind == RQS_ITEM_FLAME)
+			continue;
 		if (gap_before(what->doc, i))
 			fputc('\n', out);
 		put_item(&w, &what->doc->item[i], keys);

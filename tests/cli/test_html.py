@@ -57,7 +57,7 @@ def test_size(texts):
     assert max(len(text.encode()) for text in texts.values() if "Contents" in text) <= 300 * KB
     assert len(texts["three"].encode()) <= 300 * KB
     (script,) = re.findall(r"<script>(.*?)</script>", texts["two"], re.S)
-    assert len(script) < 4 * KB
+    assert len(script) < 8 * KB
 
 
 def test_only_its_own_script_runs(text):
@@ -142,6 +142,8 @@ def test_contrast(texts):
         for i in range(8):
             assert contrast(theme[f"s{i}"], theme["bg"]) >= 3, i  # lines
             assert contrast(theme["fg"], theme[f"p{i}"]) >= 4.5, i  # letters on bars
+        for i in range(4):
+            assert contrast(theme["fg"], theme[f"h{i}"]) >= 4.5, i  # and on those of a difference
 
 
 # ---- Markdown fits a comment ----
