@@ -23,6 +23,9 @@ static const char usage[] =
     "  --from T, --to T  only requests that arrived in this part: seconds since each trace's\n"
     "                    first arrival, or an RFC 3339 time\n"
     "\n"
+    "  --sites           by route, which call sites allocate more or less; of traces recorded with\n"
+    "                    --sites. With --format html as flame graphs, too\n"
+    "\n"
     "  --gate EXPR       fail when a side doesn't keep to this; can be given several times:\n"
     "                      p99<=+5%  throughput>=-3%  errors<=+0.1pp  rss_peak<=100MB\n"
     "                      'GET /users/{}:p50<=+2ms'\n"
@@ -43,6 +46,7 @@ static const char usage[] =
     "  reqscope compare Gin=gin.rqs Fiber=fiber.rqs Express=express.rqs\n"
     "  reqscope compare --skip 5 before='before-*.rqs' after='after-*.rqs'\n"
     "  reqscope compare --format html -o compare.html old.rqs new.rqs\n"
+    "  reqscope compare --sites --format html -o sites.html 'old-*.rqs' 'new-*.rqs'\n"
     "  reqscope compare --gate 'p99<=+5%' --gate 'alloc_bytes<=+2%' 'old-*.rqs' 'new-*.rqs'\n"
     "\n"
     "exit status: 0 good; 1 a gate failed; 2 a mistake in the command, or a file that is\n"
@@ -56,6 +60,7 @@ enum own_option {
 	OPTION_INCONCLUSIVE,
 	OPTION_SINGLE_RUN,
 	OPTION_UNMATCHED_LOAD,
+	OPTION_SITES,
 };
 
 static const struct option own_options[] = {
@@ -65,6 +70,7 @@ static const struct option own_options[] = {
     {"inconclusive", required_argument, NULL, OPTION_INCONCLUSIVE},
     {"allow-single-run", no_argument, NULL, OPTION_SINGLE_RUN},
     {"allow-unmatched-load", no_argument, NULL, OPTION_UNMATCHED_LOAD},
+    {"sites", no_argument, NULL, OPTION_SITES},
     {0},
 };
 
@@ -111,6 +117,9 @@ static int take_option(void *context, int option, const char *argument)
 	case OPTION_SINGLE_RUN:
 		f->options.allow_single_run = true;
 		return RQS_EXIT_OK;
+	case OPTION_SITES:
+		f->options.sites = true;
+		return RQS_EXIT_OK;
 	case OPTION_UNMATCHED_LOAD:
 		f->options.allow_unmatched_load = true;
 		return RQS_EXIT_OK;
@@ -133,6 +142,7 @@ static bool all_readable(const struct rqs_traces *traces)
 
 static int compare(struct rqs_comparison *c, struct rqs_findings *f, struct rqs_view_options *options)
 {
+	options->load.sites = f->options.sites;
 	options->load.loaded = rqs_sides_take;
 	options->load.loaded_context = c;
 	int status = rqs_load_and_tell(&c->traces, c->file, c->files, options);

@@ -128,6 +128,7 @@ struct rqs_doc *rqs_compare_doc(const struct rqs_findings *f)
 	rqs_doc_add_figures(d, f);
 	rqs_doc_add_attribution(d, f);
 	rqs_doc_add_compared_routes(d, f);
+	rqs_doc_add_compared_sites(d, f);
 	add_charts(d, f);
 	rqs_preflight(c, add_last_finding, d);
 	return d;

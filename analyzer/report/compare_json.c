@@ -76,8 +76,7 @@ static void add_values(cJSON *row, const struct rqs_row *r, unsigned sides)
 	}
 }
 
-/* What is known of a difference. A ratio's numbers are those of new / base - 1, as in "relative". */
-static cJSON *make_difference(const struct rqs_difference *d)
+cJSON *rqs_json_difference(const struct rqs_difference *d)
 {
 	double shift = d->ratio ? 1 : 0;
 	bool known = d->basis != RQS_BASIS_NONE;
@@ -117,7 +116,7 @@ static cJSON *make_row(const struct rqs_findings *f, const struct rqs_row *r)
 	cJSON *against = cJSON_AddArrayToObject(row, "against_base");
 	cJSON_AddItemToArray(against, cJSON_CreateNull());
 	for (unsigned i = 1; i < f->c->sides; i++)
-		cJSON_AddItemToArray(against, make_difference(&r->difference[i]));
+		cJSON_AddItemToArray(against, rqs_json_difference(&r->difference[i]));
 	cJSON_AddItemToObject(row, "verdict", text_or_null(rqs_verdict_name(rqs_row_verdict(&f->rows, r))));
 	return row;
 }
@@ -131,7 +130,7 @@ static cJSON *make_gate(const struct rqs_findings *f, const struct rqs_gate_resu
 	cJSON_AddItemToObject(o, "base", number_or_null(r->base));
 	cJSON_AddItemToObject(o, "value", number_or_null(r->value));
 	cJSON_AddItemToObject(o, "against_base",
-			      r->gate->kind == RQS_GATE_LIMIT ? cJSON_CreateNull() : make_difference(&r->difference));
+			      r->gate->kind == RQS_GATE_LIMIT ? cJSON_CreateNull() : rqs_json_difference(&r->difference));
 	cJSON_AddItemToObject(o, "verdict", text_or_null(rqs_verdict_name(r->verdict)));
 	cJSON_AddItemToObject(o, "why", text_or_null(r->why));
 	cJSON_AddBoolToObject(o, "passed", rqs_gate_passed(r, &f->options));
@@ -277,6 +276,8 @@ cJSON *rqs_compare_json(const struct rqs_findings *f)
 	cJSON *gates = cJSON_AddArrayToObject(o, "gates");
 	for (unsigned i = 0; i < f->gates.results; i++)
 		cJSON_AddItemToArray(gates, make_gate(f, &f->gates.result[i]));
+	if (f->sites.asked)
+		cJSON_AddItemToObject(o, "sites", rqs_compare_sites_json(f));
 	cJSON_AddItemToObject(o, "verdict", text_or_null(rqs_verdict_name(rqs_gates_verdict(&f->gates))));
 	cJSON_AddNumberToObject(o, "exit_status", rqs_findings_status(f));
 	return o;

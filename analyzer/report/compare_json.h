@@ -8,4 +8,11 @@
 
 cJSON *rqs_compare_json(const struct rqs_findings *findings);
 
+/* ---- parts of it ---- */
+
+/* What is known of a difference. A ratio's numbers are those of new / base - 1, as in "relative". */
+cJSON *rqs_json_difference(const struct rqs_difference *d);
+/* The sites, where they were asked for. */
+cJSON *rqs_compare_sites_json(const struct rqs_findings *findings);
+
 #endif

@@ -16,6 +16,8 @@ void rqs_doc_add_gates(struct rqs_doc *d, const struct rqs_findings *f);
 /* Where the mean latency and that of the slowest goes, and what its difference consists of. */
 void rqs_doc_add_attribution(struct rqs_doc *d, const struct rqs_findings *f);
 void rqs_doc_add_compared_routes(struct rqs_doc *d, const struct rqs_findings *f);
+/* Where memory comes from, if that was asked for. */
+void rqs_doc_add_compared_sites(struct rqs_doc *d, const struct rqs_findings *f);
 
 /* Whether sides are compared by it: it is known of any, or of all when the others' runtimes may have no such thing. */
 bool rqs_is_compared(const struct rqs_findings *f, enum rqs_figure figure);

@@ -5,6 +5,8 @@ void rqs_findings_make(struct rqs_findings *f, const struct rqs_comparison *c)
 {
 	f->c = c;
 	f->rows = rqs_rows_make(c, &f->options);
+	if (f->options.sites)
+		f->sites = rqs_compare_sites(c, f->options.threshold, f->options.strict);
 	rqs_gates_evaluate(&f->gates, c, &f->rows, &f->options);
 }
 
@@ -19,5 +21,6 @@ int rqs_findings_status(const struct rqs_findings *f)
 void rqs_findings_free(struct rqs_findings *f)
 {
 	rqs_rows_free(&f->rows);
+	rqs_compared_sites_free(&f->sites);
 	rqs_gates_free(&f->gates);
 }

@@ -2,6 +2,7 @@
 #ifndef REQSCOPE_FINDINGS_H
 #define REQSCOPE_FINDINGS_H
 
+#include "report/compared_sites.h"
 #include "report/gates.h"
 #include "report/rows.h"
 #include "report/sides.h"
@@ -11,6 +12,7 @@ struct rqs_findings {
 	struct rqs_compare_options options;
 	struct rqs_gates gates;
 	struct rqs_rows rows;
+	struct rqs_compared_sites sites; /* if the options ask for them */
 };
 
 /* Options and gates are set; c, whose sides are united, must outlive the findings. */

@@ -2,6 +2,7 @@
 #include "report/report_doc.h"
 #include "report/call_sites.h"
 #include "report/charts.h"
+#include "report/flames.h"
 #include "report/report_json.h"
 #include "base/alloc.h"
 #include "render/units.h"
@@ -424,8 +425,10 @@ static void add_trace(struct rqs_doc *d, const struct rqs_traces *traces, const 
 	add_runtime_stats(d, &t->result);
 	add_completeness(d, &t->result.completeness);
 	add_routes(d, &t->result, traces->routes);
-	if (sites)
+	if (sites) {
 		rqs_doc_add_sites(d, &t->result, traces->routes, sites);
+		rqs_doc_add_flames(d, &t->result, traces->routes, traces->count);
+	}
 	add_charts(d, &t->result, name);
 	add_notes(d, &t->result);
 	free(name);

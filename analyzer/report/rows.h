@@ -38,6 +38,7 @@ struct rqs_compare_options {
 	bool allow_single_run;     /* gates also judge differences within one run */
 	bool allow_unmatched_load; /* gates also judge latencies of different loads */
 	bool inconclusive_passes;
+	bool sites; /* compare call sites of allocations, too */
 };
 
 /* Of all figures that any side has. Takes some time: thousands of resamples a row. */
