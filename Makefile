@@ -30,7 +30,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(
 CFLAGS ?= -O2 -g
 DEFS := -D_GNU_SOURCE -DRQS_VERSION='"$(VERSION)"'
 ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) $(DEFS) -Iinclude -fno-strict-aliasing -MMD -MP
-LDLIBS := -lzstd -lcjson -lelf -ldw -liberty -lZydis -lunwind-ptrace -lunwind-x86_64 -lunwind -lm -lpthread
+LDLIBS := -lzstd -lz -lcjson -lelf -ldw -liberty -lZydis -lunwind-ptrace -lunwind-x86_64 -lunwind -lm -lpthread
 
 ifneq ($(SAN),)
 SAN_FLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all

@@ -10,7 +10,7 @@ _reqscope()
 	case $prev in
 	--format)
 		local formats="text json md html"
-		[ "$command" != export ] || formats="parquet csv hgrm openmetrics otlp"
+		[ "$command" != export ] || formats="parquet csv hgrm openmetrics otlp pprof collapsed speedscope"
 		mapfile -t COMPREPLY < <(compgen -W "$formats" -- "$cur")
 		return
 		;;

@@ -19,7 +19,7 @@ python=${PYTHON:-python3}
 # package:probe, a probe being a command or a header. A probe and not dpkg: a tool may have come another way.
 build='gcc:gcc make:make libc6-dev:stdio.h pkg-config:pkg-config libunwind-dev:libunwind.h libzstd-dev:zstd.h
 	libcjson-dev:cjson/cJSON.h libcmocka-dev:cmocka.h libelf-dev:libelf.h libdw-dev:elfutils/libdw.h libiberty-dev:libiberty/demangle.h libzydis-dev:Zydis/Zydis.h libxxhash-dev:xxhash.h
-	libnghttp2-dev:nghttp2/nghttp2.h'
+	libnghttp2-dev:nghttp2/nghttp2.h zlib1g-dev:zlib.h'
 demo='python3:python3 wrk:wrk'
 check='python3-venv:ensurepip nghttp2-client:h2load nginx-light:nginx gdb:gdb nodejs:node golang-1.19-go:/usr/lib/go-1.19/bin/go
 	musl-tools:musl-gcc libjemalloc2:/usr/lib/x86_64-linux-gnu/libjemalloc.so.2

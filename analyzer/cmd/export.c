@@ -10,13 +10,16 @@
 static const char usage[] =
     "usage: reqscope export --format FORMAT [OPTIONS] FILE...\n"
     "\n"
-    "The requests of one or more traces, for other programs.\n"
+    "The requests of one or more traces, or where they allocate, for other programs.\n"
     "\n"
     "  --format FORMAT   parquet      a row a request; times in ns (Apache Parquet, zstd)\n"
     "                    csv          the same rows as text (RFC 4180)\n"
     "                    hgrm         latencies of all FILEs together, as HdrHistogram prints them, in ms\n"
     "                    openmetrics  by route and status, with OpenTelemetry's names\n"
     "                    otlp         the same as exponential histograms, OTLP/JSON lines\n"
+    "                    pprof        stacks of sampled allocations, labelled by route (go tool pprof)\n"
+    "                    collapsed    their bytes as folded stacks that begin with the route (flamegraph.pl)\n"
+    "                    speedscope   the same, a profile a route (speedscope.app)\n"
     "  -o, --output OUT  write to the file OUT, which must not exist; only its owner can read it\n"
     "  -f, --force       replace an existing OUT\n"
     "  --route ROUTE     no other requests' than this one's: 'GET /users/{}', as the report names it\n"
@@ -25,12 +28,14 @@ static const char usage[] =
     "                    arrival, or an RFC 3339 time such as 2025-01-31T12:00:00Z\n"
     "\n"
     "What was not measured is null, an empty field in csv. There texts that a spreadsheet would\n"
-    "take for a formula (= + - @) get an apostrophe in front.\n"
+    "take for a formula (= + - @) get an apostrophe in front. The last three are of traces that were\n"
+    "recorded with --sites; their figures are estimates, as those of `reqscope report --sites`.\n"
     "\n"
     "examples:\n"
     "  reqscope export --format parquet -o app.parquet app.rqs\n"
     "  duckdb -c \"select route, median(latency_ns) from 'app.parquet' group by route\"\n"
     "  reqscope export --format hgrm --route 'GET /' app.rqs > app.hgrm\n"
+    "  reqscope export --format pprof -o app.pb.gz app.rqs && go tool pprof -tags app.pb.gz\n"
     "\n"
     "exit status: 0 good; 2 a mistake in the command, or a file that is unreadable or damaged\n"
     "(what can be read of it is exported all the same).\n";
@@ -114,6 +119,27 @@ static void take_rows(void *context, const struct rqs_request_rows *rows)
 		e->options->exporter->take(e->state, chosen);
 }
 
+/* Where no trace has what the format shows, nothing is written. */
+static bool has_content(struct exporting *e)
+{
+	unsigned with = 0;
+
+	if (!rqs_anything_readable(&e->traces))
+		return false;
+	if (!e->options->exporter->needs_sites)
+		return true;
+	for (unsigned i = 0; i < e->count; i++) {
+		const struct rqs_trace *t = &e->traces.trace[i];
+
+		with += t->result.sites.known;
+		if (!t->fatal && !t->result.sites.known)
+			rqs_complain_of_file(t->file, "has no call sites: it was recorded without --sites");
+	}
+	if (!with)
+		e->status = RQS_EXIT_USAGE;
+	return with;
+}
+
 static bool export_to(FILE *out, void *context)
 {
 	struct exporting *e = context;
@@ -123,13 +149,14 @@ static bool export_to(FILE *out, void *context)
 	e->state = exporter->start(&e->what);
 	e->options->view.load.rows = exporter->take ? take_rows : NULL;
 	e->options->view.load.rows_context = e;
+	e->options->view.load.sites = exporter->needs_sites;
 	e->status = rqs_load_and_tell(&e->traces, e->files, e->count, &e->options->view);
-	bool readable = rqs_anything_readable(&e->traces);
-	if (readable)
+	bool content = has_content(e);
+	if (content)
 		exporter->finish(e->state);
 	exporter->free(e->state);
 	rqs_traces_free(&e->traces);
-	return readable;
+	return content;
 }
 
 static int run_export(int argc, char **argv)

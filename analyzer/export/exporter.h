@@ -1,6 +1,6 @@
 /*
- * exporter.h - the forms in which other programs get a trace's requests. One
- * more is one file and one line in RQS_EXPORTER_LIST.
+ * exporter.h - the forms in which other programs get a trace's requests or
+ * call sites. One more is one file and one line in RQS_EXPORTER_LIST.
  *
  * An exporter sees the chosen requests block by block while the traces are
  * loaded, and the loaded traces at the end. Its memory must not grow with
@@ -29,7 +29,8 @@ struct rqs_chosen {
 
 struct rqs_exporter {
 	const char *name;
-	bool binary; /* nothing for a terminal */
+	bool binary;      /* nothing for a terminal */
+	bool needs_sites; /* of traces that have sampled allocations */
 	/* Writes nothing yet: maybe no trace can be read. The result is what the others get. */
 	void *(*start)(const struct rqs_export *what);
 	void (*take)(void *state, const struct rqs_chosen *chosen); /* or NULL */
@@ -38,7 +39,7 @@ struct rqs_exporter {
 };
 
 /* X(symbol), in the order that messages name them. */
-#define RQS_EXPORTER_LIST(X) X(parquet) X(csv) X(hgrm) X(openmetrics) X(otlp)
+#define RQS_EXPORTER_LIST(X) X(parquet) X(csv) X(hgrm) X(openmetrics) X(otlp) X(pprof) X(collapsed) X(speedscope)
 
 #define RQS_DECLARE_EXPORTER(symbol) extern const struct rqs_exporter rqs_exporter_##symbol;
 RQS_EXPORTER_LIST(RQS_DECLARE_EXPORTER)

@@ -9,7 +9,6 @@
  */
 #include "export/telemetry.h"
 #include "base/alloc.h"
-#include "render/escape.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -45,27 +44,10 @@ static void take_otlp(void *state, const struct rqs_chosen *chosen)
 
 /* ---- JSON ---- */
 
-static void put_string(FILE *out, const char *text)
-{
-	char *valid = rqs_valid_utf8(text);
-
-	putc('"', out);
-	for (const char *p = valid; *p; p++) {
-		if (*p == '"' || *p == '\\')
-			fprintf(out, "\\%c", *p);
-		else if ((unsigned char)*p < 0x20)
-			fprintf(out, "\\u%04x", (unsigned)*p);
-		else
-			putc(*p, out);
-	}
-	putc('"', out);
-	free(valid);
-}
-
 static void put_text_attribute(FILE *out, const char *separator, const char *key, const char *text)
 {
 	fprintf(out, "%s{\"key\":\"%s\",\"value\":{\"stringValue\":", separator, key);
-	put_string(out, text);
+	rqs_put_json_string(out, text);
 	fputs("}}", out);
 }
 
@@ -76,19 +58,6 @@ static void put_int_attribute(FILE *out, const char *separator, const char *key,
 
 /* ---- a line ---- */
 
-/* The label, else the program's name. */
-static void put_service(const struct otlp *o)
-{
-	const char *label = rqs_trace_label(o->trace), *program = NULL;
-	const cJSON *command = cJSON_GetObjectItemCaseSensitive(o->trace->run, "command");
-
-	if (!label && cJSON_IsString(command ? command->child : NULL)) {
-		program = strrchr(command->child->valuestring, '/');
-		program = program ? program + 1 : command->child->valuestring;
-	}
-	put_text_attribute(o->out, "", "service.name", label ? label : program ? program : "unknown_service");
-}
-
 static void put_resource(const struct otlp *o)
 {
 	const struct rqs_process *process = rqs_trace_main_process(o->trace);
@@ -96,7 +65,7 @@ static void put_resource(const struct otlp *o)
 	const char *kernel = rqs_json_string(host, "kernel"), *cpu = rqs_json_string(host, "cpu");
 
 	fputs("\"resource\":{\"attributes\":[", o->out);
-	put_service(o);
+	put_text_attribute(o->out, "", "service.name", rqs_telemetry_service(o->trace));
 	put_text_attribute(o->out, ",", "reqscope.trace", o->trace->file);
 	put_text_attribute(o->out, ",", "os.type", "linux");
 	if (kernel)

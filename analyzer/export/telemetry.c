@@ -1,5 +1,6 @@
 /* telemetry.c - attributes and figures. */
 #include "export/telemetry.h"
+#include "render/escape.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -8,6 +9,19 @@
 
 #define NS_PER_S 1000000000u
 #define ERROR_STATUS 500
+
+const char *rqs_telemetry_service(const struct rqs_trace *trace)
+{
+	const cJSON *command = cJSON_GetObjectItemCaseSensitive(trace->run, "command");
+	const char *label = rqs_trace_label(trace), *slash;
+
+	if (label)
+		return label;
+	if (!cJSON_IsString(command ? command->child : NULL))
+		return "unknown_service";
+	slash = strrchr(command->child->valuestring, '/');
+	return slash ? slash + 1 : command->child->valuestring;
+}
 
 const char *rqs_telemetry_method(const struct rqs_traces *traces, unsigned row)
 {
@@ -24,6 +38,23 @@ const char *rqs_telemetry_error(const struct rqs_outcome *one, char status[8])
 		return NULL;
 	snprintf(status, 8, "%u", one->status % 1000);
 	return status;
+}
+
+void rqs_put_json_string(FILE *out, const char *text)
+{
+	char *valid = rqs_valid_utf8(text);
+
+	putc('"', out);
+	for (const char *p = valid; *p; p++) {
+		if (*p == '"' || *p == '\\')
+			fprintf(out, "\\%c", *p);
+		else if ((unsigned char)*p < 0x20)
+			fprintf(out, "\\u%04x", (unsigned)*p);
+		else
+			putc(*p, out);
+	}
+	putc('"', out);
+	free(valid);
 }
 
 void rqs_put_seconds(FILE *out, unsigned __int128 ns)

@@ -10,10 +10,14 @@
 
 #include "export/outcomes.h"
 
+/* service.name: the label, else the program's name. */
+const char *rqs_telemetry_service(const struct rqs_trace *trace);
 /* http.request.method: "_OTHER" also where several methods are united. */
 const char *rqs_telemetry_method(const struct rqs_traces *traces, unsigned row);
 /* error.type: "aborted", "500", ..., or NULL. The buffer is for the status. */
 const char *rqs_telemetry_error(const struct rqs_outcome *one, char status[8]);
+/* In quotes, valid UTF-8. */
+void rqs_put_json_string(FILE *out, const char *text);
 /* Of ns the seconds, without rounding: a decimal number with 9 digits behind the point. */
 void rqs_put_seconds(FILE *out, unsigned __int128 ns);
 /* The sum of a metric in its unit: seconds of times. */

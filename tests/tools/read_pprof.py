@@ -1,18 +1,47 @@
-"""Reads a profile of Go's runtime/pprof: a gzipped protocol buffer (github.com/google/pprof, proto/profile.proto)."""
+"""Reads a profile of pprof's: a gzipped protocol buffer (github.com/google/pprof, proto/profile.proto)."""
 
 import gzip
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 NOWHERE = "(nowhere)"  # an address that is in no function
 
-# Fields of the messages.
-SAMPLE, LOCATION, FUNCTION, STRING = 2, 4, 5, 6
+# Fields of the profile's messages.
+TYPE, SAMPLE, MAPPING, LOCATION, FUNCTION, STRING = range(1, 7)
+TIME, DURATION, PERIOD_TYPE, PERIOD, COMMENT, DEFAULT_TYPE = range(9, 15)
+
+
+@dataclass(frozen=True)
+class Line:
+    function: str
+    file: str
+    line: int
+    module: str
+    inlined: bool  # into the next one
+
+
+@dataclass
+class Sample:
+    lines: list  # from the leaf on
+    values: list  # one a type
+    labels: dict
 
 
 @dataclass
 class Profile:
-    stacks: list  # of (names from the leaf on, count)
+    samples: list
+    types: list  # of (type, unit)
+    period_type: tuple
+    period: int
+    time: int  # ns since the epoch
+    duration: int  # ns
+    default_type: str
+    comments: list = field(default_factory=list)
+
+    @property
+    def stacks(self) -> list:
+        """(names from the leaf on, first value) of each sample."""
+        return [([line.function for line in s.lines] or [NOWHERE], s.values[0]) for s in self.samples]
 
     @property
     def total(self) -> int:
@@ -39,26 +68,59 @@ class Profile:
 
 
 def read(data: bytes) -> Profile:
-    strings, functions, locations, samples = [], {}, {}, []
-    for field, value in _fields(gzip.decompress(data)):
-        if field == STRING:
-            strings.append(value.decode())
-        elif field == FUNCTION:
-            function = dict(_fields(value))
-            functions[function[1]] = function.get(2, 0)  # code that no table has is nameless
-        elif field == LOCATION:
-            # Inlined functions are several lines of one place.
-            lines = [dict(_fields(line)) for number, line in _fields(value) if number == 4]
-            locations[dict(_fields(value))[1]] = [line[1] for line in lines]
-        elif field == SAMPLE:
-            places = [place for number, part in _fields(value) if number == 1 for place in _varints(part)]
-            values = [one for number, part in _fields(value) if number == 2 for one in _varints(part)]
-            samples.append((places, values[0]))
-    name = {number: strings[text] or NOWHERE for number, text in functions.items()}
-    return Profile([
-        ([name[line] for place in places for line in locations[place]] or [NOWHERE], count)
-        for places, count in samples
-    ])  # fmt: skip
+    parts, one = {number: [] for number in range(1, 16)}, Counter()
+    for number, value in _fields(gzip.decompress(data)):
+        parts[number].append(value)
+        one[number] = value
+    strings = [text.decode() for text in parts[STRING]]
+    if strings[0]:
+        raise ValueError("the first string isn't empty")
+
+    def pair(value):
+        names = dict(_fields(value))
+        return strings[names.get(1, 0)], strings[names.get(2, 0)]
+
+    places = _places(parts, strings)
+    comments = [number for value in parts[COMMENT] for number in _varints(value)]
+    return Profile(
+        samples=[_sample(value, places, strings) for value in parts[SAMPLE]],
+        types=[pair(value) for value in parts[TYPE]],
+        period_type=pair(one[PERIOD_TYPE] or b""), period=one[PERIOD], time=one[TIME], duration=one[DURATION],
+        default_type=strings[one[DEFAULT_TYPE]], comments=[strings[number] for number in comments],
+    )  # fmt: skip
+
+
+def _places(parts: dict, strings: list) -> dict:
+    """The lines of each location by its id."""
+    modules, functions, places = {0: ""}, {}, {}
+    for value in parts[MAPPING]:
+        mapping = dict(_fields(value))
+        modules[mapping[1]] = strings[mapping.get(5, 0)]
+    for value in parts[FUNCTION]:
+        function = dict(_fields(value))  # code that no table has is nameless
+        functions[function[1]] = (strings[function.get(2, 0)] or NOWHERE, strings[function.get(4, 0)])
+    for value in parts[LOCATION]:
+        place = dict(_fields(value))
+        # Inlined functions are several lines of one place.
+        lines = [dict(_fields(line)) for number, line in _fields(value) if number == 4]
+        places[place[1]] = [
+            Line(*functions[line[1]], line.get(2, 0), modules[place.get(2, 0)], line is not lines[-1]) for line in lines
+        ]
+    return places
+
+
+def _sample(value: bytes, places: dict, strings: list) -> Sample:
+    sample = Sample([], [], {})
+    for number, part in _fields(value):
+        if number == 1:
+            for place in _varints(part):
+                sample.lines += places[place]
+        elif number == 2:
+            sample.values += _varints(part)
+        elif number == 3:
+            label = dict(_fields(part))
+            sample.labels[strings[label[1]]] = strings[label.get(2, 0)] if 2 in label else label.get(3, 0)
+    return sample
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

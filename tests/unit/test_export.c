@@ -1,8 +1,10 @@
-/* test_export.c - the pieces that exports are made of: Thrift, packed bits, buckets in seconds. */
+/* test_export.c - the pieces that exports are made of: Thrift, protocol buffers, packed bits, buckets in seconds. */
 #include "unit.h"
 
+#include "base/intern.h"
 #include "export/outcomes.h"
 #include "export/parquet_column.h"
+#include "export/protobuf.h"
 #include "export/thrift.h"
 
 #include <math.h>
@@ -45,6 +47,52 @@ static void thrift_is_compact(void **unused)
 	rqs_thrift_list(&t, 53, RQS_THRIFT_I32, 15);
 	rqs_thrift_end(&t);
 	assert_bytes(&b, want, sizeof(want));
+}
+
+/* The examples of protobuf.dev/programming-guides/encoding. */
+static void protobuf_is_as_documented(void **unused)
+{
+	static const uint8_t want[] = {
+	    0x08, 0x96, 0x01,                                    /* field 1: 150 */
+	    0x12, 0x07, 't',  'e',  's',  't',  'i',  'n',  'g', /* field 2, a text */
+	    0x1a, 0x03, 0x08, 0x96, 0x01,                        /* field 3, a message of the first */
+	    0x32, 0x06, 0x03, 0x8e, 0x02, 0x9e, 0xa7, 0x05,      /* field 6: 3, 270, 86942, packed */
+	    0x82, 0x01, 0x00,                                    /* field 16, an empty text */
+	};
+	struct rqs_bytes b = {0}, part = {0};
+
+	(void)unused;
+	rqs_protobuf_number(&b, 1, 150);
+	rqs_protobuf_number(&b, 1, 0); /* nothing */
+	rqs_protobuf_bytes(&b, 2, "testing", 7);
+	rqs_protobuf_number(&part, 1, 150);
+	rqs_protobuf_message(&b, 3, &part);
+	rqs_bytes_put_varint(&part, 3);
+	rqs_bytes_put_varint(&part, 270);
+	rqs_bytes_put_varint(&part, 86942);
+	rqs_protobuf_message(&b, 6, &part);
+	rqs_protobuf_message(&b, 16, &part);
+	rqs_bytes_free(&part);
+	assert_bytes(&b, want, sizeof(want));
+}
+
+static void interned_bytes_keep_their_numbers(void **unused)
+{
+	struct rqs_intern t = {0};
+	size_t length;
+
+	(void)unused;
+	assert_int_equal(rqs_intern_text(&t, ""), 0);
+	for (uint32_t round = 0; round < 2; round++)
+		for (uint32_t i = 0; i < 10000; i++)
+			assert_int_equal(rqs_intern(&t, &i, sizeof(i)), i + 1);
+	assert_int_equal(rqs_intern_text(&t, ""), 0);
+	assert_int_equal(t.count, 10001);
+	for (uint32_t i = 0; i < 10000; i++) {
+		assert_memory_equal(rqs_interned(&t, i + 1, &length), &i, sizeof(i));
+		assert_int_equal(length, sizeof(i));
+	}
+	rqs_intern_free(&t);
 }
 
 /* The index of v's bucket in seconds, by the definition, where floating point is far from a bound. */
@@ -130,6 +178,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(thrift_is_compact),
+	    cmocka_unit_test(protobuf_is_as_documented),
+	    cmocka_unit_test(interned_bytes_keep_their_numbers),
 	    cmocka_unit_test(buckets_in_seconds_are_exact),
 	    cmocka_unit_test(pages_have_levels_and_values),
 	};

@@ -1,0 +1,397 @@
+"""`export` of call sites: read back by `go tool pprof`, by an own decoder, and by the rules of the other two formats."""
+
+import json
+import math
+import os
+import random
+import re
+import shutil
+import subprocess
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+import read_pprof
+from reqscope_cli import ROOT, one_line, run
+
+from make_trace import AFTER_RESPONSE, FREED, REALTIME, SECOND, START, WITHDRAWN, Request, Site, Stacks, trace
+
+MEAN = 4096
+SECONDS = 10
+
+
+def native(function, line=0, **more):
+    return {"function": function, "module": "app", **({"file": "/src/app.c", "line": line} if line else {}), **more}
+
+
+def python(function, file, line):
+    return {"function": function, "file": file, "line": line, "kind": "python"}
+
+
+MAIN = native("main", 7)
+PATHS = {
+    # From the innermost frame on.
+    "leaf": [native("malloc", module="libc.so.6"), native("leaf", 30), MAIN],
+    "other line": [native("malloc", module="libc.so.6"), native("leaf", 31), MAIN],
+    "inlined": [native("tiny", 3, inlined=True), native("small", 13, inlined=True), native("big", 23), MAIN],
+    "python": [python("load", "/app/a;b.py", 12), python("<lambda>", "/app/main.py", 99), native("0xdead", module="")],
+    "template": [native("std::vector<int, A;B>::grow() const", 5), MAIN],
+    "unknown": [],
+}
+ROUTES = [("GET", "/"), ("GET", "/users/{}"), ("POST", "/users/{}"), ("GET", 'a"\\;b')]
+
+
+def make_sites(stacks, seed=5, count=3000, followed=True, processes=2):
+    dice, sites = random.Random(seed), []
+    for number in range(1, count):
+        path = dice.choice(list(PATHS))
+        owner = dice.random()
+        method, route = dice.choice(ROUTES)
+        made = Site(START + number * SECONDS * SECOND // count, number, process=number % processes, method=method,
+                    route=route, stack=stacks.number(*PATHS[path]), bytes=dice.choice((10, 500, 5000, 200_000)),
+                    sample_bytes=MEAN, followed=followed and path != "python")  # fmt: skip
+        if owner < 0.2:
+            made.route, made.owner = None, (AFTER_RESPONSE if owner < 0.1 else None)
+        sites.append(made)
+        end = dice.random()
+        if made.followed and end < 0.55:
+            sites.append(Site(made.time + 1000, number, FREED if end < 0.5 else WITHDRAWN, made.process))
+    return sites
+
+
+def make_requests():
+    return [Request(START + i * SECOND // 100, *ROUTES[i % len(ROUTES)], process=i % 2) for i in range(SECONDS * 100)]
+
+
+def make_file(path, label="app", **how):
+    stacks = Stacks()
+    sites = make_sites(stacks, **how)
+    # The request that ends last is behind the last sample: what is freed counts as such.
+    requests = make_requests() + [Request(START + (SECONDS + 1) * SECOND)]
+    path.write_bytes(trace(requests, sites=sites, stacks=stacks, label=label))
+    return sites, stacks
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(file, its sites, their stacks)"""
+    path = tmp_path_factory.mktemp("sites") / "app.rqs"
+    return path, *make_file(path)
+
+
+def owner_of(site):
+    if site.route is not None:
+        return f"{site.method} {site.route}"
+    return "after_response" if site.owner == AFTER_RESPONSE else "unattributed"
+
+
+def estimates(sites, stacks):
+    """By owner and stack: alloc_objects, alloc_space, inuse_objects, inuse_space; Horvitz and Thompson's, not rounded."""
+    ended = {(s.process, s.number): s.event for s in sites if s.event}
+    frames = [json.loads(text) for text in stacks.frames]
+    paths = {0: []}
+    for (caller, own), number in stacks.stacks.items():
+        paths[number] = [frames[own], *paths[caller]]
+    sums = defaultdict(lambda: [0, 0, 0, 0])
+    for s in sites:
+        event = ended.get((s.process, s.number))
+        if s.event or event == WITHDRAWN:
+            continue
+        weight = 1 / -math.expm1(-s.bytes / s.sample_bytes)
+        names = [(f["function"], f.get("file", ""), f.get("line", 0)) for f in paths[s.stack]]
+        own = sums[owner_of(s), tuple(names) or (("(unknown)", "", 0),)]
+        live = s.followed and event != FREED
+        for i, value in enumerate((weight, weight * s.bytes, weight * live, weight * s.bytes * live)):
+            own[i] += value
+    return sums
+
+
+def summed(values, key):
+    """The same by key(owner, path)."""
+    found = defaultdict(lambda: [0, 0, 0, 0])
+    for (owner, path), value in values.items():
+        for i in range(4):
+            found[key(owner, path)][i] += value[i]
+    return dict(found)
+
+
+def same(got, want, tolerance):
+    """Rounded figures may be off by a half a sample of the file."""
+    assert set(got) == set(want)
+    for key in want:
+        assert got[key] == pytest.approx(want[key], abs=tolerance), key
+
+
+# ---- pprof ----
+
+
+def export(form, *args, **how):
+    return run("export", "--format", form, *args, **how)[0]
+
+
+@pytest.fixture(scope="module")
+def profile_file(made):
+    path = made[0].with_suffix(".pb.gz")
+    run("export", "--format", "pprof", "-o", path, made[0])
+    return path
+
+
+@pytest.fixture(scope="module")
+def profile(profile_file):
+    return read_pprof.read(profile_file.read_bytes())
+
+
+def label_of(sample):
+    if "reqscope.owner" in sample.labels:
+        return sample.labels["reqscope.owner"]
+    return f"{sample.labels['http.request.method']} {sample.labels['http.route']}"
+
+
+def of_profile(profile):
+    found = {}
+    for s in profile.samples:
+        key = label_of(s), tuple((line.function, line.file, line.line) for line in s.lines)
+        assert key not in found
+        found[key] = s.values
+    return found
+
+
+def test_pprof_has_the_estimates(made, profile):
+    path, sites, stacks = made
+    same(of_profile(profile), estimates(sites, stacks), 0.51)
+    assert profile.types == [
+        ("alloc_objects", "count"), ("alloc_space", "bytes"), ("inuse_objects", "count"), ("inuse_space", "bytes")]  # fmt: skip
+    assert profile.default_type == "alloc_space"
+    assert (profile.period_type, profile.period) == (("space", "bytes"), MEAN)
+    assert profile.time == REALTIME and profile.duration == pytest.approx((SECONDS + 1) * SECOND, rel=0.01)
+    assert any("estimates from" in comment for comment in profile.comments)
+
+
+def test_pprof_knows_modules_and_what_is_inlined(profile):
+    lines = {line.function: line for s in profile.samples for line in s.lines}
+    assert [lines[name].inlined for name in ("tiny", "small", "big", "main")] == [True, True, False, False]
+    assert lines["malloc"].module == "libc.so.6" and lines["leaf"].module == "app" and lines["load"].module == ""
+
+
+def test_pprof_labels(profile):
+    keys = {frozenset(s.labels) for s in profile.samples}
+    assert keys == {frozenset({"http.request.method", "http.route"}), frozenset({"reqscope.owner"})}
+
+
+def go_tool(*args):
+    """What `go tool pprof` says; Debian's has it built."""
+    go = next((p for p in ("/usr/lib/go-1.19/bin/go", shutil.which("go")) if p and Path(p).exists()), None)
+    if not go:
+        pytest.skip("no Go")
+    environment = {**os.environ, "HOME": "/nonexistent", "PPROF_TMPDIR": "/nonexistent", "GOFLAGS": ""}
+    done = subprocess.run([go, "tool", "pprof", *map(str, args)], capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def top(*args):
+    """(flat, cumulative) by function."""
+    text = go_tool("-top", "-nodefraction=0", "-unit=bytes", *args)
+    number, share = r" *(\d+)(?:B|bytes)?", r" +[\d.]+%?"
+    rows = re.findall(f"^{number}{share}{share}{number}{share} +(.+?)(?: \\(inline\\))?$", text, re.M)
+    return {name: (int(flat), int(cumulative)) for flat, cumulative, name in rows}
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_go_tool_pprof_top(made, profile_file, index):
+    values = estimates(*made[1:])
+    flat = summed(values, lambda owner, path: path[0][0])
+    got = top(f"-sample_index={index}", profile_file)
+    for name, value in flat.items():
+        assert got.get(name, (0,))[0] == pytest.approx(value[index], abs=30), name
+    everywhere = sum(v[index] for (_, path), v in values.items() if ("main", "/src/app.c", 7) in path)
+    assert got["main"][1] == pytest.approx(everywhere, abs=60)
+
+
+def test_go_tool_pprof_by_route(made, profile_file):
+    values = estimates(*made[1:])
+    by_route = summed(values, lambda owner, path: owner)
+    text = go_tool("-tags", "-unit=bytes", profile_file)
+    assert "http.route" in text and "reqscope.owner" in text
+    assert re.search(r"POST\b", text)
+    got = top("-tagfocus=http.request.method=^POST$", profile_file)
+    assert sum(flat for flat, _ in got.values()) == pytest.approx(by_route["POST /users/{}"][1], abs=30)
+    got = top("-tagfocus=reqscope.owner=after_response", profile_file)
+    assert sum(flat for flat, _ in got.values()) == pytest.approx(by_route["after_response"][1], abs=30)
+
+
+def test_go_tool_pprof_traces(profile_file):
+    """Each stack with its labels, inlined ones told as such."""
+    text = go_tool("-traces", "-unit=bytes", profile_file)
+    assert re.search(r"\d+B +tiny \(inline\)\n +small \(inline\)\n +big\n +main\n", text)
+    assert "http.route" in text and "(unknown)" in text
+    # Names are as they are, and the file that is named is the program.
+    assert "std::vector<int, A;B>::grow() const" in text and "<lambda>" in text and "File: app\n" in text
+
+
+def test_pprof_without_followed_allocations_has_no_retained_ones(tmp_path):
+    """Instead of zeros."""
+    make_file(tmp_path / "go.rqs", followed=False)
+    run("export", "--format", "pprof", "-o", tmp_path / "go.pb.gz", tmp_path / "go.rqs")
+    profile = read_pprof.read((tmp_path / "go.pb.gz").read_bytes())
+    assert [name for name, _ in profile.types] == ["alloc_objects", "alloc_space"]
+    assert {len(s.values) for s in profile.samples} == {2}
+    assert "alloc_space" in go_tool("-top", tmp_path / "go.pb.gz")
+
+
+def test_pprof_tells_several_traces_apart(tmp_path):
+    both = {}
+    for i in range(2):
+        path = tmp_path / f"{i}.rqs"
+        both[str(path)] = make_file(path, seed=i, label=("old", "new")[i])
+    run("export", "--format", "pprof", "-o", tmp_path / "both.pb.gz", *both)
+    profile = read_pprof.read((tmp_path / "both.pb.gz").read_bytes())
+    for (path, what), label in zip(both.items(), ("old", "new")):
+        mine = [s for s in profile.samples if s.labels["reqscope.trace"] == path]
+        assert {s.labels["service.name"] for s in mine} == {label}
+        want = estimates(*what)
+        assert sum(s.values[1] for s in mine) == pytest.approx(sum(v[1] for v in want.values()), abs=len(mine))
+    assert "old" in go_tool("-tags", tmp_path / "both.pb.gz")
+
+
+# ---- collapsed ----
+
+
+def folded(text):
+    lines = [re.fullmatch(r"(.+) (\d+)", line) for line in text.splitlines()]
+    found = {m[1]: int(m[2]) for m in lines}
+    assert len(found) == len(lines)  # a stack is one line
+    return found
+
+
+def safe(name):
+    return name.replace(";", ":")
+
+
+def names_of(path):
+    """Without lines; of Python with the file."""
+    return [safe(f"{name} ({Path(file).name})" if file.endswith(".py") else name) for name, file, _ in path]
+
+
+def test_collapsed(made):
+    got = folded(export("collapsed", made[0]))
+    want = summed(estimates(*made[1:]), lambda owner, path: ";".join([safe(owner), *reversed(names_of(path))]))
+    same({k: [v] for k, v in got.items()}, {k: [v[1]] for k, v in want.items()}, 0.51)
+    assert any(line.endswith(";main;std::vector<int, A:B>::grow() const") for line in got)
+    assert any(line.endswith(";<lambda> (main.py);load (a:b.py)") for line in got)
+
+
+def test_collapsed_of_several_traces(tmp_path):
+    """Those of one service are united, others are told apart."""
+    paths = [tmp_path / f"{i}.rqs" for i in range(3)]
+    whats = [make_file(p, seed=i, label=("old", "old", "new")[i]) for i, p in enumerate(paths)]
+    alone = folded(export("collapsed", paths[0], paths[1]))
+    two = summed(estimates(*whats[0]), lambda *key: 0)[0][1] + summed(estimates(*whats[1]), lambda *key: 0)[0][1]
+    assert sum(alone.values()) == pytest.approx(two, abs=len(alone))
+    assert not any(line.startswith("old;") for line in alone)
+    services = Counter()
+    for line, value in folded(export("collapsed", *paths)).items():
+        services[line.split(";")[0]] += value
+    assert set(services) == {"old", "new"} and services["old"] == pytest.approx(two, abs=len(alone))
+
+
+# ---- speedscope ----
+
+
+def check_schema(value):
+    """The essentials of speedscope's file-format-schema.json."""
+    assert value["$schema"] == "https://www.speedscope.app/file-format-schema.json"
+    assert set(value) <= {"$schema", "shared", "profiles", "name", "activeProfileIndex", "exporter"}
+    assert set(value["shared"]) == {"frames"} and 0 <= value["activeProfileIndex"] < len(value["profiles"])
+    for frame in value["shared"]["frames"]:
+        assert isinstance(frame["name"], str) and frame["name"] and set(frame) <= {"name", "file", "line", "col"}
+        assert isinstance(frame.get("file", ""), str) and isinstance(frame.get("line", 0), int)
+    for p in value["profiles"]:
+        assert set(p) == {"type", "name", "unit", "startValue", "endValue", "samples", "weights"}
+        assert p["type"] == "sampled" and p["unit"] == "bytes" and isinstance(p["name"], str)
+        assert len(p["samples"]) == len(p["weights"]) > 0 and min(p["weights"]) >= 0
+        assert p["startValue"] == 0 and p["endValue"] == sum(p["weights"])
+        assert all(0 <= at < len(value["shared"]["frames"]) for stack in p["samples"] for at in stack)
+
+
+def of_speedscope(value):
+    check_schema(value)
+    frames = [(f["name"], f.get("file", ""), f.get("line", 0)) for f in value["shared"]["frames"]]
+    assert len(set(frames)) == len(frames)
+    found = {}
+    for p in value["profiles"]:
+        for stack, weight in zip(p["samples"], p["weights"], strict=True):
+            key = p["name"], tuple(frames[at] for at in reversed(stack))
+            assert key not in found
+            found[key] = [weight]
+    return found
+
+
+def test_speedscope(made):
+    got = of_speedscope(json.loads(export("speedscope", made[0])))
+    want = {key: [value[1]] for key, value in estimates(*made[1:]).items()}
+    same(got, want, 0.51)
+
+
+def test_speedscope_of_several_traces(tmp_path):
+    paths = [tmp_path / f"{i}.rqs" for i in range(2)]
+    for i, path in enumerate(paths):
+        make_file(path, seed=i, label=("old", "new")[i])
+    value = json.loads(export("speedscope", *paths))
+    check_schema(value)
+    names = [p["name"] for p in value["profiles"]]
+    assert len(set(names)) == len(names) == 12 and {n.split(": ")[0] for n in names} == {"old", "new"}
+
+
+# ---- all ----
+
+SITE_FORMATS = ("pprof", "collapsed", "speedscope")
+
+
+@pytest.mark.parametrize("form", SITE_FORMATS)
+def test_one_route(made, tmp_path, form):
+    want = {k: v for k, v in estimates(*made[1:]).items() if k[0] == "GET /users/{}"}
+    out = tmp_path / "out"
+    run("export", "--format", form, "--route", "GET /users/{}", "-o", out, made[0])
+    assert out.stat().st_mode & 0o777 == 0o600
+    if form == "pprof":
+        same(of_profile(read_pprof.read(out.read_bytes())), want, 0.51)
+    elif form == "speedscope":
+        same(of_speedscope(json.loads(out.read_text())), {k: [v[1]] for k, v in want.items()}, 0.51)
+    else:
+        got = folded(out.read_text())
+        assert {line.split(";")[0] for line in got} == {"GET /users/{}"}
+        assert sum(got.values()) == pytest.approx(sum(v[1] for v in want.values()), abs=len(got))
+
+
+def test_windows(made, tmp_path):
+    """Allocations inside of it count."""
+    half = START + SECONDS * SECOND // 2
+    path, sites, stacks = made
+    inside = [s for s in sites if s.event or s.time < half]
+    got = folded(export("collapsed", "--to", SECONDS / 2, path))
+    want = sum(v[1] for v in estimates(inside, stacks).values())
+    assert sum(got.values()) == pytest.approx(want, rel=0.01)
+
+
+@pytest.mark.parametrize("form", SITE_FORMATS)
+def test_traces_without_sites(made, tmp_path, form):
+    bare, out = tmp_path / "bare.rqs", tmp_path / "out"
+    bare.write_bytes(trace(make_requests()))
+    _, err = run("export", "--format", form, "-o", out, bare, status=2)
+    assert "bare.rqs: has no call sites: it was recorded without --sites" in one_line(err) and not out.exists()
+    _, err = run("export", "--format", form, "-o", out, bare, made[0])
+    assert "bare.rqs: has no call sites" in one_line(err) and out.stat().st_size > 100
+
+
+def test_pprof_is_nothing_for_a_terminal(made):
+    done = subprocess.run(
+        ["script", "-qec", f"{ROOT / os.environ.get('BUILD', 'build')}/reqscope export --format pprof {made[0]}", "/dev/null"],
+        capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 2 and "pprof is nothing for a terminal" in done.stdout
+
+
+def test_the_same_bytes_each_time(made):
+    outputs = {subprocess.run([ROOT / os.environ.get("BUILD", "build") / "reqscope", "export", "--format", "pprof", made[0]],
+                              capture_output=True, check=True).stdout for _ in range(2)}  # fmt: skip
+    assert len(outputs) == 1
