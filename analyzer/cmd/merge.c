@@ -15,7 +15,7 @@ static const char usage[] =
     "usage: reqscope merge -o OUT [-f] FILE...\n"
     "\n"
     "One trace of many: of several hosts or servers at the same time, or of recordings one after\n"
-    "another. Each request stays what it was; times are put on the wall clock.\n"
+    "another. Each request and sampled allocation stays what it was; times are put on the wall clock.\n"
     "\n"
     "  -o, --output OUT  write to the file OUT, which must not exist; without it to standard output\n"
     "  -f, --force       replace an existing OUT\n"

@@ -27,6 +27,13 @@ static void take_frame(void *context, const struct rqs_frame *frame)
 	((struct survey *)context)->input->last_offset = frame->offset;
 }
 
+/* It is parsed to be checked. */
+static void take_stacks(void *context, const cJSON *object)
+{
+	(void)context;
+	(void)object;
+}
+
 /* They are decoded to be checked. */
 static void take_rows(void *context, const struct rqs_frame *frame, const struct rqs_block *block)
 {
@@ -70,6 +77,8 @@ static void survey(struct rqs_inputs *inputs, struct rqs_input *in)
 	    .json = take_json,
 	    .requests = take_rows,
 	    .samples = take_rows,
+	    .stacks = take_stacks,
+	    .sites = take_rows,
 	    .frame = take_frame,
 	    .progress = inputs->progress ? tell_progress : NULL,
 	};

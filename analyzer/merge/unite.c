@@ -1,4 +1,4 @@
-/* unite.c - run frame, process frames, rows by time, totals. */
+/* unite.c - run frame, process frames, stacks, rows by time, totals. */
 #include "merge/unite.h"
 #include "base/alloc.h"
 #include "merge/unite_json.h"
@@ -13,7 +13,7 @@
 
 struct uniting {
 	struct rqs_inputs *inputs;
-	struct rqs_input *input; /* of which processes are read */
+	struct rqs_input *input; /* of which processes and stacks are read */
 	struct rqs_writer writer;
 	struct rqs_unite_rows *rows;
 	int error; /* -errno */
@@ -33,7 +33,7 @@ static void write_json(struct uniting *u, enum rqs_frame_type type, uint64_t tim
 	cJSON_Delete(object);
 }
 
-/* ---- processes ---- */
+/* ---- processes and stacks ---- */
 
 static void take_process(void *context, enum rqs_frame_type type, const cJSON *object)
 {
@@ -48,9 +48,16 @@ static void take_process(void *context, enum rqs_frame_type type, const cJSON *o
 		cJSON_Delete(process);
 }
 
-static void write_processes(struct uniting *u)
+static void take_stacks(void *context, const cJSON *object)
 {
-	const struct rqs_visitor visitor = {.context = u, .json = take_process};
+	struct uniting *u = context;
+
+	rqs_unite_stacks_take(&u->rows->stacks, u->input, object);
+}
+
+static void write_processes(struct uniting *u, uint64_t start)
+{
+	const struct rqs_visitor visitor = {.context = u, .json = take_process, .stacks = take_stacks};
 	struct rqs_scan scan;
 
 	for (unsigned i = 0; i < u->inputs->count && !u->error; i++) {
@@ -58,9 +65,16 @@ static void write_processes(struct uniting *u)
 		rqs_scan(&u->input->reader, &visitor, &scan);
 		rqs_reader_release(&u->input->reader);
 	}
+	if (!u->error)
+		u->error = rqs_unite_stacks_write(&u->rows->stacks, &u->writer, start);
 }
 
 /* ---- rows ---- */
+
+static bool has_rows(unsigned type)
+{
+	return type == RQS_FRAME_REQUESTS || type == RQS_FRAME_SAMPLES || type == RQS_FRAME_SITES;
+}
 
 /* To the next frame with rows; in->more tells whether there is one. */
 static void advance(struct rqs_input *in)
@@ -73,8 +87,7 @@ static void advance(struct rqs_input *in)
 	while ((what = rqs_reader_next(&in->reader, &in->frame, &damage)) != RQS_READ_END) {
 		if (in->frame.offset > in->last_offset)
 			return;
-		in->more = what == RQS_READ_FRAME &&
-			   (in->frame.header.type == RQS_FRAME_REQUESTS || in->frame.header.type == RQS_FRAME_SAMPLES);
+		in->more = what == RQS_READ_FRAME && has_rows(in->frame.header.type);
 		if (in->more)
 			return;
 	}
@@ -110,6 +123,18 @@ static void tell_progress(const struct rqs_inputs *inputs, const struct rqs_inpu
 	inputs->progress(inputs->progress_context, current->file, 1, 2, done, size);
 }
 
+static int unite_frame(struct rqs_unite_rows *rows, struct rqs_input *in)
+{
+	switch (in->frame.header.type) {
+	case RQS_FRAME_REQUESTS:
+		return rqs_unite_requests(rows, in);
+	case RQS_FRAME_SITES:
+		return rqs_unite_sites(rows, in);
+	default:
+		return rqs_unite_samples(rows, in);
+	}
+}
+
 static void write_rows(struct uniting *u)
 {
 	struct rqs_input *in;
@@ -119,10 +144,7 @@ static void write_rows(struct uniting *u)
 		advance(&u->inputs->input[i]);
 	}
 	while (!u->error && !u->inputs->too_many && (in = earliest(u->inputs))) {
-		if (in->frame.header.type == RQS_FRAME_REQUESTS)
-			u->error = rqs_unite_requests(u->rows, in);
-		else
-			u->error = rqs_unite_samples(u->rows, in);
+		u->error = unite_frame(u->rows, in);
 		advance(in);
 		tell_progress(u->inputs, in);
 	}
@@ -150,8 +172,9 @@ static void write_all(struct uniting *u)
 
 	if (!run)
 		return;
-	write_json(u, RQS_FRAME_RUN, rqs_json_u64(run, "start_monotonic_ns"), run);
-	write_processes(u);
+	uint64_t start = rqs_json_u64(run, "start_monotonic_ns");
+	write_json(u, RQS_FRAME_RUN, start, run);
+	write_processes(u, start);
 	write_rows(u);
 	write_totals(u);
 	if (u->inputs->too_many && !u->problem)

@@ -9,7 +9,14 @@
 #define CHUNK_ROWS 32768u  /* as many as the collector has in a frame */
 #define SAMPLES_MAX 16384u /* that wait at most */
 #define SAMPLES_WORTH_WRITING 2048u
-#define FIRST_SAMPLE_COLUMN 32
+
+/* Whose a column is. */
+static enum rqs_frame_type type_of(uint8_t column)
+{
+	if (column >= RQS_COL_SITE_EVENT)
+		return RQS_FRAME_SITES;
+	return column >= RQS_COL_RSS ? RQS_FRAME_SAMPLES : RQS_FRAME_REQUESTS;
+}
 
 static const uint8_t columns[] = {
 #define COLUMN(symbol, id, name, nullable) id,
@@ -22,6 +29,7 @@ void rqs_unite_rows_start(struct rqs_unite_rows *u, struct rqs_inputs *inputs, s
 {
 	u->inputs = inputs;
 	u->writer = writer;
+	rqs_unite_stacks_start(&u->stacks, inputs);
 	rqs_encoder_init(&u->encoder);
 	rqs_block_init(&u->block);
 	for (unsigned i = 0; i < COLUMNS; i++)
@@ -34,6 +42,7 @@ void rqs_unite_rows_free(struct rqs_unite_rows *u)
 {
 	for (unsigned i = 0; i < COLUMNS; i++)
 		free(u->value[columns[i]]);
+	rqs_unite_stacks_free(&u->stacks);
 	rqs_encoder_free(&u->encoder);
 	free(u->table);
 	free(u->place);
@@ -58,10 +67,9 @@ static uint64_t rebase(struct rqs_unite_rows *u, uint64_t start, uint64_t *last)
 	return start + min * 1000;
 }
 
-static bool of_kind(uint8_t column, enum rqs_frame_type type)
+static bool is_in(uint8_t column, enum rqs_frame_type type)
 {
-	return column == RQS_COL_TIME || column == RQS_COL_PROCESS ||
-	       (column >= FIRST_SAMPLE_COLUMN) == (type == RQS_FRAME_SAMPLES);
+	return column == RQS_COL_TIME || column == RQS_COL_PROCESS || type_of(column) == type;
 }
 
 static int write_chunk(struct rqs_unite_rows *u, enum rqs_frame_type type, uint64_t start)
@@ -79,7 +87,7 @@ static int write_chunk(struct rqs_unite_rows *u, enum rqs_frame_type type, uint6
 		u->place[u->used[i]] = 0;
 	}
 	for (unsigned i = 0; i < COLUMNS; i++)
-		if (of_kind(columns[i], type))
+		if (is_in(columns[i], type))
 			rqs_encoder_column(&u->encoder, columns[i], u->value[columns[i]]);
 	u->rows = 0;
 	u->used_count = 0;
@@ -89,7 +97,7 @@ static int write_chunk(struct rqs_unite_rows *u, enum rqs_frame_type type, uint6
 	return rqs_writer_append(u->writer, type, first, last, u->encoder.bytes, u->encoder.length);
 }
 
-/* ---- requests ---- */
+/* ---- requests and sites ---- */
 
 static void read_table(struct rqs_unite_rows *u, struct rqs_columns *c)
 {
@@ -112,25 +120,43 @@ static uint64_t place_of(struct rqs_unite_rows *u, uint64_t route)
 	return u->place[route] - 1;
 }
 
-static void take_block(struct rqs_unite_rows *u, struct rqs_input *in)
+static void copy_columns(struct rqs_unite_rows *u, enum rqs_frame_type type)
 {
-	const struct rqs_block *block = &u->block;
-
 	for (unsigned i = 0; i < COLUMNS; i++)
-		if (columns[i] < FIRST_SAMPLE_COLUMN)
-			memcpy(u->value[columns[i]] + u->rows, block->column[columns[i]],
-			       block->rows * sizeof(uint64_t));
-	for (uint32_t i = 0; i < block->rows; i++) {
-		uint64_t *process = &u->value[RQS_COL_PROCESS][u->rows + i],
-			 *route = &u->value[RQS_COL_ROUTE][u->rows + i];
+		if (is_in(columns[i], type))
+			memcpy(u->value[columns[i]] + u->rows, u->block.column[columns[i]],
+			       u->block.rows * sizeof(uint64_t));
+}
+
+static void take_requests(struct rqs_unite_rows *u, struct rqs_input *in)
+{
+	copy_columns(u, RQS_FRAME_REQUESTS);
+	for (uint32_t i = u->rows; i < u->rows + u->block.rows; i++) {
+		uint64_t *process = &u->value[RQS_COL_PROCESS][i], *route = &u->value[RQS_COL_ROUTE][i];
 
 		*process = rqs_inputs_process(u->inputs, in, *process);
 		*route = place_of(u, *route);
 	}
-	u->rows += block->rows;
+	u->rows += u->block.rows;
 }
 
-int rqs_unite_requests(struct rqs_unite_rows *u, struct rqs_input *in)
+/* Numbers of allocations are those of a process, and so they stay unique. */
+static void take_sites(struct rqs_unite_rows *u, struct rqs_input *in)
+{
+	copy_columns(u, RQS_FRAME_SITES);
+	for (uint32_t i = u->rows; i < u->rows + u->block.rows; i++) {
+		uint64_t *process = &u->value[RQS_COL_PROCESS][i], *route = &u->value[RQS_COL_SITE_ROUTE][i],
+			 *stack = &u->value[RQS_COL_SITE_STACK][i];
+
+		*process = rqs_inputs_process(u->inputs, in, *process);
+		*route = *route == RQS_NULL ? RQS_NULL : place_of(u, *route);
+		*stack = rqs_unite_stacks_number(&u->stacks, in, *stack);
+	}
+	u->rows += u->block.rows;
+}
+
+static int unite_table(struct rqs_unite_rows *u, struct rqs_input *in, enum rqs_frame_type type,
+		       void (*take)(struct rqs_unite_rows *u, struct rqs_input *in))
 {
 	uint64_t start = in->frame.header.first_time + in->shift;
 	struct rqs_damage damage;
@@ -139,15 +165,26 @@ int rqs_unite_requests(struct rqs_unite_rows *u, struct rqs_input *in)
 	const uint8_t *payload = rqs_reader_payload(&in->reader, &in->frame, &damage);
 
 	/* What is wrong with a payload was told after the first pass. */
-	if (!payload || !rqs_columns_open(&c, payload, in->frame.header.raw_length, UINT64_MAX) || !c.routes)
+	if (!payload || !rqs_columns_open(&c, payload, in->frame.header.raw_length, UINT64_MAX) ||
+	    (type == RQS_FRAME_REQUESTS && !c.routes))
 		return 0;
 	read_table(u, &c);
 	while (!error && rqs_columns_decode(&c, &u->block)) {
-		take_block(u, in);
+		take(u, in);
 		if (u->rows + RQS_BLOCK_ROWS > CHUNK_ROWS)
-			error = write_chunk(u, RQS_FRAME_REQUESTS, start);
+			error = write_chunk(u, type, start);
 	}
-	return error ? error : write_chunk(u, RQS_FRAME_REQUESTS, start);
+	return error ? error : write_chunk(u, type, start);
+}
+
+int rqs_unite_requests(struct rqs_unite_rows *u, struct rqs_input *in)
+{
+	return unite_table(u, in, RQS_FRAME_REQUESTS, take_requests);
+}
+
+int rqs_unite_sites(struct rqs_unite_rows *u, struct rqs_input *in)
+{
+	return unite_table(u, in, RQS_FRAME_SITES, take_sites);
 }
 
 /* ---- samples ---- */

@@ -1,9 +1,9 @@
 /*
- * unite_rows.h - the rows of request and sample frames, encoded anew for the
- * united trace, by the collector's own encoder.
+ * unite_rows.h - the rows of request, sample and sites frames, encoded anew
+ * for the united trace, by the collector's own encoder.
  *
- * A frame of requests becomes one of the same rows (several when it is
- * huge). Samples of all traces are gathered and written in the order of time,
+ * A frame of requests or sites becomes one of the same rows (several when it
+ * is huge). Samples of all traces are gathered and written in the order of time,
  * because a report adds up what the processes take at one time.
  */
 #ifndef REQSCOPE_UNITE_ROWS_H
@@ -12,6 +12,7 @@
 #include "collect/encode.h"
 #include "collect/writer.h"
 #include "merge/inputs.h"
+#include "merge/unite_stacks.h"
 
 struct rqs_sample {
 	uint64_t time; /* on the common clock */
@@ -22,12 +23,13 @@ struct rqs_sample {
 struct rqs_unite_rows {
 	struct rqs_inputs *inputs;
 	struct rqs_writer *writer;
+	struct rqs_unite_stacks stacks; /* all of them, before any sites */
 	struct rqs_encoder encoder;
 	struct rqs_block block;
 	uint64_t *value[RQS_COL_LIMIT]; /* a chunk's columns */
 	uint32_t rows;                  /* of the chunk */
 
-	/* The table of the requests frame being read. */
+	/* The table of the requests or sites frame being read. */
 	uint32_t routes;
 	struct rqs_table_entry {
 		const char *text;
@@ -46,6 +48,7 @@ void rqs_unite_rows_start(struct rqs_unite_rows *u, struct rqs_inputs *inputs, s
 void rqs_unite_rows_free(struct rqs_unite_rows *u);
 /* Takes the rows of in->frame, which was read last from in->reader. 0 or -errno. */
 int rqs_unite_requests(struct rqs_unite_rows *u, struct rqs_input *in);
+int rqs_unite_sites(struct rqs_unite_rows *u, struct rqs_input *in);
 int rqs_unite_samples(struct rqs_unite_rows *u, struct rqs_input *in);
 /* Writes the samples that still wait. */
 int rqs_unite_samples_end(struct rqs_unite_rows *u);

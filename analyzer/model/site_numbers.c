@@ -65,15 +65,20 @@ static uint32_t find(const struct rqs_numbers *n, uint64_t number)
 
 /* ---- frames ---- */
 
+static const char *const kinds[RQS_KINDS] = {
+    [RQS_KIND_NATIVE] = "native",         [RQS_KIND_PYTHON] = "python", [RQS_KIND_GO] = "go",
+    [RQS_KIND_JAVASCRIPT] = "javascript", [RQS_KIND_NOTE] = "note",
+};
+
+const char *rqs_frame_kind_name(enum rqs_frame_name_kind kind)
+{
+	return kinds[kind];
+}
+
 static enum rqs_frame_name_kind kind_of(const char *name)
 {
-	static const char *const names[RQS_KINDS] = {
-	    [RQS_KIND_NATIVE] = "native",         [RQS_KIND_PYTHON] = "python", [RQS_KIND_GO] = "go",
-	    [RQS_KIND_JAVASCRIPT] = "javascript", [RQS_KIND_NOTE] = "note",
-	};
-
 	for (unsigned k = 0; name && k < RQS_KINDS; k++)
-		if (!strcmp(name, names[k]))
+		if (!strcmp(name, kinds[k]))
 			return k;
 	return RQS_KIND_NATIVE;
 }

@@ -29,6 +29,8 @@ struct rqs_site_numbers {
 void rqs_site_numbers_add(struct rqs_site_numbers *n, struct rqs_alloc_sites *sites, const cJSON *object);
 /* 0, the empty stack, where it isn't known. */
 uint32_t rqs_site_numbers_stack(const struct rqs_site_numbers *n, uint64_t number);
+/* As stacks frames have it. */
+const char *rqs_frame_kind_name(enum rqs_frame_name_kind kind);
 void rqs_site_numbers_free(struct rqs_site_numbers *n);
 
 #endif
