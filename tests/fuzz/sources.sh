@@ -1,9 +1,13 @@
 #!/bin/sh
-# sources.sh NAME: the sources that the target fuzz_NAME.c is linked with. One more target is one more line.
+# sources.sh NAME: what the target fuzz_NAME.c is linked with: sources, and libraries besides. One more target is one more line.
 case $1 in
 trace) ls analyzer/base/*.c analyzer/read/*.c analyzer/stats/*.c analyzer/model/*.c analyzer/report/*.c analyzer/render/*.[cS] ;;
 columns) ls analyzer/read/columns.c ;;
 http1) ls agent/proto/http1.c agent/core/route.c ;;
 connection) ls agent/core/*.c agent/proto/*.c agent/collect/mapping.c ;;
-region) ls agent/collect/*.c | grep -v -e session -e lifetime -e background -e kin ;;
+region)
+	ls agent/collect/*.c agent/unwind/*.c | grep -v -e session -e lifetime -e background -e kin
+	printf 'agent/inject/%s.c\n' elf_image go_table inline_tree mappings
+	echo -lunwind-x86_64 -lunwind -ldw -lelf -liberty
+	;;
 esac
