@@ -2,6 +2,8 @@
 #include "unwind/code.h"
 
 #include "unwind/demangle.h"
+#include "unwind/go_code.h"
+#include "unwind/jit_map.h"
 #include "unwind/modules.h"
 #include "unwind/native_stack.h"
 #include "unwind/symbols.h"
@@ -23,11 +25,20 @@ struct place {
 	uint32_t count;
 };
 
+/* A Go program or plugin. */
+struct go_object {
+	bool sought;
+	struct rqs_go_code *code; /* NULL: it is none */
+};
+
 struct rqs_code {
 	uint32_t runtime;
 	struct rqs_texts texts;
 	struct rqs_modules modules;
 	struct rqs_native *native;
+	struct rqs_jit_map *jit; /* NULL until there is an address in such code */
+	struct go_object *gos;   /* by the modules' objects */
+	size_t go_count;
 	struct place *places; /* open addressing */
 	size_t place_count, place_room;
 	uint64_t looks; /* of the modules, when the places were found */
@@ -56,36 +67,159 @@ static const char *nameless(struct rqs_code *code, uint64_t address)
 }
 
 /* Without a symbol, functions are told apart by where they begin, as far as that is known. */
-static size_t name_in_object(struct rqs_code *code, const struct rqs_span *span, struct rqs_object *object,
-			     uint64_t lookup, struct rqs_code_frame *frame)
+static const char *function_at(struct rqs_code *code, const struct rqs_symbols *symbols, uint64_t lookup,
+			       uint64_t linked, const char *otherwise)
 {
-	uint64_t linked;
+	const char *symbol = symbols ? rqs_symbols_name(symbols, linked) : NULL;
 
-	frame->module = object->name;
+	if (symbol || otherwise)
+		return function_name(code, symbol ? symbol : otherwise);
+	uint64_t start = rqs_native_function(code->native, lookup);
+	return nameless(code, start ? start - (lookup - linked) : linked);
+}
+
+static size_t name_in_object(struct rqs_code *code, const struct rqs_span *span, struct rqs_object *object,
+			     uint64_t lookup, struct rqs_code_frame *frames)
+{
+	struct rqs_line lines[INLINED];
+	uint64_t linked;
+	size_t count = 0;
+
+	frames[0].module = object->name;
 	if (!rqs_modules_linked(&code->modules, span, lookup, &linked)) {
-		frame->function = nameless(code, lookup);
+		frames[0].function = nameless(code, lookup);
 		return 1;
 	}
 	struct rqs_symbols *symbols = rqs_symbols_of(object->file, code->modules.root, object->path);
-	const char *symbol = symbols ? rqs_symbols_name(symbols, linked) : NULL;
-	uint64_t start = symbol ? 0 : rqs_native_function(code->native, lookup);
+	if (symbols)
+		count = rqs_symbols_lines(symbols, linked, lines, INLINED);
+	if (!count)
+		lines[count++] = (struct rqs_line){0};
+	for (size_t i = 0; i < count; i++) {
+		const struct rqs_line *line = &lines[i];
+		bool inlined = i + 1 < count;
 
-	frame->function =
-	    symbol ? function_name(code, symbol) : nameless(code, start ? start - (lookup - linked) : linked);
+		frames[i] = (struct rqs_code_frame){
+		    .kind = RQS_FRAME_NATIVE, .module = object->name, .line = line->line, .inlined = inlined};
+		frames[i].file = line->file ? rqs_texts_keep(&code->texts, line->file) : NULL;
+		frames[i].function = inlined ? function_name(code, line->function ? line->function : "(inlined)")
+					     : function_at(code, symbols, lookup, linked, line->function);
+	}
+	return count;
+}
+
+/* ---- Go ---- */
+
+static struct rqs_go_code *open_go(const struct rqs_object *object)
+{
+	return object->file && object->file->fd >= 0 ? rqs_go_code_open(object->file->fd) : NULL;
+}
+
+static struct rqs_go_code *go_of(struct rqs_code *code, const struct rqs_span *span)
+{
+	const struct rqs_object *object = rqs_modules_object(&code->modules, span);
+
+	if (!object || code->runtime != RQS_RUNTIME_GO)
+		return NULL;
+	if (span->object > code->go_count) {
+		struct go_object *larger = realloc(code->gos, span->object * sizeof(*larger));
+
+		if (!larger)
+			return NULL;
+		memset(larger + code->go_count, 0, (span->object - code->go_count) * sizeof(*larger));
+		code->gos = larger;
+		code->go_count = span->object;
+	}
+	struct go_object *go = &code->gos[span->object - 1];
+	if (!go->sought)
+		go->code = open_go(object);
+	go->sought = true;
+	return go->code;
+}
+
+/* A rqs_go_code_finder. */
+static struct rqs_go_code *find_go(void *context, uint64_t address, uint64_t *bias)
+{
+	struct rqs_code *code = context;
+	const struct rqs_span *span = rqs_modules_code(&code->modules, address);
+	uint64_t linked;
+
+	if (!span || !rqs_modules_linked(&code->modules, span, address, &linked))
+		return NULL;
+	*bias = address - linked;
+	return go_of(code, span);
+}
+
+/* Their texts are the Go code's, which keeps each once by itself. */
+static void adopt_go_frames(struct rqs_code *code, struct rqs_code_frame *frames, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct rqs_span *span = rqs_modules_at(&code->modules, frames[i].address);
+
+		frames[i].function = rqs_texts_keep(&code->texts, frames[i].function);
+		if (frames[i].file)
+			frames[i].file = rqs_texts_keep(&code->texts, frames[i].file);
+		if (span && span->object && frames[i].kind == RQS_FRAME_GO)
+			frames[i].module = code->modules.objects[span->object - 1].name;
+	}
+}
+
+/* Functions of Go's that C was called by. */
+static size_t name_in_go(struct rqs_code *code, uint64_t lookup, struct rqs_code_frame *frames)
+{
+	uint64_t bias;
+	struct rqs_go_code *go = find_go(code, lookup, &bias);
+	size_t count = 0;
+
+	if (go && rqs_go_code_has(go, lookup - bias))
+		count = rqs_go_code_at(go, bias, lookup, false, frames, INLINED);
+	adopt_go_frames(code, frames, count);
+	return count;
+}
+
+/* ---- code that is made while the process runs ---- */
+
+static size_t name_made(struct rqs_code *code, uint64_t lookup, struct rqs_code_frame *frame)
+{
+	struct rqs_script_name script;
+
+	*frame = (struct rqs_code_frame){.function = "(JIT code)", .kind = RQS_FRAME_NATIVE};
+	if (!code->jit)
+		code->jit = rqs_jit_map_new(code->modules.procdir, code->modules.root);
+	const char *name = code->jit ? rqs_jit_map_name(code->jit, lookup) : NULL;
+	if (code->runtime == RQS_RUNTIME_NODE)
+		frame->kind = RQS_FRAME_JAVASCRIPT;
+	if (!name)
+		return 1;
+	if (!rqs_script_name(name, &script)) {
+		frame->function = function_name(code, name);
+		return 1;
+	}
+	frame->kind = RQS_FRAME_JAVASCRIPT;
+	frame->function = script.function_length
+			      ? rqs_texts_keep_part(&code->texts, script.function, script.function_length)
+			      : "(anonymous)";
+	frame->line = script.line;
+	if (script.file_length)
+		frame->file = rqs_texts_keep_part(&code->texts, script.file, script.file_length);
 	return 1;
 }
+
+/* ---- addresses ---- */
 
 static size_t name_address(struct rqs_code *code, uint64_t lookup, struct rqs_code_frame *frames)
 {
 	const struct rqs_span *span = rqs_modules_code(&code->modules, lookup);
 	struct rqs_object *object = span ? rqs_modules_object(&code->modules, span) : NULL;
+	size_t count = object ? name_in_go(code, lookup, frames) : 0;
 
-	frames[0] = (struct rqs_code_frame){.kind = RQS_FRAME_NATIVE};
+	if (count)
+		return count;
 	if (object)
 		return name_in_object(code, span, object, lookup, frames);
-	frames[0].function = span ? "(JIT code)" : nameless(code, lookup);
-	if (span && code->runtime == RQS_RUNTIME_NODE)
-		frames[0].kind = RQS_FRAME_JAVASCRIPT;
+	if (span)
+		return name_made(code, lookup, frames);
+	frames[0] = (struct rqs_code_frame){.function = nameless(code, lookup), .kind = RQS_FRAME_NATIVE};
 	return 1;
 }
 
@@ -205,33 +339,56 @@ static void end_stack(struct stack *stack, enum rqs_native_end end, bool more)
 	push_note(stack, end == RQS_NATIVE_LONG || (end == RQS_NATIVE_CUT && more) ? "(truncated)" : "(unknown code)");
 }
 
+/* What lies in code that is made and thrown away all the time isn't kept for its address. */
 static void push_native(struct rqs_code *code, struct stack *stack, const struct rqs_native_frame *native)
 {
 	uint64_t lookup = native->address - native->call;
-	const struct place *place = is_ours(code, lookup) ? NULL : place_of(code, lookup);
+	const struct rqs_span *span = rqs_modules_code(&code->modules, lookup);
+	struct rqs_code_frame made;
 
+	if (is_ours(code, lookup))
+		return;
+	if (span && !span->object) {
+		name_made(code, lookup, &made);
+		push(stack, &made, native->address);
+		return;
+	}
+	const struct place *place = place_of(code, lookup);
 	for (uint32_t i = 0; place && i < place->count; i++)
 		push(stack, &place->frames[i], native->address);
+}
+
+static size_t native_frames(struct rqs_code *code, const struct rqs_sample_record *sample,
+			    struct rqs_code_frame *frames)
+{
+	struct stack stack = {.frames = frames};
+	enum rqs_native_end end;
+	size_t count =
+	    rqs_native_unwind(code->native, sample->registers, (const uint8_t *)(sample->frames + sample->frame_count),
+			      sample->stack_bytes, code->addresses, RQS_CODE_FRAMES, &end);
+
+	for (size_t i = 0; i < count; i++)
+		push_native(code, &stack, &code->addresses[i]);
+	end_stack(&stack, end, sample->flags & RQS_SAMPLE_MORE_STACK);
+	return stack.count;
+}
+
+size_t rqs_code_frames(struct rqs_code *code, const struct rqs_sample_record *sample, struct rqs_code_frame *frames)
+{
+	size_t count;
+
+	rqs_modules_refresh(&code->modules);
+	if (sample->kind == RQS_SAMPLE_GO) {
+		count = rqs_go_code_frames(find_go, code, sample, frames);
+		adopt_go_frames(code, frames, count);
+		return count;
+	}
+	return native_frames(code, sample, frames);
 }
 
 void rqs_code_python(struct rqs_code *code, const struct rqs_code_record *record, size_t size)
 {
 	(void)code, (void)record, (void)size;
-}
-
-size_t rqs_code_frames(struct rqs_code *code, const struct rqs_sample_record *sample, struct rqs_code_frame *frames)
-{
-	struct stack stack = {.frames = frames};
-	enum rqs_native_end end;
-
-	rqs_modules_refresh(&code->modules);
-	size_t count =
-	    rqs_native_unwind(code->native, sample->registers, (const uint8_t *)(sample->frames + sample->frame_count),
-			      sample->stack_bytes, code->addresses, RQS_CODE_FRAMES, &end);
-	for (size_t i = 0; i < count; i++)
-		push_native(code, &stack, &code->addresses[i]);
-	end_stack(&stack, end, sample->flags & RQS_SAMPLE_MORE_STACK);
-	return stack.count;
 }
 
 /* ---- */
@@ -257,6 +414,10 @@ void rqs_code_free(struct rqs_code *code)
 	if (!code)
 		return;
 	forget_places(code);
+	for (size_t i = 0; i < code->go_count; i++)
+		rqs_go_code_free(code->gos[i].code);
+	free(code->gos);
+	rqs_jit_map_free(code->jit);
 	rqs_native_free(code->native);
 	rqs_modules_free(&code->modules);
 	rqs_texts_free(&code->texts);

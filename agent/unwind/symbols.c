@@ -1,9 +1,12 @@
 /* symbols.c - see symbols.h. */
 #include "unwind/symbols.h"
 
+#include "unwind/debug_file.h"
+
 #include <libelf.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SECTION_LIMIT (512u << 20)
 #define NESTED 16u /* symbols that may lie between a function's beginning and an address in it */
@@ -15,7 +18,9 @@ struct symbol {
 };
 
 struct rqs_symbols {
-	Elf *elf; /* what `name` points into */
+	Elf *elf, *debug;        /* what `name` points into; the latter of a separate file, NULL none */
+	int debug_fd;            /* -1 none */
+	struct rqs_lines *lines; /* NULL none */
 	struct symbol *all;
 	size_t count;
 };
@@ -112,25 +117,46 @@ static bool read_kind(struct rqs_symbols *symbols, Elf *elf, uint32_t kind)
 	return false;
 }
 
-static struct rqs_symbols *make(struct rqs_code_file *file)
+static void open_debug_file(struct rqs_symbols *symbols, int root, const char *path)
+{
+	symbols->debug_fd = rqs_debug_file_open(symbols->elf, root, path);
+	if (symbols->debug_fd >= 0)
+		symbols->debug = elf_begin(symbols->debug_fd, ELF_C_READ, NULL);
+}
+
+static void read_all(struct rqs_symbols *symbols, bool whole_file, int root, const char *path)
+{
+	bool named = read_kind(symbols, symbols->elf, SHT_SYMTAB);
+
+	if (whole_file)
+		symbols->lines = rqs_lines_new(symbols->elf);
+	if (whole_file && (!named || !symbols->lines))
+		open_debug_file(symbols, root, path);
+	if (symbols->debug && !symbols->lines)
+		symbols->lines = rqs_lines_new(symbols->debug);
+	if (!named && !(symbols->debug && read_kind(symbols, symbols->debug, SHT_SYMTAB)))
+		read_kind(symbols, symbols->elf, SHT_DYNSYM);
+}
+
+static struct rqs_symbols *make(struct rqs_code_file *file, int root, const char *path)
 {
 	struct rqs_symbols *symbols = file->elf ? calloc(1, sizeof(*symbols)) : NULL;
 
 	if (!symbols)
 		return NULL;
+	symbols->debug_fd = -1;
 	elf_version(EV_CURRENT);
 	symbols->elf = file->image ? elf_memory((char *)(uintptr_t)file->image, file->size)
 				   : elf_begin(file->fd, ELF_C_READ, NULL);
-	if (symbols->elf && !read_kind(symbols, symbols->elf, SHT_SYMTAB))
-		read_kind(symbols, symbols->elf, SHT_DYNSYM);
+	if (symbols->elf)
+		read_all(symbols, !file->image, root, path);
 	return symbols;
 }
 
 struct rqs_symbols *rqs_symbols_of(struct rqs_code_file *file, int root, const char *path)
 {
-	(void)root, (void)path;
 	if (!file->symbols_sought)
-		file->symbols = make(file);
+		file->symbols = make(file, root, path);
 	file->symbols_sought = true;
 	return file->symbols;
 }
@@ -139,7 +165,11 @@ void rqs_symbols_free(struct rqs_symbols *symbols)
 {
 	if (!symbols)
 		return;
+	rqs_lines_free(symbols->lines);
+	elf_end(symbols->debug);
 	elf_end(symbols->elf);
+	if (symbols->debug_fd >= 0)
+		close(symbols->debug_fd);
 	free(symbols->all);
 	free(symbols);
 }
@@ -162,4 +192,9 @@ const char *rqs_symbols_name(const struct rqs_symbols *symbols, uint64_t address
 		if (address - symbols->all[i - 1].address < symbols->all[i - 1].size)
 			return symbols->all[i - 1].name;
 	return NULL;
+}
+
+size_t rqs_symbols_lines(struct rqs_symbols *symbols, uint64_t address, struct rqs_line *found, size_t room)
+{
+	return symbols->lines ? rqs_lines_at(symbols->lines, address, found, room) : 0;
 }

@@ -1,8 +1,9 @@
-/* symbols.h - the names of a file's functions, by libelf. */
+/* symbols.h - the names of a file's functions, and their lines, by libelf and libdw. */
 #ifndef UNWIND_SYMBOLS_H
 #define UNWIND_SYMBOLS_H
 
 #include "unwind/code_file.h"
+#include "unwind/lines.h"
 
 struct rqs_symbols;
 
@@ -16,5 +17,8 @@ void rqs_symbols_free(struct rqs_symbols *symbols);
 
 /* The function that has that address, as linked. Its name stays until the symbols are freed; NULL none. */
 const char *rqs_symbols_name(const struct rqs_symbols *symbols, uint64_t address);
+
+/* As rqs_lines_at(), of the file or of what was stripped from it. */
+size_t rqs_symbols_lines(struct rqs_symbols *symbols, uint64_t address, struct rqs_line *found, size_t room);
 
 #endif

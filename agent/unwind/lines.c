@@ -1,0 +1,215 @@
+/* lines.c - see lines.h. */
+#include "unwind/lines.h"
+
+#include <dwarf.h>
+#include <elfutils/libdw.h>
+#include <elfutils/libdwelf.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#define SIZE_LIMIT (512u << 20) /* of all sections: they are read whole */
+
+/* Addresses of one compilation unit; not every compiler makes .debug_aranges, which would tell the same. */
+struct range {
+	uint64_t start, end;
+	Dwarf_Off unit;
+};
+
+struct rqs_lines {
+	Dwarf *dwarf;
+	struct range *ranges;
+	size_t count, room;
+};
+
+/* ---- units ---- */
+
+static bool add_range(struct rqs_lines *lines, uint64_t start, uint64_t end, Dwarf_Off unit)
+{
+	if (start >= end || !start) /* what the linker threw away lies at 0 */
+		return true;
+	if (lines->count == lines->room) {
+		size_t more = lines->room ? 2 * lines->room : 256;
+		struct range *larger = realloc(lines->ranges, more * sizeof(*larger));
+
+		if (!larger)
+			return false;
+		lines->ranges = larger;
+		lines->room = more;
+	}
+	lines->ranges[lines->count++] = (struct range){start, end, unit};
+	return true;
+}
+
+static bool add_unit(struct rqs_lines *lines, Dwarf_Die *unit)
+{
+	Dwarf_Addr base, start, end;
+	ptrdiff_t at = 0;
+
+	while ((at = dwarf_ranges(unit, at, &base, &start, &end)) > 0)
+		if (!add_range(lines, start, end, dwarf_dieoffset(unit)))
+			return false;
+	return true;
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct range *first = a, *second = b;
+
+	return first->start < second->start ? -1 : first->start > second->start;
+}
+
+static void read_units(struct rqs_lines *lines)
+{
+	Dwarf_Off next, offset = 0;
+	size_t head;
+	Dwarf_Die unit;
+
+	for (; !dwarf_nextcu(lines->dwarf, offset, &next, &head, NULL, NULL, NULL) && next > offset; offset = next)
+		if (dwarf_offdie(lines->dwarf, offset + head, &unit) && !add_unit(lines, &unit))
+			break;
+	if (lines->count)
+		qsort(lines->ranges, lines->count, sizeof(*lines->ranges), by_start);
+}
+
+static bool unit_of(struct rqs_lines *lines, uint64_t address, Dwarf_Die *unit)
+{
+	size_t low = 0, high = lines->count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (lines->ranges[middle].start <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low && address < lines->ranges[low - 1].end &&
+	       dwarf_offdie(lines->dwarf, lines->ranges[low - 1].unit, unit);
+}
+
+static bool is_small(Elf *elf)
+{
+	Elf_Scn *section = NULL;
+	uint64_t size = 0;
+
+	while (size <= SIZE_LIMIT && (section = elf_nextscn(elf, section))) {
+		const Elf64_Shdr *header = elf64_getshdr(section);
+
+		if (header && header->sh_type != SHT_NOBITS && !(header->sh_flags & SHF_ALLOC))
+			size += header->sh_size <= SIZE_LIMIT ? header->sh_size : SIZE_LIMIT;
+	}
+	return size <= SIZE_LIMIT;
+}
+
+/*
+ * Of a file that shares a part with others (dwz) that part would be opened by
+ * its name, whatever and wherever it is: such a file's lines aren't read.
+ */
+struct rqs_lines *rqs_lines_new(Elf *elf)
+{
+	struct rqs_lines *lines = calloc(1, sizeof(*lines));
+	const char *shared;
+	const void *id;
+
+	if (!lines)
+		return NULL;
+	lines->dwarf = is_small(elf) ? dwarf_begin_elf(elf, DWARF_C_READ, NULL) : NULL;
+	if (lines->dwarf && dwelf_dwarf_gnu_debugaltlink(lines->dwarf, &shared, &id) == 0)
+		read_units(lines);
+	if (!lines->count) {
+		rqs_lines_free(lines);
+		return NULL;
+	}
+	return lines;
+}
+
+void rqs_lines_free(struct rqs_lines *lines)
+{
+	if (!lines)
+		return;
+	dwarf_end(lines->dwarf);
+	free(lines->ranges);
+	free(lines);
+}
+
+/* ---- addresses ---- */
+
+static const char *name_of(Dwarf_Die *die)
+{
+	Dwarf_Attribute attribute;
+	const char *linked = dwarf_formstring(dwarf_attr_integrate(die, DW_AT_linkage_name, &attribute));
+
+	return linked ? linked : dwarf_diename(die);
+}
+
+static uint64_t number_of(Dwarf_Die *die, unsigned name)
+{
+	Dwarf_Attribute attribute;
+	Dwarf_Word value = 0;
+
+	return dwarf_formudata(dwarf_attr(die, name, &attribute), &value) ? 0 : value;
+}
+
+/* Where the call is of what was inlined. */
+static void note_call(Dwarf_Die *unit, Dwarf_Die *inlined, struct rqs_line *place)
+{
+	Dwarf_Files *files;
+	size_t count, file = number_of(inlined, DW_AT_call_file);
+
+	*place = (struct rqs_line){.line = (uint32_t)number_of(inlined, DW_AT_call_line)};
+	if (!dwarf_getsrcfiles(unit, &files, &count) && file < count)
+		place->file = dwarf_filesrc(files, file, NULL, NULL);
+}
+
+/* The blocks that have the address, outwards up to the function. The caller frees them. */
+static int blocks_at(Dwarf_Die *unit, uint64_t address, Dwarf_Die **blocks)
+{
+	Dwarf_Die *inner, die;
+	int count = dwarf_getscopes(unit, address, &inner);
+
+	if (count <= 0)
+		return 0;
+	die = inner[0];
+	free(inner);
+	/* The others were those of where an inlined function is defined. */
+	count = dwarf_getscopes_die(&die, blocks);
+	return count > 0 ? count : 0;
+}
+
+static size_t name_places(Dwarf_Die *unit, uint64_t address, struct rqs_line *found, size_t room)
+{
+	Dwarf_Die *blocks;
+	int blocks_count = blocks_at(unit, address, &blocks);
+	size_t count = 0;
+
+	for (int i = 0; i < blocks_count && count < room; i++) {
+		int tag = dwarf_tag(&blocks[i]);
+
+		if (tag != DW_TAG_inlined_subroutine && tag != DW_TAG_subprogram)
+			continue;
+		found[count++].function = name_of(&blocks[i]);
+		if (tag == DW_TAG_subprogram || count == room)
+			break;
+		note_call(unit, &blocks[i], &found[count]);
+	}
+	if (blocks_count)
+		free(blocks);
+	return count;
+}
+
+size_t rqs_lines_at(struct rqs_lines *lines, uint64_t address, struct rqs_line *found, size_t room)
+{
+	Dwarf_Die unit;
+	int number = 0;
+
+	if (!unit_of(lines, address, &unit))
+		return 0;
+	found[0] = (struct rqs_line){0};
+	Dwarf_Line *line = dwarf_getsrc_die(&unit, address);
+	if (line) {
+		found[0].file = dwarf_linesrc(line, NULL, NULL);
+		found[0].line = dwarf_lineno(line, &number) || number < 0 ? 0 : (uint32_t)number;
+	}
+	size_t count = name_places(&unit, address, found, room);
+	return count ? count : line != NULL;
+}
