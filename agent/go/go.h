@@ -26,6 +26,8 @@ struct rqs_go {
 	uint64_t curg; /* offset in runtime.m */
 	uint64_t sched; /* 1: times are measured, too */
 	uint64_t contended; /* calls that found no free context in time: their connections were given up */
+	uint64_t sample;    /* what a new entry's `sample` is */
+	uint64_t *samples_lost; /* never NULL */
 	/* For C. */
 	struct rqs_agent *agent;
 	struct rqs_go_meter *meters; /* by request slot */
@@ -54,6 +56,19 @@ struct rqs_go_call {
 /* Called by entries.S, on a context. */
 void rqs_go_call_begins(struct rqs_go_context *context, struct rqs_go_call *frame);
 void rqs_go_call_done(struct rqs_go_context *context, struct rqs_go_call *frame);
+
+/* An allocation, of a goroutine's at which a sample is due; as entries.S pushes it. */
+struct rqs_go_due {
+	struct rqs_goroutine *goroutine; /* to whose bytes it was added */
+	uint64_t g;
+	uint64_t bytes;
+	uint64_t *stack; /* where the allocator's return address is */
+	uint64_t rbp;
+};
+void rqs_go_sample_due(struct rqs_go_context *context, const struct rqs_go_due *due);
+
+/* The open request that what the goroutine allocates now is counted for. False: none. */
+bool rqs_go_request_of(const struct rqs_goroutine *goroutine, uint32_t *slot, uint64_t *ordinal);
 
 /* Before an exec: of another static Go program it is made one of the placing program. */
 bool rqs_go_exec_redirect(struct rqs_go_call *frame);

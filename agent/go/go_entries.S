@@ -12,6 +12,7 @@
 	.hidden rqs_go
 	.hidden rqs_go_call_begins
 	.hidden rqs_go_call_done
+	.hidden rqs_go_sample_due
 
 /* ---- finding a goroutine's entry ---- */
 
@@ -43,6 +44,8 @@ find_or_insert:
 	lock cmpxchg %r11, (%r12)
 	mov %rdx, %rax
 	jne 1b
+	mov GO_SAMPLE + rqs_go(%rip), %rdx
+	mov %rdx, G_SAMPLE(%r12)
 4:	ret
 2:	add $G_SIZE, %r12
 	cmp GO_GOROUTINES_END + rqs_go(%rip), %r12
@@ -53,6 +56,27 @@ find_or_insert:
 5:	xor %r12d, %r12d
 	ret
 
+/* ---- a stack for C code ---- */
+
+/* \to = a context that is ours from now on; jumps to \none. Clobbers r11, \left. tries: of one at a time. */
+.macro TAKE_CONTEXT to, left, tries, none
+	mov G_M(%r14), %r11		/* one thread's calls tend to use one context */
+	shr $11, %r11
+	mov $(\tries), \left
+97:	and $(CONTEXT_COUNT - 1), %r11d
+	mov %r11, \to
+	shl $16, \to
+	add GO_CONTEXTS + rqs_go(%rip), \to
+	lock btsq $0, CONTEXT_TAKEN(\to)
+	jnc 98f
+	inc %r11
+	pause
+	dec \left
+	jnz 97b
+	jmp \none
+98:
+.endm
+
 /* ---- allocation: rax bytes, r14 goroutine; rbx and rcx are arguments, too ---- */
 
 	.globl rqs_go_alloc
@@ -62,9 +86,13 @@ rqs_go_alloc:
 	test %rax, %rax
 	jz 9f			/* no allocation: all that are empty have one address */
 	ENTRY_OF %r14, 2f
-1:	add %rax, G_ALLOC_BYTES(%r12)
+1:	mov G_ALLOC_BYTES(%r12), %r11
+	add %rax, %r11
+	mov %r11, G_ALLOC_BYTES(%r12)
 	incq G_ALLOC_COUNT(%r12)
-	cmpq $0, G_OWNER(%r12)
+	add G_SAMPLE(%r12), %r11
+	jc 7f
+8:	cmpq $0, G_OWNER(%r12)
 	jne 3f
 	ret
 2:	mov %r14, %r11
@@ -99,6 +127,37 @@ rqs_go_alloc:
 	mov %r9, %rbx
 	mov %r10, %rcx
 	ret
+/* A sample is due. Without a context it is lost, and the next one isn't more likely for that. */
+7:	cmpq $0, GO_CONTEXTS + rqs_go(%rip)
+	je 70f
+	TAKE_CONTEXT %r13, %r10d, CONTEXT_COUNT, 70f
+	lea 8(%rsp), %r11		/* above the return to the stub */
+	mov %rsp, CONTEXT_SP(%r13)
+	lea CONTEXT_SIZE(%r13), %rsp
+	push %rax
+	push %rbx
+	push %rcx
+	push %rbp			/* struct rqs_go_due */
+	push %r11
+	push %rax
+	push %r14
+	push %r12
+	mov %r13, %rdi
+	mov %rsp, %rsi
+	cld
+	call rqs_go_sample_due
+	add $40, %rsp
+	pop %rcx
+	pop %rbx
+	pop %rax
+	mov CONTEXT_SP(%r13), %rsp
+	movq $0, CONTEXT_TAKEN(%r13)
+	xorps %xmm15, %xmm15
+	jmp 8b
+70:	movq $G_SAMPLE_UNDRAWN, G_SAMPLE(%r12)
+	mov GO_SAMPLES_LOST + rqs_go(%rip), %r11
+	lock incq (%r11)
+	jmp 8b
 
 /* ---- status: rax goroutine, ebx old, ecx new; r14 who changes it ---- */
 
@@ -355,30 +414,11 @@ read_begins:
 	jne 2b
 	jmp 9b
 
-/* \to = a context that is ours from now on; jumps to \none. Clobbers r11, \tries. */
-.macro TAKE_CONTEXT to, tries, none
-	mov G_M(%r14), %r11		/* one thread's calls tend to use one context */
-	shr $11, %r11
-	mov $(CONTEXT_COUNT * 64), \tries
-77:	and $(CONTEXT_COUNT - 1), %r11d
-	mov %r11, \to
-	shl $16, \to
-	add GO_CONTEXTS + rqs_go(%rip), \to
-	lock btsq $0, CONTEXT_TAKEN(\to)
-	jnc 78f
-	inc %r11
-	pause
-	dec \tries
-	jnz 77b
-	jmp \none
-78:
-.endm
-
 	.p2align 4
 call_begins:
 	cmpq $0, GO_CONTEXTS + rqs_go(%rip)
 	je 1f
-	TAKE_CONTEXT %r13, %r10d, 2f
+	TAKE_CONTEXT %r13, %r10d, CONTEXT_TRIES, 2f
 	mov %rsp, CONTEXT_SP(%r13)
 	lea CONTEXT_SIZE(%r13), %rsp
 	push %rax			/* result: none yet */
@@ -487,7 +527,7 @@ transfer_done:
 call_done:
 	cmpq $0, GO_CONTEXTS + rqs_go(%rip)
 	je 1f
-	TAKE_CONTEXT %rbx, %ecx, 2f
+	TAKE_CONTEXT %rbx, %ecx, CONTEXT_TRIES, 2f
 	mov %rsp, CONTEXT_SP(%rbx)
 	lea CONTEXT_SIZE(%rbx), %rsp
 	push %rax

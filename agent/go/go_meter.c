@@ -24,7 +24,11 @@ static struct rqs_goroutine *find(uint64_t g)
 		struct rqs_goroutine *goroutine = (struct rqs_goroutine *)at;
 		uint64_t key = rqs_load_relaxed(&goroutine->g);
 
-		if (key == g || (key == 0 && (rqs_swap(&goroutine->g, 0, g) || rqs_load_relaxed(&goroutine->g) == g)))
+		if (key == 0 && rqs_swap(&goroutine->g, 0, g)) {
+			rqs_store_relaxed(&goroutine->sample, rqs_go.sample);
+			return goroutine;
+		}
+		if (key == g || (key == 0 && rqs_load_relaxed(&goroutine->g) == g))
 			return goroutine;
 		at += sizeof(*goroutine);
 		if (at >= rqs_go.goroutines_end)
@@ -142,6 +146,30 @@ static void read_on(const struct rqs_call *call, uint32_t slot)
 {
 	if (meter_of(slot)->g != call->task)
 		begin(call, slot);
+}
+
+/* As long as its generation is seen afterwards, the slot was this request's when `opened` was read. */
+static bool is_open(uint64_t meter_address, uint64_t generation, uint64_t *ordinal)
+{
+	const struct rqs_go_meter *meter = (const struct rqs_go_meter *)meter_address;
+
+	if (!meter)
+		return false;
+	*ordinal = rqs_load(&rqs_slot_at(rqs_go.agent, (uint32_t)(meter - rqs_go.meters))->opened);
+	return rqs_load(&meter->generation) == (uint32_t)generation && !rqs_load_relaxed(&meter->shared);
+}
+
+bool rqs_go_request_of(const struct rqs_goroutine *goroutine, uint32_t *slot, uint64_t *ordinal)
+{
+	uint64_t serving = rqs_load(&goroutine->serving), owner = goroutine->owner;
+
+	if (is_open(serving, goroutine->serving_generation, ordinal))
+		*slot = (uint32_t)((const struct rqs_go_meter *)serving - rqs_go.meters);
+	else if (is_open(owner, goroutine->owner_generation, ordinal))
+		*slot = (uint32_t)((const struct rqs_go_meter *)owner - rqs_go.meters);
+	else
+		return false;
+	return true;
 }
 
 /* Does the calling goroutine serve this request, or was it started for it? */

@@ -23,6 +23,8 @@ SAME(rqs_go, connection_limit, GO_CONNECTION_LIMIT);
 SAME(rqs_go, curg, GO_CURG);
 SAME(rqs_go, sched, GO_SCHED);
 SAME(rqs_go, contended, GO_CONTENDED);
+SAME(rqs_go, sample, GO_SAMPLE);
+SAME(rqs_go, samples_lost, GO_SAMPLES_LOST);
 SAME(rqs_goroutine, g, G_KEY);
 SAME(rqs_goroutine, alloc_bytes, G_ALLOC_BYTES);
 SAME(rqs_goroutine, alloc_count, G_ALLOC_COUNT);
@@ -30,6 +32,7 @@ SAME(rqs_goroutine, owner, G_OWNER);
 SAME(rqs_goroutine, owner_generation, G_OWNER_GENERATION);
 SAME(rqs_goroutine, serving, G_SERVING);
 SAME(rqs_goroutine, serving_generation, G_SERVING_GENERATION);
+SAME(rqs_goroutine, sample, G_SAMPLE);
 SAME(rqs_goroutine, coroutine, G_COROUTINE);
 SAME(rqs_goroutine, since, G_SINCE);
 SAME(rqs_goroutine, waiting, G_TIMES + 8 * TIME_WAITING);
@@ -59,9 +62,11 @@ _Static_assert(sizeof(struct msghdr) == MESSAGE_IOV && sizeof(struct iovec) == M
 
 /* Before the start: nobody's entry, so that every search fails. */
 static struct rqs_goroutine nobody = { .g = 1 };
+static uint64_t nobodys_samples;
 struct rqs_go rqs_go = {
 	.goroutines = (uint64_t)&nobody,
 	.goroutines_end = (uint64_t)(&nobody + 1),
+	.samples_lost = &nobodys_samples,
 };
 
 #define METERS (RQS_CHUNKS * 64u) /* one a request slot */
@@ -128,6 +133,9 @@ void rqs_go_prepare(struct rqs_agent *agent, const struct rqs_go_setup *setup)
 
 void rqs_go_adopt(struct rqs_agent *agent, const struct rqs_go_setup *setup, int region)
 {
+	/* Before there are entries that are to have it. */
+	rqs_go.sample = agent->region->sample_bytes ? (uint64_t)G_SAMPLE_UNDRAWN : 0;
+	rqs_go.samples_lost = &agent->process->events[RQS_EVENT_SAMPLE_LOST];
 	map_table(agent, region);
 	if (!rqs_go.table || agent->region->clock != RQS_CLOCK_TSC)
 		agent->measures &= ~RQS_MEASURES_SCHED;
@@ -243,6 +251,8 @@ bool rqs_go_stop(void)
 	rqs_go.goroutines_end = (uint64_t)(&nobody + 1);
 	rqs_go.connection_limit = 0;
 	rqs_go.sched = 0;
+	rqs_go.sample = 0;
+	rqs_go.samples_lost = &nobodys_samples;
 	if (table)
 		rqs_unreserve(table, end - (uint64_t)table);
 	give_back();

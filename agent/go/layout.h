@@ -16,6 +16,8 @@
 #define GO_CURG 56
 #define GO_SCHED 64
 #define GO_CONTENDED 72
+#define GO_SAMPLE 80
+#define GO_SAMPLES_LOST 88
 
 /* struct rqs_goroutine, rqs_table (reqscope/region.h) */
 #define G_KEY 0
@@ -25,14 +27,17 @@
 #define G_OWNER_GENERATION 32
 #define G_SERVING 40
 #define G_SERVING_GENERATION 48
-#define G_COROUTINE 56
+/* Added to the bytes so far there is a carry where a sample is due; G_SAMPLE_UNDRAWN: at the next allocation of all. */
+#define G_SAMPLE 56
+#define G_SAMPLE_UNDRAWN -1
+#define G_COROUTINE 96
 /* A coroutine's states; or it is one of a request's child. RUNS is where it is born, too. */
 #define COROUTINE_NO 0
 #define COROUTINE_RUNS 1
 #define COROUTINE_WAITS 2
 #define COROUTINE_OF_CHILD 3
 #define G_SINCE 64
-#define G_TIMES 72
+#define G_TIMES 72 /* three */
 #define G_LAST 104
 #define G_SIZE 128
 #define TABLE_LOST_BYTES 0
@@ -55,6 +60,7 @@
 #define CONTEXT_SP 8
 #define CONTEXT_SIZE 65536
 #define CONTEXT_COUNT 256
+#define CONTEXT_TRIES 16384 /* where what is done meanwhile would be lost for more than one call */
 
 /* struct rqs_conn */
 #define CONN_SIZE 576
@@ -85,6 +91,9 @@
 #define GPREEMPTED 9
 /* Offset of runtime.g's m, the same since Go 1.3 at least; goroutines are aligned so that bits 9 and up tell most of them apart. */
 #define G_M 0x30
+/* The end of its stack; and of runtime.m the goroutine that schedules: the first members, the same as long. */
+#define G_STACK_HI 8
+#define M_G0 0
 /* Its stack's guard; and what is there instead (runtime/stack.go): it forks; it is to give way, or in a system call. */
 #define G_STACK_GUARD 0x10
 #define STACK_FORK ((uint64_t)-1234)

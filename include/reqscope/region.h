@@ -191,12 +191,12 @@ struct rqs_goroutine {
 	uint64_t owner_generation;
 	uint64_t serving; /* meter of the request that it serves itself, 0 none */
 	uint64_t serving_generation;
-	uint64_t coroutine; /* not 0: runs in its caller's time (iter.Pull) */
-	uint64_t since;     /* ticks of the last change of status */
+	uint64_t sample; /* 0: none is taken; all ones: the next point isn't drawn yet; else -(alloc_bytes at that point) */
+	uint64_t since;  /* ticks of the last change of status */
 	uint64_t waiting;   /* ticks in all, by status */
 	uint64_t runnable;
 	uint64_t running;
-	uint64_t in_syscall;
+	uint64_t coroutine; /* not 0: runs in its caller's time (iter.Pull) */
 	uint64_t last_waiting; /* ticks of the last slice that ended, by status */
 	uint64_t last_runnable;
 	uint64_t last_running;
@@ -299,7 +299,7 @@ struct rqs_record {
 _Static_assert(offsetof(struct rqs_record, route) == 136, "region layout");
 
 /*
- * Sampled allocations. Where `sample_bytes` M isn't 0, each thread has points
+ * Sampled allocations. Where `sample_bytes` M isn't 0, each thread (or goroutine) has points
  * along the bytes that it asks for, at distances that are exponential of mean
  * M; an allocation that crosses one or more is a sample. So one of s bytes is
  * a sample with the probability 1 - exp(-s/M), whatever came before it. The
