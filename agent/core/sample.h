@@ -37,7 +37,7 @@ struct rqs_sample_facts {
 	bool after;         /* for a request that has ended */
 	bool more_frames;
 	uint16_t frame_count;
-	const struct rqs_sample_frame *frames;
+	struct rqs_sample_frame *frames; /* room for RQS_SAMPLE_FRAMES, for those who have any */
 	const uint64_t *registers; /* RQS_SAMPLE_REGISTERS */
 	uint64_t stack_end; /* where the stack ends, above RSP; 0: to be found out, page by page */
 };

@@ -137,10 +137,8 @@ static inline bool count(size_t bytes)
 
 	if (inside)
 		return false;
-	if (rqs_py_on) {
-		rqs_py_raw_allocated(bytes);
-		return false;
-	}
+	if (rqs_py_on)
+		return rqs_py_raw_allocated(bytes);
 	if (rqs_likely(rqs_worker_ready(&rqs_agent, worker)))
 		return rqs_worker_allocated(worker, bytes);
 	return rqs_active() && count_first(bytes);

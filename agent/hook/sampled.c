@@ -49,6 +49,17 @@ static bool enter(struct rqs_call *call)
 			   [r15] "i"(8 * RQS_SAMPLE_R15)                      \
 			 : "rax", "memory")
 
+/* Below the stack that is copied, as runtimes' frames take some room. */
+static void __attribute__((noinline)) commit(const struct rqs_call *call, struct rqs_sample_facts *facts)
+{
+	struct rqs_sample_frame frames[RQS_SAMPLE_FRAMES];
+
+	facts->frames = frames;
+	if (rqs_agent.meter->sampled)
+		rqs_agent.meter->sampled(call, facts);
+	rqs_sample_commit(&rqs_agent, call->worker, facts);
+}
+
 __attribute__((noinline)) void rqs_sampled(enum rqs_sample_kind kind, const void *memory, size_t bytes)
 {
 	uint64_t registers[RQS_SAMPLE_REGISTERS];
@@ -63,22 +74,20 @@ __attribute__((noinline)) void rqs_sampled(enum rqs_sample_kind kind, const void
 	struct rqs_sample_facts facts = {
 		.kind = kind, .bytes = bytes, .memory = memory, .slot = RQS_SAMPLE_NO_SLOT, .registers = registers
 	};
-	if (rqs_agent.meter->sampled)
-		rqs_agent.meter->sampled(&call, &facts);
-	rqs_sample_commit(&rqs_agent, call.worker, &facts);
+	commit(&call, &facts);
 	rqs_leave();
 }
 
 /* A vfork's child, too, frees what is then free in its parent. */
-static void ended(uint64_t followed)
+static void ended(uint64_t followed, bool withdrawn)
 {
 	struct rqs_call call;
 
 	if (enter(&call)) {
-		rqs_sample_ended(&rqs_agent, call.worker, followed, false);
+		rqs_sample_ended(&rqs_agent, call.worker, followed, withdrawn);
 		rqs_leave();
 	} else if (rqs_agent_on(&rqs_agent)) {
-		rqs_sample_ended_later(&rqs_agent, followed, false);
+		rqs_sample_ended_later(&rqs_agent, followed, withdrawn);
 	}
 }
 
@@ -87,11 +96,19 @@ void rqs_sampled_freed(const void *memory)
 	uint64_t followed = rqs_followed_take(memory);
 
 	if (followed)
-		ended(followed);
+		ended(followed, false);
+}
+
+void rqs_sampled_withdrawn(const void *memory)
+{
+	uint64_t followed = rqs_followed_take(memory);
+
+	if (followed)
+		ended(followed, true);
 }
 
 void rqs_sampled_moved(const void *memory, uint64_t followed, bool moved)
 {
 	if (followed && (moved || !rqs_followed_add(memory, followed)))
-		ended(followed);
+		ended(followed, false);
 }

@@ -54,6 +54,7 @@ struct rqs_py_thread {
 	uint64_t version;
 	void *variables;
 	void *context;
+	void *own; /* its state, as last seen */
 	/* The request that what happens now is for, and its id; NULL: nobody's. */
 	struct rqs_py_request *owner;
 	uint32_t owner_id;
@@ -63,8 +64,10 @@ struct rqs_py_thread {
 	uint32_t served_id;
 	uint32_t generation; /* rqs_py_generation when the counters were found; else much of this is of another recording */
 	struct rqs_thread *counters; /* of the thread, in the region; NULL: not found yet, in this process */
-	/* Allocated, and neither charged to the owner nor counted there yet. */
-	uint64_t count, raw, bytes;
+	/* Allocations that are neither charged to the owner nor counted there yet. */
+	uint64_t count, raw;
+	/* Bytes from the last allocation to the next sample; what it was when all bytes were charged. */
+	int64_t ahead, charged_at;
 	/* Where Python keeps the thread's state; NULL: it has to be asked. */
 	void *const *slot;
 	size_t quick;      /* smaller or equal sizes, but 0, can be counted the quick way now */
@@ -189,8 +192,8 @@ bool rqs_py_is_serving(void);
 void rqs_py_hands_over(void);
 void rqs_py_wait_begins(void);
 void rqs_py_wait_ends(void);
-/* C code's own call of the malloc family. */
-void rqs_py_raw_allocated(size_t bytes);
+/* C code's own call of the malloc family. True: it is to be a sample. */
+bool rqs_py_raw_allocated(size_t bytes);
 
 /* ---- between its own files ---- */
 

@@ -28,7 +28,10 @@ static bool is_known_version(const char *version)
 {
 	char *end;
 
-	return version[0] == '3' && version[1] == '.' && strtol(version + 2, &end, 10) <= NEWEST_MINOR && *end == '.';
+	if (version[0] != '3' || version[1] != '.')
+		return false;
+	rqs_py.minor = (int)strtol(version + 2, &end, 10);
+	return rqs_py.minor <= NEWEST_MINOR && *end == '.';
 }
 
 bool rqs_py_find(void)

@@ -48,6 +48,7 @@ struct rqs_py_api {
 	RQS_PY_FUNCTIONS(RQS_PY_FIELD)
 #undef RQS_PY_FIELD
 	void *(*thread_state)(void); /* the current one, NULL: this thread doesn't hold the GIL. By either of its names */
+	int minor;                   /* its version: 3.minor */
 	void *(*interpreter)(void);  /* the current thread state's; NULL before 3.9, where all interpreters share the GIL */
 };
 extern struct rqs_py_api rqs_py;

@@ -208,7 +208,7 @@ void rqs_py_resolve(struct rqs_py_thread *thread, void *state)
 	bool inside = thread->inside;
 
 	rqs_py_enter(thread);
-	thread->state = state;
+	thread->state = thread->own = state;
 	thread->context = rqs_py_context_offset < 0 ? NULL : *(void **)((char *)state + rqs_py_context_offset);
 	bool elsewhere = rqs_py_is_elsewhere();
 	struct found found = nobodys;

@@ -3,7 +3,8 @@
  *
  * The domains MEM and OBJ are wrapped; the third, RAW, is malloc, which the
  * interposers count. What the wrapped allocators themselves get from malloc is
- * a part of what was asked of them, and counted once. Frees are as ever.
+ * a part of what was asked of them, and counted once. Frees are as ever, but
+ * where allocations are sampled (py_sites.c).
  *
  * Bytes are those asked for. A server's receive buffer, often 256 KiB for a
  * request of 200 bytes, is kept apart: it is known by a read into it, and cut
@@ -13,6 +14,7 @@
 #include "os/reserve.h"
 #include "python/py.h"
 #include "python/py_api.h"
+#include "python/py_sites.h"
 
 #include <string.h>
 
@@ -53,15 +55,28 @@ static bool __attribute__((noinline)) find_counters(struct rqs_py_thread *thread
 	if (thread->counters)
 		rqs_py_renew(thread);
 	thread->counters = call.worker->counters;
+	rqs_py_sites_next(thread);
 	thread->generation = rqs_py_generation;
 	rqs_leave();
 	return true;
 }
 
-/* Two instructions, of which compilers make more. */
-static inline void count_here(struct rqs_py_thread *thread, size_t bytes)
+/* Two instructions, of which compilers make more. True: it is a sample. */
+static inline bool count_here(struct rqs_py_thread *thread, size_t bytes)
 {
-	__asm__("addq $1, %0\n\taddq %2, %1" : "+m"(thread->count), "+m"(thread->bytes) : "r"(bytes) : "cc");
+	bool due;
+
+	__asm__("addq $1, %0\n\tsubq %3, %1"
+		: "+m"(thread->count), "+m"(thread->ahead), "=@ccle"(due)
+		: "r"(bytes)
+		: "cc");
+	return rqs_unlikely(due);
+}
+
+/* Bytes that weren't charged yet. */
+static inline uint64_t uncharged(const struct rqs_py_thread *thread)
+{
+	return (uint64_t)thread->charged_at - (uint64_t)thread->ahead;
 }
 
 /* The thread is the only writer of its counters. */
@@ -74,11 +89,12 @@ static void add_to(struct rqs_thread *counters, uint64_t count, uint64_t bytes)
 void rqs_py_settle(struct rqs_py_thread *thread)
 {
 	struct rqs_py_request *owner = thread->owner;
-	uint64_t count = thread->count, raw = thread->raw, bytes = thread->bytes;
+	uint64_t count = thread->count, raw = thread->raw, bytes = uncharged(thread);
 
 	if (!(count | raw | bytes))
 		return;
-	thread->count = thread->raw = thread->bytes = 0;
+	thread->count = thread->raw = 0;
+	thread->charged_at = thread->ahead;
 	if (rqs_unlikely(thread->generation != rqs_py_generation)) {
 		rqs_py_renew(thread);
 		return;
@@ -116,19 +132,24 @@ static inline void look(struct rqs_py_thread *thread)
 	}
 }
 
-static void __attribute__((noinline)) count(size_t bytes)
+/* True: it is a sample. One that the quick way has counted has a point behind it, and is counted no more. */
+static bool __attribute__((noinline)) count(size_t bytes)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
 
 	if (rqs_unlikely(thread->generation != rqs_py_generation) && !find_counters(thread))
-		return;
-	look(thread);
-	count_here(thread, bytes);
+		return false;
+	if (rqs_likely(thread->ahead > 0)) {
+		look(thread);
+		count_here(thread, bytes);
+	}
+	bool due = rqs_py_sites_due(thread);
 	if (!settles_late)
 		rqs_py_settle(thread);
+	return due;
 }
 
-/* The same where nothing has changed since the last time: which is nearly always. */
+/* The same where nothing has changed since the last time, and it is no sample: which is nearly always. */
 static inline bool count_quickly(size_t bytes)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
@@ -143,25 +164,26 @@ static inline bool count_quickly(size_t bytes)
 	if (rqs_unlikely(!context || words[1] != thread->version ||
 			 *(void *const *)(const void *)(context + VARIABLES_OFFSET) != thread->variables))
 		return false;
-	count_here(thread, bytes);
-	return true;
+	return !count_here(thread, bytes);
 }
 
-void rqs_py_raw_allocated(size_t bytes)
+bool rqs_py_raw_allocated(size_t bytes)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
 
 	if (thread->inside) {
 		thread->saw_malloc = true;
-		return;
+		return false;
 	}
 	if (rqs_unlikely(thread->generation != rqs_py_generation) && !find_counters(thread))
-		return;
+		return false;
 	thread->raw++;
-	thread->bytes += bytes;
+	thread->ahead = (int64_t)((uint64_t)thread->ahead - bytes);
+	bool due = rqs_py_sites_due(thread);
 	/* A thread of nobody's may be one that never has the GIL, and never lets go of it. */
 	if (!settles_late || !thread->owner)
 		rqs_py_settle(thread);
+	return due;
 }
 
 /* ---- receive buffers ---- */
@@ -176,14 +198,14 @@ static inline void note_big(void *p, size_t size)
 	}
 }
 
-/* Takes bytes that were counted as the owner's back. */
+/* Takes bytes that were counted as the owner's back. Where the next sample is doesn't change by that. */
 static void uncount(size_t bytes)
 {
 	struct rqs_py_thread *thread = &rqs_py_self;
 
 	if (!thread->counters)
 		return;
-	thread->bytes -= bytes;
+	thread->charged_at = (int64_t)((uint64_t)thread->charged_at - bytes);
 	if (!settles_late)
 		rqs_py_settle(thread);
 }
@@ -196,6 +218,8 @@ static bool take_buffer(struct rqs_py_thread *thread, const void *memory)
 	if (!thread->big || thread->big_received || p < thread->big || p >= thread->big + thread->big_size)
 		return false;
 	uncount(thread->big_size);
+	if (rqs_followed_maybe(thread->big))
+		rqs_sampled_withdrawn(thread->big);
 	return true;
 }
 
@@ -310,6 +334,16 @@ static bool is_shrunk(const void *p, size_t size)
 	return true;
 }
 
+/* Will the block that is resized be the same, less a part of it? As is_cut() and is_shrunk() will say. */
+static bool keeps(const void *p, size_t size)
+{
+	const struct rqs_py_thread *thread = &rqs_py_self;
+	size_t i = size_index(p);
+
+	return (thread->big_received && p == thread->big && size <= thread->big_size) ||
+	       (p && sizes_known && sizes[i].p == p && size <= sizes[i].size);
+}
+
 /* ---- the wrappers ---- */
 
 #define INSIDE(call)                                             \
@@ -335,10 +369,12 @@ static bool passes(void)
 	{                                                                                                \
 		if (rqs_unlikely(passes()))                                                              \
 			return next_##domain.malloc(context, size);                                      \
-		count(size);                                                                             \
+		bool due = count(size);                                                                  \
 		void *p = INSIDE(next_##domain.malloc(context, size));                                   \
 		note_big(p, size);                                                                       \
 		note_size(p, size);                                                                      \
+		if (rqs_unlikely(due))                                                                   \
+			rqs_sampled(RQS_SAMPLE_PYTHON, p, size);                                         \
 		return p;                                                                                \
 	}                                                                                                \
 	static void *domain##_malloc(void *context, size_t size)                                         \
@@ -351,20 +387,23 @@ static bool passes(void)
 	{                                                                                                \
 		if (rqs_likely(count_quickly(n * size)) || passes())                                     \
 			return next_##domain.calloc(context, n, size);                                   \
-		count(n * size);                                                                         \
+		bool due = count(n * size);                                                              \
 		void *p = INSIDE(next_##domain.calloc(context, n, size));                                \
 		note_size(p, n * size);                                                                  \
+		if (rqs_unlikely(due))                                                                   \
+			rqs_sampled(RQS_SAMPLE_PYTHON, p, n * size);                                     \
 		return p;                                                                                \
 	}                                                                                                \
 	static void *__attribute__((noinline)) domain##_realloc_slowly(void *context, void *p, size_t size) \
 	{                                                                                                \
 		if (rqs_unlikely(passes()))                                                              \
 			return next_##domain.realloc(context, p, size);                                  \
-		if (!is_cut(p, size) && !is_shrunk(p, size))                                             \
-			count(size);                                                                     \
+		bool due = !is_cut(p, size) && !is_shrunk(p, size) && count(size);                       \
 		void *moved = INSIDE(next_##domain.realloc(context, p, size));                           \
 		note_big(moved, size);                                                                   \
 		note_size(moved, size);                                                                  \
+		if (rqs_unlikely(due))                                                                   \
+			rqs_sampled(RQS_SAMPLE_PYTHON, moved, size);                                     \
 		return moved;                                                                            \
 	}                                                                                                \
 	static void *domain##_realloc(void *context, void *p, size_t size)                               \
@@ -372,6 +411,23 @@ static bool passes(void)
 		if (rqs_likely(!may_give_back(p) && count_quickly(size)))                                \
 			return next_##domain.realloc(context, p, size);                                  \
 		return domain##_realloc_slowly(context, p, size);                                        \
+	}                                                                                                \
+	/* These two where allocations are sampled only. */                                              \
+	static void domain##_free(void *context, void *p)                                                \
+	{                                                                                                \
+		if (rqs_followed_maybe(p))                                                               \
+			rqs_sampled_freed(p);                                                            \
+		next_##domain.free(context, p);                                                          \
+	}                                                                                                \
+	static void *domain##_realloc_followed(void *context, void *p, size_t size)                      \
+	{                                                                                                \
+		if (rqs_likely(!rqs_followed_maybe(p)))                                                  \
+			return domain##_realloc(context, p, size);                                       \
+		bool same = keeps(p, size);                                                              \
+		uint64_t followed = rqs_followed_take(p);                                                \
+		void *moved = domain##_realloc(context, p, size);                                        \
+		rqs_sampled_moved(moved && same ? moved : p, followed, moved && !same);                  \
+		return moved;                                                                            \
 	}
 WRAP(mem)
 WRAP(obj)
@@ -399,6 +455,10 @@ static bool mem_stayed, obj_stayed;
 		ours.malloc = domain##_malloc;                  \
 		ours.calloc = domain##_calloc;                  \
 		ours.realloc = domain##_realloc;                \
+		if (rqs_py_sites_on) {                          \
+			ours.realloc = domain##_realloc_followed; \
+			ours.free = domain##_free;              \
+		}                                               \
 		rqs_py.PyMem_SetAllocator(number, &ours);       \
 	} while (0)
 
@@ -424,6 +484,7 @@ bool rqs_py_memory_install(bool gil_is_seen)
 
 	/* What they held was true as long as all blocks were seen. */
 	rqs_py_memory_forget();
+	rqs_py_sites_install();
 	INSTALL(mem, RQS_PY_DOMAIN_MEM);
 	INSTALL(obj, RQS_PY_DOMAIN_OBJ);
 	rqs_py.PyMem_GetAllocator(RQS_PY_DOMAIN_MEM, &mem);

@@ -3,6 +3,7 @@
 #include "hook/objects.h"
 #include "python/py.h"
 #include "python/py_api.h"
+#include "python/py_sites.h"
 
 #include "os/sys.h"
 
@@ -111,7 +112,9 @@ static void end(const struct rqs_call *call, uint32_t slot, struct rqs_record *r
 		fill(call, request, record);
 }
 
-const struct rqs_meter rqs_meter_python = { .begin = begin, .answered = answered, .end = end };
+const struct rqs_meter rqs_meter_python = {
+	.begin = begin, .answered = answered, .end = end, .sampled = rqs_py_sites_sampled
+};
 
 /* ---- threads ---- */
 
@@ -231,6 +234,7 @@ void rqs_py_forget(void)
 		return;
 	rqs_py_context_forget();
 	rqs_py_memory_forget();
+	rqs_py_codes_forget();
 }
 
 /* ---- threads that were there before ---- */
