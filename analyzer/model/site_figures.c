@@ -83,20 +83,40 @@ static double quantile_of_count(double p, double count)
 	return count > 0 ? rqs_chi_square_quantile(p, 2 * count) / 2 : 0;
 }
 
-/* `weight`: what one more sample would stand for. */
-static struct rqs_site_interval interval(double sum, double variance, double weight)
+/*
+ * Where nearly all is sampled, what wasn't is a few allocations or none: the least number of them that, beside n
+ * samples of probability p each, isn't exceeded in 97.5 % (a negative binomial).
+ */
+static double missed(double n, double p)
+{
+	double share = exp((n + 1) * log(p)), sum = share, k = 0;
+
+	for (; sum < 0.975; k++, sum += share)
+		share *= (n + 1 + k) * (1 - p) / (k + 1);
+	return k;
+}
+
+#define MISSED_MOST 50.0 /* on average; from there on their number is as good as continuous */
+
+/* `weight`: what one sample more would stand for, where there is none. */
+static struct rqs_site_interval interval(double n, double sum, double variance, double weight)
 {
 	if (!(variance > 0))
 		return (struct rqs_site_interval){sum, sum + weight * quantile_of_count(0.975, 1)};
 	weight = variance / sum;
-	return (struct rqs_site_interval){
+	struct rqs_site_interval i = {
 	    weight * quantile_of_count(0.025, sum / weight),
 	    weight * quantile_of_count(0.975, sum / weight + 1),
 	};
+	/* The probability of a sample, if it was the same of all. */
+	double p = 1 - n * variance / (sum * sum);
+	if (p < 0.5 || n * (1 - p) / p > MISSED_MOST)
+		return i;
+	double high = (1 + missed(n, p) / n) * p * sum;
+	return (struct rqs_site_interval){fmax(i.low, p * sum), fmax(i.high, high)};
 }
 
-/* A sum of which all is known has no variance, and no further sample is to be thought of. */
-static double weight_of_none(double variance, double sum)
+static double weight_of(double variance, double sum)
 {
 	return sum > 0 ? variance / sum : 0;
 }
@@ -106,7 +126,8 @@ struct rqs_site_interval rqs_site_bytes_interval(const struct rqs_site_estimate 
 {
 	bool none = !e->samples && like;
 
-	return interval(e->bytes, e->bytes_variance, none ? weight_of_none(like->bytes_variance, like->bytes) : 0);
+	return interval((double)e->samples, e->bytes, e->bytes_variance,
+			none ? weight_of(like->bytes_variance, like->bytes) : 0);
 }
 
 struct rqs_site_interval rqs_site_count_interval(const struct rqs_site_estimate *e,
@@ -114,7 +135,8 @@ struct rqs_site_interval rqs_site_count_interval(const struct rqs_site_estimate 
 {
 	bool none = !e->samples && like;
 
-	return interval(e->count, e->count_variance, none ? weight_of_none(like->count_variance, like->count) : 0);
+	return interval((double)e->samples, e->count, e->count_variance,
+			none ? weight_of(like->count_variance, like->count) : 0);
 }
 
 /* ---- growth ---- */
@@ -174,8 +196,8 @@ static double slope_of(const struct step *step, unsigned from, unsigned to)
 	return requests > 0 ? bytes / requests : 0;
 }
 
-/* The standard error of a ratio of sums. */
-static double error_of(const struct step *step, unsigned steps, double slope)
+/* Half of the 95 % interval of the slope over the last `last` steps; what a step may differ by is learnt from all. */
+static double margin_of(const struct step *step, unsigned steps, unsigned last, double slope)
 {
 	double squares = 0, requests = 0;
 
@@ -183,18 +205,19 @@ static double error_of(const struct step *step, unsigned steps, double slope)
 		double rest = step[i].bytes - slope * step[i].requests;
 
 		squares += rest * rest;
-		requests += step[i].requests;
+		requests += i >= steps - last ? step[i].requests : 0;
 	}
-	return sqrt(squares * steps / (steps - 1)) / requests;
+	return rqs_student_quantile(0.975, steps - 1) * sqrt(squares / (steps - 1) * last) / requests;
 }
 
-/* It grew in both halves, and at the end it still grows about as it did. */
+/* It grew in the first half, surely in the second one, and at the end it still grows about as it did. */
 static bool goes_on(const struct step *step, unsigned steps, double slope)
 {
 	unsigned half = steps / 2, quarter = steps - steps / 4;
+	double later = slope_of(step, half, steps);
 
-	return slope_of(step, 0, half) > 0 && slope_of(step, half, steps) > slope / 2 &&
-	       slope_of(step, quarter, steps) > slope / 3;
+	return slope_of(step, 0, half) > 0 && later > slope / 2 &&
+	       later > margin_of(step, steps, steps - half, slope) && slope_of(step, quarter, steps) > slope / 3;
 }
 
 struct rqs_site_growth rqs_site_growth(const struct rqs_alloc_sites *s, const struct rqs_alloc_site *site)
@@ -216,7 +239,7 @@ struct rqs_site_growth rqs_site_growth(const struct rqs_alloc_sites *s, const st
 		return g;
 	}
 	g.slope = slope_of(step, 0, steps);
-	double margin = rqs_student_quantile(0.975, steps - 1) * error_of(step, steps, g.slope);
+	double margin = margin_of(step, steps, steps, g.slope);
 	g.low = g.slope - margin;
 	g.high = g.slope + margin;
 	g.leak = g.low > 0 && goes_on(step, steps, g.slope);
