@@ -4,8 +4,9 @@
  * Estimates are Horvitz and Thompson's: a sample of s bytes at mean distance M
  * stands for s/p bytes and 1/p allocations, p = 1 - exp(-s/M); the variances
  * are those estimates' own. "Retained": of followed allocations what isn't
- * freed when the last response has been sent, and along the recording. (What
- * a program frees at its exit, as CPython does with all it has, isn't looked at.)
+ * freed when the last response has been sent or the window ends, and along the
+ * recording. (What a program frees at its exit, as CPython does with all that
+ * it has, isn't looked at.)
  *
  * They are a part of struct rqs_result, `sites`: of each run, and of a side
  * of several runs. Loaded only where rqs_load_options.sites asks for them.

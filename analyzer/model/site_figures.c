@@ -210,13 +210,13 @@ static double margin_of(const struct step *step, unsigned steps, unsigned last, 
 	return rqs_student_quantile(0.975, steps - 1) * sqrt(squares / (steps - 1) * last) / requests;
 }
 
-/* It grew in the first half, surely in the second one, and at the end it still grows about as it did. */
+/* It grew in the first half as well, surely in the second one, and at the end it still grows about as it did. */
 static bool goes_on(const struct step *step, unsigned steps, double slope)
 {
 	unsigned half = steps / 2, quarter = steps - steps / 4;
 	double later = slope_of(step, half, steps);
 
-	return slope_of(step, 0, half) > 0 && later > slope / 2 &&
+	return slope_of(step, 0, half) > slope / 3 && later > slope / 2 &&
 	       later > margin_of(step, steps, steps - half, slope) && slope_of(step, quarter, steps) > slope / 3;
 }
 

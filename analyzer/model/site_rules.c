@@ -120,13 +120,16 @@ static const char *without_type(const char *name)
 	return start;
 }
 
-/* glibc's own names for what it exports begin with "__libc_" or "__". */
+/* glibc's names for what it exports, and for its own calls of it. */
 static const char *strip(const char *name)
 {
+	static const char *const prefixes[] = {"__GI_", "__libc_", "__"};
+
 	name = without_type(name);
-	if (!strncmp(name, "__libc_", 7))
-		return name + 7;
-	return strncmp(name, "__", 2) || !strncmp(name, "__gnu_cxx", 9) ? name : name + 2;
+	for (unsigned i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]) && strncmp(name, "__gnu_cxx", 9); i++)
+		if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
+			name += strlen(prefixes[i]);
+	return name;
 }
 
 static bool is_helper(const struct rqs_frame_name *f)
