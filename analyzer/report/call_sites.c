@@ -99,17 +99,19 @@ static void add_site(struct site_table *t, const struct rqs_alloc_site *site)
 	double n = t->requests;
 
 	rqs_table_row(t->table, false);
-	rqs_table_cell(t->table, tone, rqs_frame_text(t->sites, rqs_alloc_sites_frame_of(t->sites, site->stack)));
 	add_number(t, tone == RQS_TONE_DIM ? tone : RQS_TONE_STRONG, rqs_human_bytes(e->bytes / n), e->bytes);
 	add_number(t, tone, range_text(i.low / n, i.high / n), i.high);
 	add_number(t, tone, rqs_human_percent(e->bytes / t->total), e->bytes);
 	add_number(t, tone, rqs_format("%" PRIu64 "%s", e->samples, e->samples < RQS_SITE_FEW ? " (few)" : ""),
 		   (double)e->samples);
-	if (!t->followed)
-		return;
-	double retained = site->followed.samples ? site->retained.bytes / n : NAN;
-	add_number(t, tone, rqs_human_bytes(retained), retained);
-	add_growth(t, site);
+	if (t->followed) {
+		double retained = site->followed.samples ? site->retained.bytes / n : NAN;
+
+		add_number(t, tone, rqs_human_bytes(retained), retained);
+		add_growth(t, site);
+	}
+	/* The last one: it gets all the room that there is. */
+	rqs_table_cell(t->table, tone, rqs_frame_text(t->sites, rqs_alloc_sites_frame_of(t->sites, site->stack)));
 }
 
 static bool any_followed(const struct rqs_alloc_site *site, unsigned count)
@@ -124,10 +126,10 @@ static void add_columns(const struct site_table *t)
 {
 	static const char *const heads[] = {"BYTES/REQ", "95 %", "SHARE", "SAMPLES", "LIVE/REQ", "GROWTH/REQ"};
 
-	rqs_table_column(t->table, false, "SITE");
 	for (unsigned i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
 		if (i < 4 || t->followed)
 			rqs_table_column(t->table, true, heads[i]);
+	rqs_table_column(t->table, false, "SITE");
 }
 
 /* The sites of one row under its name. */

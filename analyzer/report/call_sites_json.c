@@ -1,6 +1,7 @@
 /* call_sites_json.c - sites as JSON. Bytes and counts are of a request; of what is no route's, of all requests. */
 #include "report/call_sites.h"
 #include "report/report_json.h"
+#include "model/site_numbers.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,14 +17,13 @@ static cJSON *numbers(double low, double high)
 
 static void add_frame(cJSON *o, const struct rqs_alloc_sites *s, uint32_t frame)
 {
-	static const char *const kinds[RQS_KINDS] = {"native", "python", "go", "javascript", "note"};
 	const struct rqs_frame_name *f = frame < s->frame_count ? &s->frames[frame] : NULL;
 
 	rqs_json_add_text(o, "function", f ? f->function : NULL);
 	rqs_json_add_text(o, "file", f && *f->file ? f->file : NULL);
 	rqs_json_add_number(o, "line", f && f->line ? (double)f->line : NAN);
 	rqs_json_add_text(o, "module", f && *f->module ? f->module : NULL);
-	rqs_json_add_text(o, "kind", f ? kinds[f->kind] : NULL);
+	rqs_json_add_text(o, "kind", f ? rqs_frame_kind_name(f->kind) : NULL);
 }
 
 static void add_retained(cJSON *o, const struct rqs_alloc_site *site, double requests)
