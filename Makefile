@@ -207,6 +207,9 @@ $(BUILD)/unit/test_adopt: $(call agent_test_obj,os/adopt os/stamps)
 c_servers := $(patsubst tests/servers/c/%.c,$(BUILD)/servers/%,$(wildcard tests/servers/c/*.c))
 c_servers += $(if $(MUSL_CC),$(addsuffix -musl,$(c_servers)))
 
+# What it loads calls it back; and it has little stack for the linker to resolve calls on.
+$(BUILD)/servers/sampled $(BUILD)/servers/sampled-musl: CFLAGS += -rdynamic -Wl,-z,now
+
 $(BUILD)/servers/%-musl: tests/servers/c/%.c
 	$(call say,MUSLCC,$<)
 	@mkdir -p $(@D)

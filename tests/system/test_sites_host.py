@@ -1,0 +1,95 @@
+"""Samples of allocations that are made where little may be done: the program does the same as without, and ends."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+import read_trace
+from recording import BUILD, ROOT, assert_balanced, ended_trace
+
+PROGRAMS = {"cc": (BUILD / "servers/sampled", BUILD / "libreqscope.so"),
+            "musl-gcc": (BUILD / "servers/sampled-musl", BUILD / "libreqscope-musl.so")}  # fmt: skip
+# By glibc's allocator, and by one that can be called from anywhere.
+GLIBC = ("plainly", "constructor", "held", "fork", "vfork", "signal-stack", "small-stack", "context")
+# Of musl's allocator one lock is all there is, and whoever is held in it holds everybody.
+MUSL = ("plainly", "constructor", "fork", "vfork", "signal-stack", "small-stack")
+COUNTING = ("plainly", "constructor", "malloc", "held", "handler", "fork", "vfork", "signal-stack", "small-stack", "context")
+CONSTRUCTOR = """
+void let_other_work(void);
+unsigned work_here(void);
+static void __attribute__((constructor)) begin(void) { work_here(); let_other_work(); }
+"""
+OF_BLOCKS = 200 * 4 * 0.9  # samples, at least, of as many rounds of four allocations each
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory):
+    to = tmp_path_factory.mktemp("shim") / "shim.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-fno-builtin", "-D_GNU_SOURCE", "-Wl,-z,now", "-o", to,
+                    ROOT / "tests/system/sites_shim.c"], check=True)  # fmt: skip
+    return to
+
+
+def build_library(compiler, folder):
+    to = folder / "constructor.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-xc", "-o", to, "-"], input=CONSTRUCTOR, text=True, check=True)
+    return to
+
+
+def outcome(command, preload, **env):
+    env = {**os.environ, **({"LD_PRELOAD": ":".join(map(str, preload))} if preload else {}), **env}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=20)
+    return done.returncode, done.stdout, done.stderr
+
+
+def sampled_as_ever(mode, trace, behind=(), compiler="cc") -> read_trace.Trace:
+    """The trace of the program, which did nothing else than it does alone."""
+    program, agent = PROGRAMS[compiler]
+    command = [program, mode, build_library(compiler, trace.parent)]
+    alone = outcome(command, behind)
+    assert alone[0] == 0, alone
+    assert outcome(command, [agent, *behind], REQSCOPE_OUT=str(trace), REQSCOPE_SAMPLE_BYTES="4K") == alone
+    seen = ended_trace(trace)
+    assert_balanced(seen.totals["completeness"])
+    assert [request.route for request in seen.requests] == [f"/{mode}"]
+    return seen
+
+
+def assert_samples(seen):
+    allocated = [site for site in seen.sites if site.event == read_trace.ALLOCATED]
+    assert len(allocated) > OF_BLOCKS
+    assert {site.sample_bytes for site in allocated} == {4096}
+    # Each of work()'s blocks is freed in the end.
+    live = {site.number for site in allocated if site.bytes in (20000, 40000)}
+    live -= {site.number for site in seen.sites if site.event == read_trace.FREED}
+    assert len(live) <= sum(seen.totals["processes"][0]["events"].get(event, 0) for event in ("sample_not_followed", "sample_lost"))
+    assert not [site for site in allocated if not site.stack]
+
+
+@pytest.mark.parametrize("mode", GLIBC)
+def test_the_program_does_the_same(mode, trace):
+    assert_samples(sampled_as_ever(mode, trace))
+
+
+@pytest.mark.skipif(not shutil.which("musl-gcc"), reason="needs musl-tools: make deps")
+@pytest.mark.parametrize("mode", MUSL)
+def test_the_program_does_the_same_with_musl(mode, trace):
+    assert_samples(sampled_as_ever(mode, trace, compiler="musl-gcc"))
+
+
+@pytest.mark.parametrize("mode", COUNTING)
+def test_the_agent_calls_no_allocator_and_no_lock(mode, trace, shim):
+    """What the program prints has the number of allocations in it, and the agent's calls of locks and of the linker."""
+    seen = sampled_as_ever(mode, trace, [shim])
+    assert_samples(seen)
+    if mode == "handler":
+        assert seen.totals["processes"][0]["events"].get("reentered_in_signal", 0) == 0
+
+
+def test_what_takes_samples_refers_to_nothing_else():
+    """Neither to locks, nor to the linker, nor to an allocator: by name to parts of the agent alone."""
+    objects = [str(BUILD / f"obj/agent/{name}.o") for name in ("hook/sampled", "core/sample", "core/followed", "core/thread_meter")]
+    listed = subprocess.run(["nm", "-u", *objects], capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^ +U (\S+)", listed, re.M)) <= set(re.findall(r"rqs_\w+|_GLOBAL_OFFSET_TABLE_", listed))
