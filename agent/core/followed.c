@@ -24,8 +24,7 @@ struct tables {
 };
 _Static_assert(sizeof(struct tables) == RQS_FOLLOWED_SIZE, "followed.h has the size");
 
-static uint8_t no_tags[RQS_FOLLOWED_TAGS];
-uint8_t *rqs_followed_tags = no_tags;
+uint8_t *rqs_followed_tags;
 static struct tables *the_tables; /* NULL: nothing can be followed */
 
 void rqs_followed_start(void *memory)
@@ -38,7 +37,6 @@ void rqs_followed_start(void *memory)
 
 void rqs_followed_stop(void)
 {
-	rqs_store(&rqs_followed_tags, no_tags);
 	rqs_store(&the_tables, (struct tables *)NULL);
 }
 

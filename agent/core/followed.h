@@ -15,7 +15,7 @@
 
 #define RQS_FOLLOWED_TAGS 65536u
 
-/* By a hash of the address, how many followed blocks have it (255: at least that many, for good). Zero: nothing is followed. */
+/* How many followed blocks have that hash (255: at least that many, for good). NULL: nothing was ever followed. */
 extern uint8_t *rqs_followed_tags;
 
 static inline uint32_t rqs_followed_hash(const void *memory)
@@ -23,17 +23,19 @@ static inline uint32_t rqs_followed_hash(const void *memory)
 	return (uint32_t)(((uint64_t)memory >> 4) * 0x9e3779b97f4a7c15ull >> 48);
 }
 
-/* May this be a followed block? Nearly always false; nothing but a load and a test. */
+/* May this be a followed block? Nearly always false. */
 static inline bool rqs_followed_maybe(const void *memory)
 {
-	return rqs_unlikely(__atomic_load_n(&rqs_followed_tags[rqs_followed_hash(memory)], __ATOMIC_RELAXED) != 0);
+	const uint8_t *tags = rqs_load(&rqs_followed_tags);
+
+	return rqs_unlikely(tags && rqs_load_relaxed(&tags[rqs_followed_hash(memory)]) != 0);
 }
 
 /* Bytes of the tables. */
 #define RQS_FOLLOWED_SIZE (RQS_FOLLOWED_TAGS * 17u)
-/* From now on blocks can be followed, in that memory: zero, wiped by forks, readable for good, as threads may have seen it. */
+/* From now on blocks can be followed, in that memory: zero, wiped by forks, and there for good. */
 void rqs_followed_start(void *memory);
-/* Nothing is followed any more. */
+/* No more blocks are; the caller makes the memory zero. */
 void rqs_followed_stop(void);
 
 /* False: no room. The number isn't 0. */

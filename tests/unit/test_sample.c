@@ -116,7 +116,7 @@ static struct rqs_region region;
 static struct rqs_agent agent;
 static struct rqs_worker worker;
 static struct rqs_alive alive;
-static void *tables;
+static uint64_t tables[RQS_FOLLOWED_SIZE / 8];
 static unsigned copies;
 
 static uint32_t one(void)
@@ -154,14 +154,13 @@ static void start(uint64_t mean)
 	agent.alive = &alive;
 	assert_true(rqs_agent_start(&agent, region.header, region.size));
 	rqs_worker_start(&agent, &worker);
-	tables = mmap(NULL, RQS_FOLLOWED_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	rqs_followed_start(tables);
 }
 
 static void stop(void)
 {
 	rqs_followed_stop();
-	munmap(tables, RQS_FOLLOWED_SIZE);
+	memset(tables, 0, sizeof(tables));
 	rqs_region_destroy(&region);
 }
 
