@@ -5,7 +5,8 @@
  *    httpd PORT
  *
  * GET /json, /users/N, /alloc?kb=N (one malloc and one calloc of that size,
- * and no other), /__count (not counted itself), POST /echo with a length.
+ * and no other), /sites/... (below), /__count (not counted itself), POST /echo
+ * with a length.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -53,6 +54,74 @@ static void allocate(size_t size)
 	free((void *)(uintptr_t)b);
 }
 
+/*
+ * Allocators of /sites/..., of which a test knows how much they take and on
+ * which line: the one with its mark. Each has a frame of its own.
+ */
+#define PLACE __attribute__((noinline)) static void
+#define RECENT 64u
+
+static void *volatile last; /* so that no block can be left out */
+
+PLACE small_blocks(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		void *block = malloc(200); /* site: small_blocks */
+
+		last = block;
+		free(block);
+	}
+}
+
+PLACE big_block(void)
+{
+	void *block = malloc(8192); /* site: big_block */
+
+	last = block;
+	free(block);
+}
+
+PLACE zeroed_blocks(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		void *block = calloc(10, 100); /* site: zeroed_blocks */
+
+		last = block;
+		free(block);
+	}
+}
+
+/* Nobody frees it. */
+PLACE lost_block(void)
+{
+	last = malloc(1024); /* site: lost_block */
+}
+
+/* Freed when as many others have come. */
+PLACE recent_block(void)
+{
+	static _Atomic(void *) recent[RECENT];
+	static atomic_uint next;
+	void *block = malloc(1024); /* site: recent_block */
+
+	free(atomic_exchange(&recent[atomic_fetch_add(&next, 1) % RECENT], block));
+}
+
+static void allocate_at(const char *what)
+{
+	if (!strcmp(what, "small"))
+		small_blocks(20);
+	if (!strcmp(what, "mixed")) {
+		big_block();
+		zeroed_blocks(4);
+	}
+	if (!strcmp(what, "lost"))
+		lost_block();
+	if (!strcmp(what, "recent"))
+		recent_block();
+	small_blocks(5);
+}
+
 static bool handle(struct connection *c, const char *target, const char *body, size_t length)
 {
 	static const char json[] = "{\"message\": \"Hello, World!\"}";
@@ -70,6 +139,10 @@ static bool handle(struct connection *c, const char *target, const char *body, s
 		return answer(c, "200 OK", body, length);
 	if (sscanf(target, "/alloc?kb=%u", &n) == 1 && n && n <= 65536) {
 		allocate((size_t)n * 1024);
+		return answer(c, "200 OK", "{}", 2);
+	}
+	if (!strncmp(target, "/sites/", 7)) {
+		allocate_at(target + 7);
 		return answer(c, "200 OK", "{}", 2);
 	}
 	if (sscanf(target, "/users/%u", &n) == 1 && n) {
