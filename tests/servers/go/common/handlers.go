@@ -19,6 +19,7 @@ var Handlers = map[string]http.HandlerFunc{
 	"/nothing":             func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) },
 	"/memstats":            func(w http.ResponseWriter, r *http.Request) { Answer(w, 200, ReadFigures()) },
 	"/allocs":              allocsHandler,
+	"/sites/told":          sitesHandler,
 	"/profile":             profileHandler,
 	"/debug/pprof/profile": pprof.Profile,
 	"/debug/pprof/trace":   pprof.Trace,

@@ -27,6 +27,7 @@ var Works = []Work{
 	{"/spin", "ms", Spin},
 	{"/panic", "k", NilPanic},
 	{"/deep", "mb", Deep},
+	{"/sites", "k", AllSites},
 	{"/exec", "k", Exec},
 	{"/threads", "k", Threads},
 	{"/park", "k", Park},
