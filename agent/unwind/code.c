@@ -15,13 +15,13 @@
 #include <string.h>
 
 #define INLINED 32u      /* frames at one address */
-#define NAME_LIMIT 1024u /* bytes of a function's name that are kept */
+#define NAME_LIMIT 4096u /* bytes of a function's name that are kept */
 #define PLACES 65536u    /* addresses that are kept: beyond them all are forgotten */
 
 /* What an address was found to be: some frames, of which all but the last were inlined into the next. */
 struct place {
-	uint64_t key; /* what is looked up, 1 added; 0 empty */
-	struct rqs_code_frame *frames;
+	uint64_t address;              /* that was looked up */
+	struct rqs_code_frame *frames; /* NULL: the place is empty */
 	uint32_t count;
 };
 
@@ -47,15 +47,34 @@ struct rqs_code {
 
 /* ---- names ---- */
 
+/* Compilers name the parts and variants that they make of a function after it. */
+static size_t length_without_variant(const char *symbol)
+{
+	static const char *const variants[] = {".isra.", ".constprop.", ".part.",     ".cold",
+					       ".llvm.", ".lto_priv.",  ".localalias"};
+	size_t length = strnlen(symbol, NAME_LIMIT);
+	const char *version = strchr(symbol, '@');
+
+	if (version > symbol)
+		length = (size_t)(version - symbol);
+	for (size_t i = 0; i < sizeof(variants) / sizeof(*variants); i++) {
+		const char *at = strstr(symbol, variants[i]);
+
+		if (at > symbol && (size_t)(at - symbol) < length)
+			length = (size_t)(at - symbol);
+	}
+	return length;
+}
+
 static const char *function_name(struct rqs_code *code, const char *symbol)
 {
-	char *plain = rqs_demangle(symbol);
-	const char *name = plain ? plain : symbol, *version = plain ? NULL : strchr(name, '@');
-	size_t length = version > name ? (size_t)(version - name) : strlen(name);
-	const char *kept = rqs_texts_keep_part(&code->texts, name, length < NAME_LIMIT ? length : NAME_LIMIT);
+	const char *name = rqs_texts_keep_part(&code->texts, symbol, length_without_variant(symbol));
+	char *plain = rqs_demangle(name);
 
+	if (plain)
+		name = rqs_texts_keep_part(&code->texts, plain, strnlen(plain, NAME_LIMIT));
 	free(plain);
-	return kept;
+	return name;
 }
 
 static const char *nameless(struct rqs_code *code, uint64_t address)
@@ -234,11 +253,11 @@ static void forget_places(struct rqs_code *code)
 	code->place_count = code->place_room = 0;
 }
 
-static struct place *place_at(struct place *places, size_t room, uint64_t key)
+static struct place *place_at(struct place *places, size_t room, uint64_t address)
 {
-	size_t at = (key * 0x9e3779b97f4a7c15ull >> 20) & (room - 1);
+	size_t at = (address * 0x9e3779b97f4a7c15ull >> 20) & (room - 1);
 
-	while (places[at].key && places[at].key != key)
+	while (places[at].frames && places[at].address != address)
 		at = (at + 1) & (room - 1);
 	return &places[at];
 }
@@ -253,8 +272,8 @@ static bool make_room(struct rqs_code *code)
 	if (!larger)
 		return false;
 	for (size_t i = 0; i < code->place_room; i++)
-		if (code->places[i].key)
-			*place_at(larger, room, code->places[i].key) = code->places[i];
+		if (code->places[i].frames)
+			*place_at(larger, room, code->places[i].address) = code->places[i];
 	free(code->places);
 	code->places = larger;
 	code->place_room = room;
@@ -271,15 +290,15 @@ static struct place *place_of(struct rqs_code *code, uint64_t lookup)
 	code->looks = code->modules.looks;
 	if (!make_room(code))
 		return NULL;
-	struct place *place = place_at(code->places, code->place_room, lookup + 1);
-	if (place->key)
+	struct place *place = place_at(code->places, code->place_room, lookup);
+	if (place->frames)
 		return place;
 	size_t count = name_address(code, lookup, frames);
 	place->frames = malloc(count * sizeof(*frames));
 	if (!place->frames)
 		return NULL;
 	memcpy(place->frames, frames, count * sizeof(*frames));
-	place->key = lookup + 1;
+	place->address = lookup;
 	place->count = (uint32_t)count;
 	code->place_count++;
 	return place;
