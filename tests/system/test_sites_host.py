@@ -4,13 +4,19 @@ import os
 import re
 import shutil
 import subprocess
+import threading
+import time
 
+import load
 import pytest
 import read_trace
-from recording import BUILD, ROOT, assert_balanced, ended_trace
+from attaching import Attached, hooks
+from recording import BUILD, ROOT, SETTLE, assert_balanced, ended_trace
+from serve import Server
 
 PROGRAMS = {"cc": (BUILD / "servers/sampled", BUILD / "libreqscope.so"),
             "musl-gcc": (BUILD / "servers/sampled-musl", BUILD / "libreqscope-musl.so")}  # fmt: skip
+SERVERS = {"cc": "httpd", "musl-gcc": "httpd-musl"}
 # By glibc's allocator, and by one that can be called from anywhere.
 GLIBC = ("plainly", "constructor", "held", "fork", "vfork", "signal-stack", "small-stack", "context")
 # Of musl's allocator one lock is all there is, and whoever is held in it holds everybody.
@@ -73,7 +79,10 @@ def test_the_program_does_the_same(mode, trace):
     assert_samples(sampled_as_ever(mode, trace))
 
 
-@pytest.mark.skipif(not shutil.which("musl-gcc"), reason="needs musl-tools: make deps")
+needs_musl = pytest.mark.skipif(not shutil.which("musl-gcc"), reason="needs musl-tools: make deps")
+
+
+@needs_musl
 @pytest.mark.parametrize("mode", MUSL)
 def test_the_program_does_the_same_with_musl(mode, trace):
     assert_samples(sampled_as_ever(mode, trace, compiler="musl-gcc"))
@@ -93,3 +102,40 @@ def test_what_takes_samples_refers_to_nothing_else():
     objects = [str(BUILD / f"obj/agent/{name}.o") for name in ("hook/sampled", "core/sample", "core/followed", "core/thread_meter")]
     listed = subprocess.run(["nm", "-u", *objects], capture_output=True, text=True, check=True).stdout
     assert set(re.findall(r"^ +U (\S+)", listed, re.M)) <= set(re.findall(r"rqs_\w+|_GLOBAL_OFFSET_TABLE_", listed))
+
+
+# ---- attached ----
+
+
+@pytest.mark.parametrize("compiler", ("cc", pytest.param("musl-gcc", marks=needs_musl)))
+def test_blocks_are_followed_where_samples_are_taken(compiler, trace):
+    """Again and again, with recordings without samples in between."""
+    with Server(SERVERS[compiler]) as server:
+        for number, options in enumerate((("--sample-bytes", "4K"), (), ("--sites",), ("--sample-bytes", "8K"))):
+            path = trace.with_name(f"{number}.rqs")
+            with Attached(server.pid, path, *options) as attached:
+                assert load.fixed(server.url + "/alloc?kb=64", 400).succeeded == 400
+                time.sleep(SETTLE)
+                assert attached.end() == 0, attached.said
+            seen = ended_trace(path)
+            allocated = [site for site in seen.sites if site.event == read_trace.ALLOCATED and site.route == "/alloc"]
+            freed = {site.number for site in seen.sites if site.event == read_trace.FREED}
+            expected = {0: 800, 1: 0, 2: 800 * 0.1175, 3: 800}[number]  # 1 - exp(-64 / 512)
+            assert abs(len(allocated) - expected) <= 0.5 * expected * (number == 2) + 4
+            assert all(site.bytes == 65536 and site.followed and site.number in freed for site in allocated)
+            assert seen.run["options"].get("sample_bytes", 0) == {0: 4096, 1: 0, 2: 524288, 3: 8192}[number]
+            assert hooks(server.pid) == []
+
+
+def test_detaching_under_load_leaves_no_thread_behind(trace):
+    with Server("httpd") as server:
+        done = []
+        loader = threading.Thread(target=lambda: done.append(load.fixed(server.url + "/alloc?kb=8", 60_000)))
+        loader.start()
+        for number in range(6):
+            with Attached(server.pid, trace.with_name(f"{number}.rqs"), "--sample-bytes", "4K"):
+                time.sleep(0.3)
+        loader.join()
+        assert done[0].succeeded == 60_000
+        assert hooks(server.pid) == []
+        assert load.fixed(server.url + "/alloc?kb=8", 100).succeeded == 100
