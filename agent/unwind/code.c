@@ -6,6 +6,8 @@
 #include "unwind/jit_map.h"
 #include "unwind/modules.h"
 #include "unwind/native_stack.h"
+#include "unwind/python_code.h"
+#include "unwind/python_merge.h"
 #include "unwind/symbols.h"
 #include "unwind/texts.h"
 
@@ -36,8 +38,9 @@ struct rqs_code {
 	struct rqs_texts texts;
 	struct rqs_modules modules;
 	struct rqs_native *native;
-	struct rqs_jit_map *jit; /* NULL until there is an address in such code */
-	struct go_object *gos;   /* by the modules' objects */
+	struct rqs_python_codes *python; /* NULL until there is a code object */
+	struct rqs_jit_map *jit;         /* NULL until there is an address in such code */
+	struct go_object *gos;           /* by the modules' objects */
 	size_t go_count;
 	struct place *places; /* open addressing */
 	size_t place_count, place_room;
@@ -392,6 +395,21 @@ static size_t native_frames(struct rqs_code *code, const struct rqs_sample_recor
 	return stack.count;
 }
 
+/* A rqs_python_namer. */
+static bool name_python(void *context, const struct rqs_sample_frame *frame, struct rqs_code_frame *named)
+{
+	struct rqs_code *code = context;
+	struct rqs_python_place place;
+
+	if (!code->python || !rqs_python_codes_frame(code->python, frame->code, frame->offset, &place))
+		return false;
+	*named = (struct rqs_code_frame){.function = rqs_texts_keep(&code->texts, place.function),
+					 .file = rqs_texts_keep(&code->texts, place.file),
+					 .line = place.line,
+					 .kind = RQS_FRAME_PYTHON};
+	return true;
+}
+
 size_t rqs_code_frames(struct rqs_code *code, const struct rqs_sample_record *sample, struct rqs_code_frame *frames)
 {
 	size_t count;
@@ -402,12 +420,16 @@ size_t rqs_code_frames(struct rqs_code *code, const struct rqs_sample_record *sa
 		adopt_go_frames(code, frames, count);
 		return count;
 	}
-	return native_frames(code, sample, frames);
+	count = native_frames(code, sample, frames);
+	return sample->frame_count ? rqs_python_merge(name_python, code, sample, frames, count) : count;
 }
 
 void rqs_code_python(struct rqs_code *code, const struct rqs_code_record *record, size_t size)
 {
-	(void)code, (void)record, (void)size;
+	if (!code->python)
+		code->python = rqs_python_codes_new();
+	if (code->python)
+		rqs_python_codes_take(code->python, record, size);
 }
 
 /* ---- */
@@ -436,6 +458,7 @@ void rqs_code_free(struct rqs_code *code)
 	for (size_t i = 0; i < code->go_count; i++)
 		rqs_go_code_free(code->gos[i].code);
 	free(code->gos);
+	rqs_python_codes_free(code->python);
 	rqs_jit_map_free(code->jit);
 	rqs_native_free(code->native);
 	rqs_modules_free(&code->modules);

@@ -48,7 +48,12 @@ void rqs_code_python(struct rqs_code *code, const struct rqs_code_record *record
 /*
  * The frames of a checked sample, the innermost first; none of ours, and none
  * below the allocator's own entry that was called. At most RQS_CODE_FRAMES.
- * Where the outermost end isn't there a frame of kind RQS_FRAME_NOTE says why.
+ * Where the outermost end isn't there a frame of kind RQS_FRAME_NOTE says why:
+ * "(truncated)", it wasn't copied; "(unknown code)", of the last function it
+ * isn't told how to go on.
+ *
+ * Of Python's functions those that the interpreter runs stand in place of its
+ * own; the outermost of them, if it was copied, is the end.
  */
 size_t rqs_code_frames(struct rqs_code *code, const struct rqs_sample_record *sample, struct rqs_code_frame *frames);
 
