@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ENOUGH 30 /* samples of one weight, for their number to be as good as normally distributed */
+
 static const struct rqs_frame_name nowhere = {"(unknown)", "", "", 0, RQS_KIND_NOTE, false};
 
 /* A site of a run, its figures a request. */
@@ -112,7 +114,6 @@ struct tally {
 	double variance; /* of their mean, by sampling */
 	double unseen;   /* what one sample stands for, a request */
 	double requests;
-	double expected; /* samples, of a byte a request */
 };
 
 /* The runs of a side that had requests of the route; their values follow. */
@@ -130,7 +131,6 @@ static struct tally start_tally(const struct rqs_comparison *c, unsigned side, i
 			continue;
 		t.requests += requests;
 		sample_bytes = fmax(sample_bytes, r->sites.sample_bytes);
-		t.expected += r->sites.sample_bytes > 0 ? requests / r->sites.sample_bytes : 0;
 	}
 	t.unseen = t.requests > 0 ? sample_bytes / t.requests : 0;
 	return t;
@@ -166,13 +166,20 @@ static struct tally add_up(const struct entries *e, const struct entry *from, co
 static const struct rqs_difference no_difference = {
     .estimate = NAN, .low = NAN, .high = NAN, .p = NAN, .adjusted = NAN, .se = NAN, .detectable = NAN};
 
-/* The numbers of samples can't be told from one another so surely. */
+/*
+ * What the numbers of samples say alone. Where these have different weights, of a few great ones and many small ones,
+ * the sum is as uncertain as that of fewer of one weight: of their variance divided by their sum.
+ */
 static double counts_p(const struct rqs_site_side *a, const struct rqs_site_side *b, const struct tally *x,
 		       const struct tally *y)
 {
-	if (a->samples >= RQS_SITE_FEW && b->samples >= RQS_SITE_FEW)
+	double sum = a->bytes * x->requests + b->bytes * y->requests;
+	double weight = (x->variance * x->requests * x->requests + y->variance * y->requests * y->requests) / sum;
+	double base = a->bytes * x->requests / weight, new = b->bytes * y->requests / weight;
+
+	if (!(weight > 0) || (base >= ENOUGH && new >= ENOUGH))
 		return 0;
-	return rqs_site_counts_p(a->samples, b->samples, x->expected / (x->expected + y->expected));
+	return rqs_site_counts_p((uint64_t)base, (uint64_t) new, x->requests / (x->requests + y->requests));
 }
 
 static void compare_runs(struct rqs_difference *d, const struct tally *a, const struct tally *b)
@@ -200,10 +207,23 @@ static void compare_samples(struct rqs_difference *d, const struct rqs_site_side
 	d->high = d->estimate + hypot(b->high - b->bytes, a->bytes - a->low);
 }
 
+/*
+ * The standard error of a difference of sides that don't differ: each has the variance of both together, for its
+ * requests. By its own one a side with few requests that has less by chance would seem to be surer of it.
+ */
+static double common_error(const struct tally *a, const struct tally *b)
+{
+	double requests = a->requests + b->requests;
+	double squares = a->variance * a->requests * a->requests + b->variance * b->requests * b->requests;
+
+	return sqrt(squares / requests * (1 / a->requests + 1 / b->requests));
+}
+
 static struct rqs_difference differ(const struct rqs_site_side *a, const struct rqs_site_side *b, const struct tally *x,
 				    const struct tally *y)
 {
 	struct rqs_difference d = no_difference;
+	double error;
 
 	if (!x->runs || !y->runs)
 		return d;
@@ -216,7 +236,8 @@ static struct rqs_difference differ(const struct rqs_site_side *a, const struct 
 	d.detectable = rqs_detectable(d.se, d.df);
 	if (d.unresolved)
 		return d;
-	d.p = d.se > 0 ? 2 * rqs_student_cdf(-fabs(d.estimate) / d.se, d.df) : d.estimate == 0;
+	error = fmax(d.se, common_error(x, y));
+	d.p = error > 0 ? 2 * rqs_student_cdf(-fabs(d.estimate) / error, d.df) : d.estimate == 0;
 	d.p = fmax(d.p, counts_p(a, b, x, y));
 	return d;
 }
