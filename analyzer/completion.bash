@@ -18,7 +18,7 @@ _reqscope()
 	case $command:$cur in
 	run:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --no-sched --sites --sample-bytes --help --" -- "$cur") ;;
 	attach:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --children --no-sched --sites --sample-bytes --help" -- "$cur") ;;
-	report:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --help" -- "$cur") ;;
+	report:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --sites --sites-top --help" -- "$cur") ;;
 	compare:-*)
 		mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --gate --threshold --strict
 			--inconclusive --allow-single-run --allow-unmatched-load --help" -- "$cur")
