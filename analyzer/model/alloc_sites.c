@@ -180,6 +180,7 @@ uint32_t rqs_site_index_frame(struct rqs_alloc_sites *s, const struct rqs_frame_
 		return RQS_NO_FRAME;
 	s->frames = room(s->frames, s->frame_count, sizeof(*s->frames));
 	lookup_add(&index->frames, hash, s->frame_count);
+	own.helper = rqs_site_is_helper(&own);
 	s->frames[s->frame_count] = own;
 	return s->frame_count++;
 }
@@ -272,38 +273,50 @@ void rqs_site_index_add(struct rqs_alloc_site *into, const struct rqs_alloc_site
 		into->retained_along[b] += from->retained_along[b];
 }
 
-static int by_bytes(const void *a, const void *b)
+static int by_key(const void *a, const void *b)
 {
 	const struct rqs_alloc_site *x = a, *y = b;
 
 	if (x->row != y->row)
 		return x->row < y->row ? -1 : 1;
-	if (x->allocated.bytes != y->allocated.bytes)
-		return x->allocated.bytes > y->allocated.bytes ? -1 : 1;
 	return x->stack < y->stack ? -1 : x->stack > y->stack;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+	const struct rqs_alloc_site *x = a, *y = b;
+
+	if (x->row == y->row && x->allocated.bytes != y->allocated.bytes)
+		return x->allocated.bytes > y->allocated.bytes ? -1 : 1;
+	return by_key(a, b);
+}
+
+static void unite_same(struct rqs_alloc_sites *s)
+{
+	uint32_t count = 1;
+
+	qsort(s->sites, s->site_count, sizeof(*s->sites), by_key);
+	for (uint32_t i = 1; i < s->site_count; i++) {
+		if (by_key(&s->sites[i], &s->sites[count - 1]))
+			s->sites[count++] = s->sites[i];
+		else
+			rqs_site_index_add(&s->sites[count - 1], &s->sites[i]);
+	}
+	s->site_count = count;
 }
 
 void rqs_site_index_sort(struct rqs_alloc_sites *s)
 {
-	struct rqs_alloc_site *old = s->sites;
-	uint32_t count = s->site_count;
+	struct lookup *sites = &s->index->sites;
 
-	free(s->index->sites.slot);
-	s->index->sites = (struct lookup){0};
-	s->sites = NULL;
-	s->site_count = 0;
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t number = rqs_site_index_site(s, old[i].row, old[i].stack);
-
-		rqs_site_index_add(&s->sites[number], &old[i]);
-	}
-	free(old);
 	if (!s->site_count)
 		return;
+	unite_same(s);
 	qsort(s->sites, s->site_count, sizeof(*s->sites), by_bytes);
-	memset(s->index->sites.slot, 0, s->index->sites.size * sizeof(struct lookup_slot));
+	memset(sites->slot, 0, sites->size * sizeof(*sites->slot));
+	sites->used = s->site_count;
 	for (uint32_t i = 0; i < s->site_count; i++)
-		lookup_put(&s->index->sites, mix_pair(s->sites[i].row, s->sites[i].stack), i);
+		lookup_put(sites, mix_pair(s->sites[i].row, s->sites[i].stack), i);
 }
 
 static void merge_requests(struct rqs_alloc_sites *into, const struct rqs_alloc_sites *from)

@@ -40,6 +40,7 @@ struct rqs_frame_name {
 	uint32_t line; /* 0 not known */
 	enum rqs_frame_name_kind kind;
 	bool inlined;
+	bool helper; /* an allocator's or the runtime's own: no site where there is another frame */
 };
 
 /* stack 0 is the empty one; every other has its caller at a lower index. */

@@ -55,12 +55,12 @@ static int by_bytes(const void *a, const void *b)
 struct rqs_alloc_site *rqs_alloc_sites_of_row(const struct rqs_alloc_sites *s, uint32_t row, unsigned *count)
 {
 	struct named *named = rqs_zalloc(s->site_count, sizeof(*named));
-	struct rqs_alloc_site *sum = rqs_zalloc(s->site_count, sizeof(*sum));
 	unsigned n = 0, sums = 0;
 
 	for (unsigned i = 0; i < s->site_count; i++)
 		if (in_row(&s->sites[i], row) && s->sites[i].allocated.samples)
 			named[n++] = (struct named){rqs_alloc_sites_frame_of(s, s->sites[i].stack), &s->sites[i]};
+	struct rqs_alloc_site *sum = rqs_zalloc(n, sizeof(*sum));
 	qsort(named, n, sizeof(*named), by_frame);
 	for (unsigned i = 0; i < n; i++) {
 		if (!i || named[i].frame != named[i - 1].frame) {

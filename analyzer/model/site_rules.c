@@ -9,6 +9,7 @@
  * demangled forms of the Itanium ABI; Go's package runtime.
  */
 #include "model/alloc_sites.h"
+#include "model/site_index.h"
 
 #include <string.h>
 
@@ -132,7 +133,7 @@ static const char *strip(const char *name)
 	return name;
 }
 
-static bool is_helper(const struct rqs_frame_name *f)
+bool rqs_site_is_helper(const struct rqs_frame_name *f)
 {
 	switch (f->kind) {
 	case RQS_KIND_NATIVE:
@@ -155,7 +156,7 @@ uint32_t rqs_alloc_sites_frame_of(const struct rqs_alloc_sites *s, uint32_t stac
 
 		if (s->frames[frame].kind == RQS_KIND_PYTHON)
 			return frame;
-		if (found == RQS_NO_FRAME && !is_helper(&s->frames[frame]))
+		if (found == RQS_NO_FRAME && !s->frames[frame].helper)
 			found = frame;
 	}
 	/* Helpers alone: better the innermost than none. */

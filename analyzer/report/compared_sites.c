@@ -14,7 +14,7 @@
 
 #define ENOUGH 30 /* samples of one weight, for their number to be as good as normally distributed */
 
-static const struct rqs_frame_name nowhere = {"(unknown)", "", "", 0, RQS_KIND_NOTE, false};
+static const struct rqs_frame_name nowhere = {.function = "(unknown)", .file = "", .module = "", .kind = RQS_KIND_NOTE};
 
 /* A site of a run, its figures a request. */
 struct entry {
