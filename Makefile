@@ -201,6 +201,8 @@ $(attacher): $(BUILD)/attach/%: $(BUILD)/obj/tests/attach/%.o $(library_obj)
 agent_test_obj = $(patsubst %,$(BUILD)/$(if $(SAN_FLAGS),sanobj,obj)/agent/%.o,$(1))
 $(BUILD)/unit/test_interpreter: $(call agent_test_obj,hook/interpreter)
 $(BUILD)/unit/test_environment: $(call agent_test_obj,hook/environment)
+# An agent that is quicker than the collector, between two of its steps.
+$(BUILD)/unit/test_drain: LDFLAGS += -Wl,--wrap=rqs_region_free_chunk
 $(BUILD)/unit/test_adopt: $(call agent_test_obj,os/adopt os/stamps)
 
 # Small servers and the like, for one C library and the other.

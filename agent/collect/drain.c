@@ -43,17 +43,20 @@ void rqs_drain_free(struct rqs_drain *drain)
 	drain->last_ordinal = NULL;
 }
 
+static void begin_view(struct rqs_drain *drain, uint32_t chunk, uint64_t owner)
+{
+	drain->chunks[chunk] = (struct rqs_chunk_view){.owner = owner};
+	memset(&drain->last_ordinal[chunk * 64], 0, 64 * sizeof(*drain->last_ordinal));
+}
+
 /* The view of a chunk as its owner word is now; a new owner starts a new view. */
 static struct rqs_chunk_view *look_at(struct rqs_drain *drain, uint32_t chunk)
 {
-	struct rqs_chunk_view *view = &drain->chunks[chunk];
 	uint64_t owner = __atomic_load_n(&drain->region->owners[chunk], __ATOMIC_ACQUIRE);
 
-	if (view->owner != owner) {
-		*view = (struct rqs_chunk_view){.owner = owner};
-		memset(&drain->last_ordinal[chunk * 64], 0, 64 * sizeof(*drain->last_ordinal));
-	}
-	return view;
+	if (drain->chunks[chunk].owner != owner)
+		begin_view(drain, chunk, owner);
+	return &drain->chunks[chunk];
 }
 
 static struct rqs_watched *owner_of(struct rqs_drain *drain, uint64_t owner)
@@ -61,10 +64,11 @@ static struct rqs_watched *owner_of(struct rqs_drain *drain, uint64_t owner)
 	return owner ? rqs_processes_at(drain->processes, rqs_owner_process(owner)) : NULL;
 }
 
+/* Before it is free nobody else has it: the same thread may claim it at once, and then its owner word is what it was. */
 static void free_chunk(struct rqs_drain *drain, uint32_t chunk)
 {
+	begin_view(drain, chunk, 0);
 	rqs_region_free_chunk(drain->region, chunk);
-	look_at(drain, chunk);
 }
 
 static enum rqs_chunk_kind kind_of(const struct rqs_drain *drain, uint32_t chunk)

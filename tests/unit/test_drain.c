@@ -270,6 +270,38 @@ static void *record_from_a_thread(void *unused)
 	return NULL;
 }
 
+/* The linker puts this in the place of the collector's own (Makefile). */
+void __real_rqs_region_free_chunk(struct rqs_region *region, uint32_t chunk);
+void __wrap_rqs_region_free_chunk(struct rqs_region *region, uint32_t chunk);
+static bool claimed_at_once;
+
+void __wrap_rqs_region_free_chunk(struct rqs_region *region, uint32_t chunk)
+{
+	__real_rqs_region_free_chunk(region, chunk);
+	if (!claimed_at_once)
+		return;
+	claimed_at_once = false;
+	fake_open(&t.agent, 0);
+	fake_finish(&t.agent, 0, "/", 1);
+	assert_int_equal(t.agent.records, chunk);
+}
+
+/* The owner word is then what it was before the chunk was freed, and what is in it is new all the same. */
+static void a_freed_chunk_may_be_claimed_at_once(void **state)
+{
+	(void)state;
+	join();
+	fake_open(&t.agent, 0);
+	fake_finish(&t.agent, 0, "/", 1);
+	fake_header(&t.agent, t.agent.records)->sealed = 1;
+	t.agent.records = RQS_CHUNKS;
+	claimed_at_once = true;
+	assert_int_equal(rqs_drain_records(&t.drain), 1);
+	assert_false(claimed_at_once);
+	assert_int_equal(rqs_drain_records(&t.drain), 1);
+	assert_int_equal(t.drain.broken_chunks, 0);
+}
+
 static void a_dead_threads_things_are_freed(void **state)
 {
 	(void)state;
@@ -1051,6 +1083,7 @@ int main(void)
 	    WITH_REGION(open_slots_are_unfinished),
 	    WITH_REGION(a_kill_after_the_commit_counts_once),
 	    WITH_REGION(records_of_a_slot_may_come_out_of_order),
+	    WITH_REGION(a_freed_chunk_may_be_claimed_at_once),
 	    WITH_REGION(a_dead_threads_things_are_freed),
 	    WITH_REGION(foreign_threads_are_left_alone),
 	    WITH_REGION(a_new_image_ends_the_old_one),
