@@ -49,16 +49,16 @@ static void commit(struct rqs_agent *agent, struct rqs_worker *worker, const str
 {
 	const uint64_t *stack = due->stack;
 	const uint64_t registers[RQS_SAMPLE_REGISTERS] = {
-		[RQS_SAMPLE_RIP] = stack[0],
-		[RQS_SAMPLE_RSP] = (uint64_t)(stack + 1),
-		[RQS_SAMPLE_RBP] = due->rbp,
-		[RQS_SAMPLE_R14] = due->g,
+	    [RQS_SAMPLE_RIP] = stack[0],
+	    [RQS_SAMPLE_RSP] = (uint64_t)(stack + 1),
+	    [RQS_SAMPLE_RBP] = due->rbp,
+	    [RQS_SAMPLE_R14] = due->g,
 	};
 	struct rqs_sample_facts facts = {
-		.kind = RQS_SAMPLE_GO,
-		.bytes = due->bytes,
-		.registers = registers,
-		.stack_end = stack_end(due->g, (uint64_t)(stack + 1)),
+	    .kind = RQS_SAMPLE_GO,
+	    .bytes = due->bytes,
+	    .registers = registers,
+	    .stack_end = stack_end(due->g, (uint64_t)(stack + 1)),
 	};
 
 	set_request(&facts, due->goroutine);
@@ -81,7 +81,12 @@ void rqs_go_sample_due(struct rqs_go_context *context, const struct rqs_go_due *
 	struct rqs_agent *agent = rqs_go.agent;
 	struct rqs_goroutine *goroutine = due->goroutine;
 
-	if (!agent || !rqs_agent_on(agent) || !rqs_worker_enter(agent, &context->worker)) {
+	/* A recording that has ended doesn't go on: the goroutine's allocations are as quick as without samples again. */
+	if (!agent || !rqs_agent_on(agent)) {
+		goroutine->sample = 0;
+		return;
+	}
+	if (!rqs_worker_enter(agent, &context->worker)) {
 		goroutine->sample = (uint64_t)G_SAMPLE_UNDRAWN;
 		return;
 	}

@@ -55,7 +55,7 @@ bool rqs_go_table_find(const struct rqs_go_table *table, uint64_t address, struc
 struct rqs_go_record {
 	uint32_t sp, file, line, inlined;
 	uint32_t unit;
-	uint8_t id;    /* of functions that are special to the runtime; the highest there is: wrappers made by the compiler */
+	uint8_t id;    /* of functions special to the runtime, 0 others; the highest: wrappers made by the compiler */
 	uint8_t flags; /* RQS_GO_* */
 	bool has_inline_tree;
 	uint32_t inline_tree; /* counted from table->funcdata */

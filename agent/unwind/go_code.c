@@ -12,10 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INLINED_MAX 128u /* calls within one another; a hostile tree has circles */
+#define INLINED_MAX 128u   /* calls within one another; a hostile tree has circles */
 #define PHYSICAL_MAX 4096u /* of which none may be shown, as they are wrappers */
-#define BRIEF_MAX 4096u /* of names that are shortened */
-#define LEAST_WRAPPER 20u /* kinds of special functions before it, in every version */
+#define BRIEF_MAX 4096u    /* of names that are shortened */
+#define LEAST_WRAPPER 20u  /* kinds of special functions before it, in every version */
 
 struct rqs_go_code {
 	int fd;
@@ -117,7 +117,7 @@ bool rqs_go_code_has(const struct rqs_go_code *code, uint64_t address)
 struct place {
 	const char *name;
 	uint8_t id;
-	int32_t node; /* in the tree of what was inlined, -1: it is the function itself */
+	int32_t node;  /* in the tree of what was inlined, -1: it is the function itself */
 	uint64_t call; /* address of an instruction */
 };
 
@@ -221,7 +221,7 @@ struct walk {
 	const uint8_t *stack;
 	uint64_t rsp, size; /* where it was, and its bytes */
 	uint64_t pc, sp;
-	bool trapped; /* pc isn't a return address: a signal's handler was made to look as if it had been called there */
+	bool trapped; /* pc isn't a return address: what looks as if it had been called there handles a signal */
 };
 
 static bool is_named(const struct spot *spot, const char *name)

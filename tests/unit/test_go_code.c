@@ -63,10 +63,11 @@ static FILE *addr2line(const char *path, const uint64_t *addresses, size_t count
 	for (size_t i = 0; i < count; i++)
 		fprintf(file, "0x%lx\n", (unsigned long)addresses[i]);
 	fclose(file);
-	snprintf(command, sizeof(command),
-		 "exec 3<%s; rm %s; GOTOOLCHAIN=local GOENV=off GOFLAGS= GOPATH=$PWD/build/go GOCACHE=$PWD/build/go/cache "
-		 "%s tool addr2line %s <&3 2>/dev/null",
-		 asked, asked, tools.gl_pathv[0], path);
+	snprintf(
+	    command, sizeof(command),
+	    "exec 3<%s; rm %s; GOTOOLCHAIN=local GOENV=off GOFLAGS= GOPATH=$PWD/build/go GOCACHE=$PWD/build/go/cache "
+	    "%s tool addr2line %s <&3 2>/dev/null",
+	    asked, asked, tools.gl_pathv[0], path);
 	globfree(&tools);
 	return popen(command, "r");
 }
@@ -113,7 +114,8 @@ static void compare(const char *path)
 		return;
 	size_t count = addresses_of(path, addresses), read = 0;
 	FILE *told = addr2line(path, addresses, count);
-	for (; told && read < count && fgets(function, sizeof(function), told) && fgets(where, sizeof(where), told); read++) {
+	for (; told && read < count && fgets(function, sizeof(function), told) && fgets(where, sizeof(where), told);
+	     read++) {
 		char *colon = strrchr(where, ':');
 
 		function[strcspn(function, "\n")] = 0;
@@ -130,8 +132,8 @@ static void compare(const char *path)
 
 static void test_as_addr2line_says(void **state)
 {
-	static const char *const servers[] = {"nethttp",      "nethttp-1.18",     "nethttp-1.19",      "nethttp-1.21",
-					      "nethttp-1.22", "nethttp-1.23",     "nethttp-1.24",      "nethttp-1.25",
+	static const char *const servers[] = {"nethttp",      "nethttp-1.18",     "nethttp-1.19",       "nethttp-1.21",
+					      "nethttp-1.22", "nethttp-1.23",     "nethttp-1.24",       "nethttp-1.25",
 					      "nethttp-pie",  "nethttp-stripped", "nethttp-static-pie", "gin"};
 	char path[256];
 
@@ -204,9 +206,9 @@ static int close_server(void **state)
 	return 0;
 }
 
-#define NEEDS_SERVER   \
-	(void)state;   \
-	if (!finder_code) \
+#define NEEDS_SERVER                                                                                                   \
+	(void)state;                                                                                                   \
+	if (!finder_code)                                                                                              \
 		skip();
 
 static void test_a_stack_ends_where_it_was_cut(void **state)
@@ -289,7 +291,8 @@ static void test_any_stack_is_walked_to_an_end(void **state)
 	for (unsigned round = 0; round < 200; round++) {
 		for (size_t i = 0; i < sizeof(sample.stack) / 8; i++)
 			sample.stack[i] = random() % 8 ? addresses[(size_t)random() % count] : (uint64_t)random();
-		frames_of(addresses[(size_t)random() % count], (uint32_t)(random() % (RQS_SAMPLE_STACK / 8)) * 8, 0, frames);
+		frames_of(addresses[(size_t)random() % count], (uint32_t)(random() % (RQS_SAMPLE_STACK / 8)) * 8, 0,
+			  frames);
 	}
 }
 
