@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import read_pprof
-from made_sites import MEAN, SECONDS, estimates, make_file, make_requests, same, summed
-from reqscope_cli import REQSCOPE, one_line, run
+from made_sites import MEAN, PATHS, SECONDS, estimates, make_file, make_requests, same, summed
+from reqscope_cli import REQSCOPE, one_line, report, run
 
 from make_trace import REALTIME, SECOND, START, trace
 
@@ -65,6 +65,27 @@ def test_pprof_has_the_estimates(made, profile):
     assert (profile.period_type, profile.period) == (("space", "bytes"), MEAN)
     assert profile.time == REALTIME and profile.duration == pytest.approx((SECONDS + 1) * SECOND, rel=0.01)
     assert any("estimates from" in comment for comment in profile.comments)
+
+
+def test_figures_are_those_of_the_report(made, profile):
+    """Of each route, and of each of its lines."""
+    (seen,) = report("--sites", made[0])
+    assert sum(s.values[1] for s in profile.samples) == pytest.approx(seen["sites"]["all"]["bytes"], abs=len(profile.samples))
+    for route in seen["routes"]:
+        mine = [s for s in profile.samples if label_of(s) == f"{route['method']} {route['route']}"]
+        assert len(route["sites"]) == len(PATHS)
+        for site in route["sites"]:
+            name = site["function"] or read_pprof.NOWHERE, site["line"] or 0
+            at_it = [s for s in mine if place_of(s.lines) == name]
+            for figure, index in (("bytes_per_request", 1), ("count_per_request", 0), ("retained_bytes_per_request", 3)):
+                want = (site[figure] or 0) * route["requests"]
+                assert sum(s.values[index] for s in at_it) == pytest.approx(want, abs=1), (name, figure)
+
+
+def place_of(lines):
+    """What a site is named by: not an allocator's own frame, nor the standard library's."""
+    (first, *_) = [line for line in lines if not line.function.startswith(("malloc", "std::"))]
+    return (read_pprof.NOWHERE if first.function == "(unknown)" else first.function), first.line
 
 
 def test_pprof_knows_modules_and_what_is_inlined(profile):
