@@ -192,17 +192,15 @@ static uint32_t usable_chunks(const struct rqs_agent *agent)
 	return agent->chunk_count;
 }
 
-struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_worker *worker, enum rqs_chunk_kind kind,
-					 uint32_t *index)
+/* One of the first `usable` chunks; NULL: none is free, nor will be as long as `reclaimed` is what *starved_at says. */
+static struct rqs_chunk_header *claim_among(struct rqs_agent *agent, const struct rqs_worker *worker,
+					    enum rqs_chunk_kind kind, uint32_t *index, uint32_t usable,
+					    uint64_t *starved_at)
 {
 	uint64_t owner = (uint64_t)(agent->process_index + 1) << 32 | worker->tid;
 	uint64_t reclaimed = rqs_load(&agent->region->reclaimed) + 1;
 
-	/* Where none was free and none came back since, don't search again. */
-	if (worker->starved_at == reclaimed)
-		return NULL;
-	uint32_t usable = usable_chunks(agent);
-	for (uint32_t i = 0; i < usable; i++) {
+	for (uint32_t i = 0; i < usable && *starved_at != reclaimed; i++) {
 		if (rqs_load_relaxed(&agent->owners[i]) || !rqs_swap(&agent->owners[i], 0, owner))
 			continue;
 		struct rqs_chunk_header *chunk = rqs_chunk_of(agent, i);
@@ -215,28 +213,60 @@ struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_wor
 		*index = i;
 		return chunk;
 	}
-	worker->starved_at = reclaimed;
-	rqs_count(agent, RQS_EVENT_CHUNK_STARVED);
+	*starved_at = reclaimed;
 	return NULL;
+}
+
+struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_worker *worker, enum rqs_chunk_kind kind,
+					 uint32_t *index)
+{
+	/* Where none was free and none came back since, don't search again. */
+	if (worker->starved_at == rqs_load(&agent->region->reclaimed) + 1)
+		return NULL;
+	struct rqs_chunk_header *chunk =
+		claim_among(agent, worker, kind, index, usable_chunks(agent), &worker->starved_at);
+
+	if (!chunk)
+		rqs_count(agent, RQS_EVENT_CHUNK_STARVED);
+	return chunk;
 }
 
 /* ---- records ---- */
 
+static bool has_room(const struct rqs_worker *worker, size_t size)
+{
+	return worker->chunk && sizeof(*worker->chunk) + worker->chunk_used + size <= RQS_CHUNK_SIZE;
+}
+
+static void *turn_to(struct rqs_worker *worker, struct rqs_chunk_header *chunk)
+{
+	if (worker->chunk)
+		rqs_store(&worker->chunk->sealed, 1);
+	worker->chunk = chunk;
+	worker->chunk_used = 0;
+	return chunk ? chunk + 1 : NULL;
+}
+
 void *rqs_record_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size)
 {
-	struct rqs_chunk_header *chunk = worker->chunk;
 	uint32_t index;
 
-	if (chunk && sizeof(*chunk) + worker->chunk_used + size > RQS_CHUNK_SIZE) {
-		rqs_store(&chunk->sealed, 1);
-		chunk = NULL;
-	}
-	if (!chunk) {
-		chunk = rqs_chunk_claim(agent, worker, RQS_CHUNK_RECORDS, &index);
-		worker->chunk = chunk;
-		worker->chunk_used = 0;
-	}
-	return chunk ? (char *)(chunk + 1) + worker->chunk_used : NULL;
+	if (has_room(worker, size))
+		return (char *)(worker->chunk + 1) + worker->chunk_used;
+	return turn_to(worker, rqs_chunk_claim(agent, worker, RQS_CHUNK_RECORDS, &index));
+}
+
+void *rqs_sample_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size)
+{
+	uint32_t index;
+
+	if (has_room(worker, size))
+		return (char *)(worker->chunk + 1) + worker->chunk_used;
+	struct rqs_chunk_header *chunk = claim_among(agent, worker, RQS_CHUNK_RECORDS, &index,
+						     usable_chunks(agent) / RQS_SAMPLES_PART, &worker->samples_starved_at);
+
+	/* What is left of the present one is for requests. */
+	return chunk ? turn_to(worker, chunk) : NULL;
 }
 
 void rqs_record_commit(struct rqs_worker *worker, size_t size)

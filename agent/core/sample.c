@@ -96,7 +96,7 @@ static bool is_of_now(const struct rqs_agent *agent, uint64_t followed)
 
 static bool tell_end(struct rqs_agent *agent, struct rqs_worker *worker, uint64_t followed, bool withdrawn)
 {
-	struct rqs_freed_record *record = rqs_record_space(agent, worker, sizeof(*record));
+	struct rqs_freed_record *record = rqs_sample_space(agent, worker, sizeof(*record));
 
 	if (!record)
 		return false;
@@ -221,7 +221,7 @@ uint64_t rqs_sample_commit(struct rqs_agent *agent, struct rqs_worker *worker, c
 	uint64_t number = rqs_add(&agent->samples, 1) + 1;
 	/* Before there is space, as it may tell of an end. */
 	bool followed = facts->memory && follow(agent, worker, facts->memory, number);
-	struct rqs_sample_record *record = rqs_record_space(agent, worker, most_room(facts));
+	struct rqs_sample_record *record = rqs_sample_space(agent, worker, most_room(facts));
 
 	if (!record) {
 		if (followed)

@@ -89,7 +89,7 @@ static bool tell(const struct rqs_call *call, const struct rqs_py_code *parts, u
 		      limited(parts->name.bytes, RQS_CODE_TEXT) + lines;
 
 	size = (size + 7) & ~(size_t)7;
-	struct rqs_code_record *record = rqs_record_space(call->agent, call->worker, size);
+	struct rqs_code_record *record = rqs_sample_space(call->agent, call->worker, size);
 	if (!record)
 		return false;
 	fill(record, parts, number, size);

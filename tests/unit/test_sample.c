@@ -249,7 +249,7 @@ static struct rqs_sample_facts facts_of(const uint64_t *registers)
 static void a_sample_is_committed_whole(void **state)
 {
 	static const char stack[4096] __attribute__((aligned(16))) = {[0] = 'a', [4095] = 'z'};
-	const struct rqs_sample_frame frames[] = {{1, 2}, {3, 4 | RQS_FRAME_ENTRY}};
+	struct rqs_sample_frame frames[] = {{1, 2}, {3, 4 | RQS_FRAME_ENTRY}};
 	uint64_t registers[RQS_SAMPLE_REGISTERS] = {11, (uint64_t)stack, 13, 14, 15, 16, 17, 18};
 	(void)state;
 
@@ -357,6 +357,31 @@ static void without_room_a_sample_is_counted_as_lost(void **state)
 	stop();
 }
 
+/* However many samples nobody reads: requests find room, also in the chunk that a sample didn't fit into. */
+static void samples_leave_room_for_requests(void **state)
+{
+	static const char stack[8192] __attribute__((aligned(16)));
+	uint64_t registers[RQS_SAMPLE_REGISTERS] = {[RQS_SAMPLE_RSP] = (uint64_t)stack};
+	struct rqs_sample_facts facts = facts_of(registers);
+	unsigned committed = 0;
+	(void)state;
+
+	start(MEAN);
+	facts.stack_end = (uint64_t)stack + sizeof(stack);
+	while (rqs_sample_commit(&agent, &worker, &facts))
+		committed++;
+	assert_in_range(committed, RQS_CHUNKS / 4, RQS_CHUNKS / 2);
+	assert_int_equal(agent.process->events[RQS_EVENT_CHUNK_STARVED], 0);
+	const struct rqs_chunk_header *chunk = worker.chunk;
+	assert_non_null(rqs_record_space(&agent, &worker, 200));
+	assert_ptr_equal(worker.chunk, chunk);
+	rqs_record_commit(&worker, 200);
+	assert_non_null(rqs_record_space(&agent, &worker, 16000));
+	assert_ptr_not_equal(worker.chunk, chunk);
+	assert_int_equal(chunk->sealed, 1);
+	stop();
+}
+
 static const struct rqs_freed_record *freed_at(uint32_t offset)
 {
 	return (const void *)record_at(offset);
@@ -409,7 +434,7 @@ static void an_end_that_cannot_be_told_is_told_later(void **state)
 	starve();
 	rqs_sample_ended(&agent, &worker, now | 6, true);
 	memset(agent.owners, 0, RQS_CHUNKS * sizeof(*agent.owners));
-	worker.starved_at = 0;
+	worker.samples_starved_at = 0;
 	rqs_sample_ended(&agent, &worker, now | 7, false);
 	for (uint32_t i = 0; i < 3; i++) {
 		const struct rqs_freed_record *record = freed_at(i * (uint32_t)sizeof(*record));
@@ -650,6 +675,7 @@ int main(void)
 	    cmocka_unit_test(a_stack_is_copied_to_the_end_of_its_mapping),
 	    cmocka_unit_test(a_frozen_agent_copies_the_page_it_is_on),
 	    cmocka_unit_test(without_room_a_sample_is_counted_as_lost),
+	    cmocka_unit_test(samples_leave_room_for_requests),
 	    cmocka_unit_test(the_end_of_a_followed_block_names_its_sample),
 	    cmocka_unit_test(an_end_that_cannot_be_told_is_told_later),
 	    cmocka_unit_test(numbers_begin_anew_in_a_forks_child),
