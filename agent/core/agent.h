@@ -212,7 +212,7 @@ struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_wor
 					 uint32_t *index);
 
 /* Samples, and what belongs to them, get no new chunk beyond that part of all: requests must find theirs. */
-#define RQS_SAMPLES_PART 4u
+#define RQS_SAMPLES_PART 8u
 
 /* Space for a record of that size in the worker's chunk, or NULL; rqs_record_commit() makes it the collector's. */
 void *rqs_record_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size);

@@ -370,7 +370,7 @@ static void samples_leave_room_for_requests(void **state)
 	facts.stack_end = (uint64_t)stack + sizeof(stack);
 	while (rqs_sample_commit(&agent, &worker, &facts))
 		committed++;
-	assert_in_range(committed, RQS_CHUNKS / 4, RQS_CHUNKS / 2);
+	assert_in_range(committed, RQS_CHUNKS / RQS_SAMPLES_PART, RQS_CHUNKS / 2);
 	assert_int_equal(agent.process->events[RQS_EVENT_CHUNK_STARVED], 0);
 	const struct rqs_chunk_header *chunk = worker.chunk;
 	assert_non_null(rqs_record_space(&agent, &worker, 200));
