@@ -274,7 +274,7 @@ static char *bar_name(const struct drawing *d, const struct rqs_flame_node *n, e
 	if (d->t->sides == 1 || color == RQS_FLAME_SAME)
 		return rqs_format("%s", function(d, n));
 	char *change = rqs_human_bytes(fabs(difference));
-	char *text = rqs_format("%s%s %s", difference < 0 ? "-" : "+", change, function(d, n));
+	char *text = rqs_format("%s %s %s", difference < 0 ? "-" : "+", function(d, n), change);
 
 	free(change);
 	return text;

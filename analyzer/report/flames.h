@@ -9,7 +9,7 @@
 #include "report/findings.h"
 
 #define RQS_FLAME_ROUTES 3 /* that have one of their own */
-#define RQS_FLAME_BARS 600 /* of a page, about */
+#define RQS_FLAME_BARS 480 /* of a page, about */
 
 /* Of one trace's result. `traces`: how many share the page. */
 void rqs_doc_add_flames(struct rqs_doc *d, const struct rqs_result *r, const struct rqs_routes *routes,
