@@ -1,9 +1,20 @@
-/* fuzz_columns.c - a requests or samples payload: the decoder alone. */
+/* fuzz_columns.c - a requests, samples or sites payload: the decoder alone. */
 #include "read/columns.h"
 
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
+
+static bool in_range(const struct rqs_columns *c, const struct rqs_block *block, uint32_t i)
+{
+	uint64_t site_route = block->column[RQS_COL_SITE_ROUTE][i];
+
+	return block->column[RQS_COL_STATUS][i] <= 999 && block->column[RQS_COL_PROCESS][i] <= 65535 &&
+	       (!c->routes || block->column[RQS_COL_ROUTE][i] < c->routes) &&
+	       (site_route == RQS_NULL || site_route < c->routes) &&
+	       block->column[RQS_COL_SITE_EVENT][i] < RQS_SITE_EVENTS &&
+	       block->column[RQS_COL_SITE_OWNER][i] < RQS_SITE_OWNERS && block->column[RQS_COL_SITE_FOLLOWED][i] < 2;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
@@ -24,8 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 			continue;
 	while (rqs_columns_decode(&c, &block))
 		for (uint32_t i = 0; i < block.rows; i++)
-			if (block.column[RQS_COL_STATUS][i] > 999 || block.column[RQS_COL_PROCESS][i] > 65535 ||
-			    (c.routes && block.column[RQS_COL_ROUTE][i] >= c.routes))
+			if (!in_range(&c, &block, i))
 				abort();
 	return 0;
 }

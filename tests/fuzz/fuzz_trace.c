@@ -78,7 +78,7 @@ static void use(char *path, FILE *out)
 	static struct rqs_inspection inspection;
 	const struct rqs_load_options options = {.sites = true};
 	struct rqs_comparison c;
-	struct rqs_findings findings = {.options = {.allow_single_run = true}};
+	struct rqs_findings findings = {.options = {.allow_single_run = true, .sites = true}};
 	char *sides[] = {path, path};
 	size_t at;
 

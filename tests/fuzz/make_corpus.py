@@ -32,6 +32,34 @@ def samples_payload():
     return columns(2, cols)
 
 
+def stacks_payload(**more):
+    frames = [{"function": "malloc", "module": "libc.so.6", "kind": "native"}, {"function": "f", "file": "/a.py", "line": 3,
+              "kind": "python"}, {"function": "runtime.mallocgc", "kind": "go", "inlined": True}]  # fmt: skip
+    value = {"first_frame": 0, "frames": frames, "first_stack": 1, "stacks": [0, 1, 1, 0, 0, 2, 1, 2, 9, 0, 0, 77]}
+    return json.dumps(value | more).encode()
+
+
+def sites_payload(rows=70):
+    """More live at the end than a leak needs; all events and owners."""
+    number, events = list(range(rows)) + list(range(0, rows, 9)), [0] * rows + [1 + i % 2 for i in range(0, rows, 9)]
+    n = len(number)
+    cols = [column("time", [i * 9000 for i in range(n)]), column("process", [i % 2 for i in range(n)]), column("event", events),
+            column("number", number), column("owner", [i % 3 if i < 20 else 0 for i in range(n)]),
+            column("site_route", [None if i % 5 == 0 else i % 2 for i in range(n)]), column("stack", [i % 8 for i in range(n)]),
+            column("bytes", [1 + i * i for i in range(n)]), column("sample_bytes", [512]), column("followed", [1])]  # fmt: skip
+    return columns(n, cols, [(0, b"/a/{}"), (2, b"/b")])
+
+
+SITES_SEEDS = {
+    "sites whole": [stacks_payload()],
+    "sites without names": [],
+    "sites twice named": [stacks_payload(), stacks_payload(first_stack=4)],
+    "sites with a gap": [stacks_payload(first_frame=1 << 40, first_stack=7, stacks=[1, 1 << 40, 7, 0])],
+    "sites of circles": [stacks_payload(stacks=[2, 0, 1, 0, 3, 1])],
+    "sites of no stacks": [stacks_payload(stacks="x", frames=[1, None, {"kind": 7}])],
+}
+
+
 def main():
     folder = Path(sys.argv[1])
     run = json.dumps({"label": "x", "command": ["a", "b"], "start_monotonic_ns": "1", "start_realtime_ns": "2",
@@ -43,7 +71,12 @@ def main():
         [piece(make.RUN, run), piece(make.PROCESS, process), piece(make.REQUESTS, good_payload()),
          piece(make.SAMPLES, samples_payload()), piece(make.TOTALS, end), piece(make.END, end)]
     )  # fmt: skip
-    payloads = {"good": good_payload(), "samples": samples_payload(), **BAD_PAYLOADS}
+    for name, brought in SITES_SEEDS.items():
+        seeds[name] = b"\1" + b"".join(
+            [piece(make.RUN, run), piece(make.REQUESTS, good_payload()), *(piece(make.STACKS, s) for s in brought),
+             piece(make.SITES, sites_payload()), piece(make.END, end)]
+        )  # fmt: skip
+    payloads = {"good": good_payload(), "samples": samples_payload(), "sites": sites_payload(), **BAD_PAYLOADS}
     for name, payload in payloads.items():
         seeds[name] = b"\1" + piece(make.RUN, run) + piece(make.REQUESTS, payload)
     for target, made in (("trace", seeds), ("columns", {n: b"\1" + p for n, p in payloads.items()})):
