@@ -60,6 +60,13 @@ def test_t_quantile():
         assert got == pytest.approx(want, rel=1e-9, abs=1e-9), (p, df)
 
 
+def test_chi_square_quantile():
+    freedoms = [0.05, 0.5, 1, 2, 2.7, 4, 20, 22, 100, 999.5, 1999, 2000, 1e4, 1e6, 1e9]
+    points = [(p, df) for df in freedoms for p in (0.001, 0.025, 0.5, 0.9, 0.975, 0.999)]
+    for (p, df), (got,) in zip(points, ask(["chi_square", *p] for p in points)):
+        assert got == pytest.approx(stats.chi2.ppf(p, df), rel=1e-8 if df < 2000 else 1e-5, abs=1e-12), (p, df)
+
+
 @pytest.mark.filterwarnings("ignore:Precision loss")  # of SciPy's moments: some samples are constant
 def test_welch():
     pairs = list(samples(1, 200))

@@ -2,7 +2,7 @@
  * stats_driver.c - the statistics by themselves: a command and its numbers a line on stdin, a JSON array a line on
  * stdout.
  *
- *   cdf T DF | quantile P DF
+ *   cdf T DF | quantile P DF | chi_square P DF
  *   welch N base.. M new..          -> difference, se, df, low, high (null: not known)
  *   permutation N base.. M new..    -> p
  *   holm N p.. | bh N p..           -> adjusted
@@ -13,6 +13,7 @@
  */
 #include "stats/adjust.h"
 #include "stats/cliff.h"
+#include "stats/gamma.h"
 #include "stats/permutation.h"
 #include "stats/power.h"
 #include "stats/student.h"
@@ -111,6 +112,8 @@ static double scalar(const char *command)
 		return rqs_student_cdf(a, b);
 	if (!strcmp(command, "quantile"))
 		return rqs_student_quantile(a, b);
+	if (!strcmp(command, "chi_square"))
+		return rqs_chi_square_quantile(a, b);
 	if (!strcmp(command, "detectable"))
 		return rqs_detectable(a, b);
 	if (!strcmp(command, "runs"))
