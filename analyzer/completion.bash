@@ -20,7 +20,7 @@ _reqscope()
 	attach:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --duration --label --children --no-sched --sites --sample-bytes --help" -- "$cur") ;;
 	report:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --sites --sites-top --help" -- "$cur") ;;
 	compare:-*)
-		mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --gate --threshold --strict
+		mapfile -t COMPREPLY < <(compgen -W "--format -o -f --skip --from --to --sites --gate --threshold --strict
 			--inconclusive --allow-single-run --allow-unmatched-load --help" -- "$cur")
 		;;
 	export:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --route --skip --from --to --help" -- "$cur") ;;
