@@ -237,6 +237,51 @@ static void take_record(struct rqs_drain *drain, struct rqs_watched *watched, ui
 		drain->full(drain->context);
 }
 
+/* The code records that are committed, and will be read. */
+static void take_codes_of(const struct rqs_drain *drain, uint32_t chunk, uint32_t at, struct rqs_watched *watched)
+{
+	const struct rqs_chunk_header *header = rqs_chunk_at(drain->region, chunk);
+	const unsigned char *data = (const unsigned char *)(header + 1);
+	uint32_t head = __atomic_load_n(&header->head, __ATOMIC_ACQUIRE);
+	uint16_t size;
+
+	for (; head <= ROOM && at + sizeof(struct rqs_code_record) <= head; at += size) {
+		union {
+			struct rqs_code_record record;
+			unsigned char bytes[RQS_CHUNK_SIZE];
+		} copy;
+
+		memcpy(copy.bytes, data + at, sizeof(copy.record));
+		size = copy.record.size;
+		if (size < 8 || size % 8 || size > head - at)
+			return;
+		if (copy.record.type != RQS_RECORD_CODE)
+			continue;
+		memcpy(copy.bytes, data + at, size);
+		copy.record.type = RQS_RECORD_CODE;
+		rqs_site_rows_take(drain->sites, watched, &copy, size, drain->now_ns);
+	}
+}
+
+/*
+ * Chunks are read in the order of their numbers, and may have been written in
+ * another: the code that a sample names may stand in one that is yet to come.
+ * It was committed before the sample. To take it again then is no harm.
+ */
+#define CODE_SEARCHES 64u /* a pass, as a process may name what there never was */
+static void take_codes(struct rqs_drain *drain, struct rqs_watched *watched)
+{
+	if (!drain->code_searches)
+		return;
+	drain->code_searches--;
+	for (uint32_t chunk = 0; chunk < RQS_CHUNKS; chunk++) {
+		const struct rqs_chunk_view *view = look_at(drain, chunk);
+
+		if (!view->broken && owner_of(drain, view->owner) == watched && kind_of(drain, chunk) == RQS_CHUNK_RECORDS)
+			take_codes_of(drain, chunk, view->tail, watched);
+	}
+}
+
 /* The slot and the time of a record of a sampled allocation, before the rest of it is looked at. */
 static bool take_site(struct rqs_drain *drain, struct rqs_watched *watched, uint64_t owner, const void *record,
 		      uint32_t size)
@@ -257,6 +302,8 @@ static bool take_site(struct rqs_drain *drain, struct rqs_watched *watched, uint
 	}
 	if (!time_is_sane(drain, ns))
 		return false;
+	if (sample->type == RQS_RECORD_SAMPLE && !rqs_site_rows_know(watched, sample, size))
+		take_codes(drain, watched);
 	return rqs_site_rows_take(drain->sites, watched, record, size, ns < drain->now_ns ? ns : drain->now_ns);
 }
 
@@ -339,12 +386,17 @@ size_t rqs_drain_records(struct rqs_drain *drain)
 {
 	size_t records = 0;
 
+	drain->code_searches = CODE_SEARCHES;
 	for (uint32_t chunk = 0; chunk < RQS_CHUNKS; chunk++) {
 		struct rqs_chunk_view *view = look_at(drain, chunk);
 		struct rqs_watched *watched = owner_of(drain, view->owner);
 
-		if (watched && kind_of(drain, chunk) == RQS_CHUNK_RECORDS)
+		if (watched && kind_of(drain, chunk) == RQS_CHUNK_RECORDS) {
 			records += visit_records(drain, chunk, view, watched);
+			/* Many samples may take long. */
+			__atomic_store_n(&drain->region->header->heartbeat, rqs_calibration_ticks(drain->clock),
+					 __ATOMIC_RELAXED);
+		}
 	}
 	if (drain->sites)
 		rqs_site_rows_pass(drain->sites, drain->region);

@@ -319,6 +319,16 @@ static bool sample_is_sane(const struct rqs_sample_record *sample, size_t size)
 	       sample->bytes && sample->number && sample->number <= RQS_VALUE_MAX;
 }
 
+bool rqs_site_rows_know(const struct rqs_watched *watched, const struct rqs_sample_record *sample, size_t size)
+{
+	if (!watched->code || !sample_is_sane(sample, size))
+		return true;
+	for (uint16_t i = 0; i < sample->frame_count; i++)
+		if (sample->frames[i].code && !rqs_code_knows_python(watched->code, sample->frames[i].code))
+			return false;
+	return true;
+}
+
 static void note_reason(struct rqs_site_rows *rows, const char *why)
 {
 	for (unsigned i = 0; i < RQS_SITE_REASONS; i++) {

@@ -40,6 +40,9 @@ void rqs_site_rows_free(struct rqs_site_rows *rows);
 bool rqs_site_rows_take(struct rqs_site_rows *rows, struct rqs_watched *watched, const void *record, size_t size,
 			uint64_t time_ns);
 
+/* Were the code objects that it names told of? So they are, too, where it names none, or can't be a sample. */
+bool rqs_site_rows_know(const struct rqs_watched *watched, const struct rqs_sample_record *sample, size_t size);
+
 /* The record of the request in that slot of the process was read: its samples get its route. */
 void rqs_site_rows_request(struct rqs_site_rows *rows, const struct rqs_watched *watched,
 			   const struct rqs_record *record, uint8_t method);

@@ -107,12 +107,14 @@ static uint32_t number_of(const struct rqs_call *call, const char *code)
 	for (unsigned i = 0; i < WAYS; i++)
 		if (is_same(&set[i], code, &parts))
 			return set[i].number;
-	uint32_t number = ++codes->last;
-	/* What the collector wasn't told, it is told the next time, by another number. */
-	if (tell(call, &parts, number))
-		set[number % WAYS] = (struct known){ .code = code, .file = parts.file.object,
-						     .name = parts.name.object, .lines = parts.lines_object,
-						     .first_line = parts.first_line, .number = number };
+	uint32_t number = codes->last + 1;
+	/* No sample names what the collector wasn't told. */
+	if (!tell(call, &parts, number))
+		return 0;
+	codes->last = number;
+	set[number % WAYS] = (struct known){ .code = code, .file = parts.file.object,
+					     .name = parts.name.object, .lines = parts.lines_object,
+					     .first_line = parts.first_line, .number = number };
 	return number;
 }
 _Static_assert(SETS == 1u << (64 - 53), "the hash's bits");

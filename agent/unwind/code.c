@@ -424,6 +424,13 @@ size_t rqs_code_frames(struct rqs_code *code, const struct rqs_sample_record *sa
 	return sample->frame_count ? rqs_python_merge(name_python, code, sample, frames, count) : count;
 }
 
+bool rqs_code_knows_python(const struct rqs_code *code, uint32_t number)
+{
+	struct rqs_python_place place;
+
+	return code->python && rqs_python_codes_frame(code->python, number, 0, &place);
+}
+
 void rqs_code_python(struct rqs_code *code, const struct rqs_code_record *record, size_t size)
 {
 	if (!code->python)

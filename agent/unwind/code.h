@@ -44,6 +44,8 @@ void rqs_code_free(struct rqs_code *code);
 
 /* A code object of Python's, checked against `size` bytes of which it is a copy. */
 void rqs_code_python(struct rqs_code *code, const struct rqs_code_record *record, size_t size);
+/* Has the code object of that number been told of? */
+bool rqs_code_knows_python(const struct rqs_code *code, uint32_t number);
 
 /*
  * The frames of a checked sample, the innermost first; none of ours, and none

@@ -1,5 +1,6 @@
 """What the tests of Python servers share: who serves how, whose memory each work is, and that the sums are right."""
 
+import read_trace
 import works
 
 # Requests interleave on one thread, in tasks.
@@ -46,3 +47,21 @@ def assert_sums(trace, seen: dict):
     for what in ("alloc_bytes", "alloc_count"):
         requests = sum(request.values[what] or 0 for request in trace.requests)
         assert requests + outside(seen, what) == seen["process_alloc"][what] > 0, what
+
+
+def shown(stack: list[dict]) -> list[tuple]:
+    """The Python functions of a recorded stack, the innermost first, as a traceback would have them."""
+    return [
+        (frame["function"].rpartition(".")[2], frame["file"], frame["line"]) for frame in stack if frame["kind"] == "python"
+    ]
+
+
+def assert_marks(trace, made: list[dict]):
+    """Each block of tests/servers/python/marks.py was sampled at the place where the program says that it made it."""
+    for mark in made:
+        sites = [site for site in trace.sites if site.event == read_trace.ALLOCATED and site.bytes == mark["size"]]
+        assert len(sites) == 1, mark["how"]
+        (site,) = sites
+        own = [tuple(frame) for frame in mark["stack"]]
+        frames = shown(trace.stack(site.stack))
+        assert frames == own[: len(frames)] and len(frames) == min(len(own), 64), mark["how"]

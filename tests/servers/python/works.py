@@ -21,6 +21,8 @@ import tracemalloc
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+import marks
+
 SMALL, BIG, PART = 10_000, 500_000, 100_000
 PIECES = 4  # subtasks, or chunks of a stream
 MOMENT = 0.001  # seconds, long enough to let all other requests in between
@@ -181,6 +183,7 @@ SYNC = {
     "/small": lambda **_: in_halves(SMALL),
     "/big": lambda **_: in_halves(BIG),
     "/thread": in_a_thread,
+    "/marks": marks.on_thread,
     **ANYWHERE,
 }
 
@@ -287,6 +290,7 @@ ASYNC = {
     "/executor": executor,
     "/queued": queued,
     "/late": late,
+    "/marks": marks.in_tasks,
     **{path: on_loop(work) for path, work in ANYWHERE.items()},
 }
 
