@@ -53,13 +53,13 @@ def outcome(command, preload, **env):
 def sampled_as_ever(mode, trace, behind=(), compiler="cc") -> read_trace.Trace:
     """The trace of the program, which did nothing else than it does alone."""
     program, agent = PROGRAMS[compiler]
-    command = [program, mode, build_library(compiler, trace.parent)]
+    command = [program, *mode.split(), build_library(compiler, trace.parent)]
     alone = outcome(command, behind)
     assert alone[0] == 0, alone
     assert outcome(command, [agent, *behind], REQSCOPE_OUT=str(trace), REQSCOPE_SAMPLE_BYTES="4K") == alone
     seen = ended_trace(trace)
     assert_balanced(seen.totals["completeness"])
-    assert [request.route for request in seen.requests] == [f"/{mode}"]
+    assert [request.route for request in seen.requests] == [f"/{mode.split()[-1]}"]
     return seen
 
 
@@ -102,6 +102,12 @@ def test_what_takes_samples_refers_to_nothing_else():
     objects = [str(BUILD / f"obj/agent/{name}.o") for name in ("hook/sampled", "core/sample", "core/followed", "core/thread_meter")]
     listed = subprocess.run(["nm", "-u", *objects], capture_output=True, text=True, check=True).stdout
     assert set(re.findall(r"^ +U (\S+)", listed, re.M)) <= set(re.findall(r"rqs_\w+|_GLOBAL_OFFSET_TABLE_", listed))
+
+
+@pytest.mark.parametrize("mode", ("filter", "filtered plainly"))
+def test_behind_a_filter_a_stack_is_copied_without_the_kernel(mode, trace):
+    """Which would end the process for it."""
+    assert_samples(sampled_as_ever(mode, trace))
 
 
 # ---- attached ----

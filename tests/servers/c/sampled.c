@@ -4,6 +4,7 @@
  * whoever looks on.
  *
  *    sampled MODE [LIBRARY]
+ *    sampled filtered MODE ...: the same behind a filter of system calls
  *
  * Modes: see the table at the end. Behind the agent may be an allocator that
  * may be called from anywhere and counts (tests/system/sites_shim.c).
@@ -13,6 +14,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,6 +27,11 @@
 #include <time.h>
 #include <unistd.h>
 #ifdef __GLIBC__
+/* These musl's compiler doesn't find. */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #endif
 
@@ -329,6 +336,32 @@ static unsigned on_context(const char *unused)
 }
 #endif
 
+/* ---- filters ---- */
+
+#ifdef __GLIBC__
+/* From now on the process ends where a stack is copied by the kernel. */
+static void filter(void)
+{
+	struct sock_filter code[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_readv, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
+
+	check(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0),
+	      "a filter");
+}
+
+static unsigned behind_filter(const char *unused)
+{
+	(void)unused;
+	filter();
+	return work(BLOCKS);
+}
+#endif
+
 static unsigned plainly(const char *unused)
 {
 	(void)unused;
@@ -343,7 +376,7 @@ static const struct {
     {"held", while_held},       {"handler", in_handler},         {"fork", in_fork},
     {"vfork", in_vfork},        {"signal-stack", on_signal_stack}, {"small-stack", on_small_stack},
 #ifdef __GLIBC__
-    {"context", on_context},
+    {"context", on_context},    {"filter", behind_filter},
 #endif
 };
 
@@ -374,11 +407,19 @@ int main(int argc, char **argv)
 {
 	static const char answer[] = "HTTP/1.1 204 No Content\r\n\r\n";
 	char text[256];
-	int client, server = connection_of(&client);
 	unsigned sum = 0;
+	int client;
 
 	if (argc < 2)
 		return 2;
+#ifdef __GLIBC__
+	if (!strcmp(argv[1], "filtered")) {
+		filter();
+		execv(argv[0], argv + 1);
+		return 3;
+	}
+#endif
+	int server = connection_of(&client);
 	int length = snprintf(text, sizeof(text), "GET /%s HTTP/1.1\r\nHost: x\r\n\r\n", argv[1]);
 	check(write(client, text, (size_t)length) == length && read(server, text, sizeof(text)) == length, "a request");
 	long before = counted("shim_allocations"), agent = counted("shim_calls_of_agent");
