@@ -68,6 +68,15 @@ def test_status_is_the_servers(trace):
         assert server.stop() == 0
 
 
+@pytest.mark.parametrize("name, value, expected", (
+    ("REQSCOPE_SITES", "1", 512 << 10), ("REQSCOPE_SAMPLE_BYTES", "64K", 64 << 10), ("REQSCOPE_OTHER", "1", None),
+))  # fmt: skip
+def test_sampling_is_asked_for_by_the_environment(name, value, expected, trace, tmp_path):
+    env = {**os.environ, **preload_env(trace), name: value}
+    subprocess.run([sys.executable, "-c", SERVES_ONCE], env=env, cwd=tmp_path, check=True, capture_output=True, timeout=30)
+    assert ended_trace(trace).run["options"].get("sample_bytes") == expected
+
+
 def test_the_environment_of_children_is_whole(trace, tmp_path):
     """Children are recorded too, so what makes them so is passed on."""
     done = run_preloaded("sh", "-c", "sh -c 'echo $LD_PRELOAD'", trace=trace, cwd=tmp_path)

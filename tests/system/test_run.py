@@ -150,6 +150,22 @@ def test_duration_ends_the_recording_only(name, trace):
     assert seen.totals["reason"] == "duration"
 
 
+@pytest.mark.parametrize("options, expected", (
+    ((), None), (("--sites",), 512 << 10), (("--sample-bytes", "4096"), 4096), (("--sample-bytes", "64K"), 64 << 10),
+    (("--sample-bytes", "1024M"), 1 << 30), (("--sample-bytes", "8K", "--sites"), 8192),
+))  # fmt: skip
+def test_sampling_is_asked_for(options, expected, trace):
+    assert launch("run", *options, "-o", trace, "--", "true").returncode == 0
+    assert ended_trace(trace).run["options"].get("sample_bytes") == expected
+
+
+@pytest.mark.parametrize("bytes_", ("", "4095", "3K", "1025M", "1G", "-1", "+8192", "8192 ", "8KB", "0x4000", "99999999999999999999"))
+def test_sampling_of_other_sizes_is_refused(bytes_, trace):
+    done = launch("run", "--sample-bytes", bytes_, "-o", trace, "--", "true")
+    assert done.returncode == 125 and "--sample-bytes takes bytes from 4K to 1024M" in done.stderr
+    assert not trace.exists()
+
+
 def test_label_is_kept(trace):
     assert launch("run", "--label", "before", "-o", trace, "--", "true").returncode == 0
     assert ended_trace(trace).run["label"] == "before"

@@ -1,4 +1,5 @@
 /* no_python.c - in the place of agent/python, and of memory.c, for an agent that measures no costs of Python's requests (make bench). */
+#include "hook/hook.h"
 #include "python/py.h"
 
 _Thread_local struct rqs_py_thread rqs_py_self;
