@@ -277,7 +277,9 @@ static void take_codes(struct rqs_drain *drain, struct rqs_watched *watched)
 	for (uint32_t chunk = 0; chunk < RQS_CHUNKS; chunk++) {
 		const struct rqs_chunk_view *view = look_at(drain, chunk);
 
-		if (!view->broken && owner_of(drain, view->owner) == watched && kind_of(drain, chunk) == RQS_CHUNK_RECORDS)
+		if (view->broken || owner_of(drain, view->owner) != watched)
+			continue;
+		if (kind_of(drain, chunk) == RQS_CHUNK_RECORDS)
 			take_codes_of(drain, chunk, view->tail, watched);
 	}
 }
