@@ -98,13 +98,13 @@ static void *room(void *array, uint32_t count, size_t size)
 
 /* ---- texts ---- */
 
-/* Valid, and nothing in it that could move a cursor. To be freed. */
+/* Valid, nothing in it that could move a cursor, and not endless. To be freed. */
 static char *fit_text(const char *text)
 {
-	char *fit = rqs_strndup(text, strlen(text)), *to = fit;
+	char *fit = rqs_strndup(text, strnlen(text, RQS_SITE_TEXT_MAX + 4)), *to = fit;
 	unsigned length;
 
-	for (const unsigned char *p = (const unsigned char *)text; *p; p += length) {
+	for (const unsigned char *p = (const unsigned char *)text; *p && to < fit + RQS_SITE_TEXT_MAX; p += length) {
 		uint32_t code = rqs_utf8_decode(p, &length);
 
 		if (code == RQS_UTF8_INVALID || code < 0x20 || (code >= 0x7f && code < 0xa0)) {

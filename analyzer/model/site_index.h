@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 /* Bounds of what hostile traces can ask for; beyond them things aren't told apart any more. */
+#define RQS_SITE_TEXT_MAX 1024u               /* bytes of one, about: longer ones are cut, as the collector does */
 #define RQS_SITE_TEXTS_MAX ((size_t)64 << 20) /* bytes */
 #define RQS_SITE_FRAMES_MAX (1u << 18)
 #define RQS_SITE_STACKS_MAX (1u << 20)

@@ -5,6 +5,16 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define STACKS_ROOM ((size_t)64 << 20) /* bytes that all stacks of a trace may take */
+#define LINE_COST 100                  /* of memory, for a line beside its text */
+
+struct writer {
+	const struct rqs_result *result;
+	unsigned top;
+	size_t room;
+};
 
 static cJSON *numbers(double low, double high)
 {
@@ -52,21 +62,26 @@ static void add_growth(cJSON *o, const struct rqs_site_growth *g)
 	cJSON_AddBoolToObject(slope, "leak", g->leak);
 }
 
-static void add_stack(cJSON *o, const struct rqs_alloc_sites *s, uint32_t stack)
+/* Hostile traces have stacks that are long and many: beyond the room that there is they are cut. */
+static void add_stack(cJSON *o, struct writer *w, uint32_t stack)
 {
+	const struct rqs_alloc_sites *s = &w->result->sites;
 	cJSON *list = cJSON_AddArrayToObject(o, "stack");
 
-	for (; stack; stack = s->stacks[stack].caller) {
+	for (; stack && w->room; stack = s->stacks[stack].caller) {
 		char *line = rqs_frame_line(&s->frames[s->stacks[stack].frame]);
+		size_t cost = strlen(line) + LINE_COST;
 
+		w->room -= cost < w->room ? cost : w->room;
 		cJSON_AddItemToArray(list, cJSON_CreateString(line));
 		free(line);
 	}
 }
 
-static cJSON *make_site(const struct rqs_alloc_sites *s, const struct rqs_alloc_site *site,
-			const struct rqs_site_growth *growth, double requests, double total)
+static cJSON *make_site(struct writer *w, const struct rqs_alloc_site *site, const struct rqs_site_growth *growth,
+			double requests, double total)
 {
+	const struct rqs_alloc_sites *s = &w->result->sites;
 	const struct rqs_site_estimate *e = &site->allocated;
 	struct rqs_site_interval i = rqs_site_bytes_interval(e, NULL);
 	cJSON *o = cJSON_CreateObject();
@@ -80,13 +95,14 @@ static cJSON *make_site(const struct rqs_alloc_sites *s, const struct rqs_alloc_
 	rqs_json_add_number(o, "count_per_request", e->count / requests);
 	add_retained(o, site, requests);
 	add_growth(o, growth);
-	add_stack(o, s, site->stack);
+	add_stack(o, w, site->stack);
 	return o;
 }
 
 /* The `top` sites of a row, and those beyond that leak. */
-static void add_list(cJSON *object, const struct rqs_result *r, uint32_t row, unsigned top)
+static void add_list(cJSON *object, struct writer *w, uint32_t row)
 {
+	const struct rqs_result *r = w->result;
 	unsigned count;
 	struct rqs_alloc_site *site = rqs_alloc_sites_of_row(&r->sites, row, &count);
 	double total = rqs_alloc_sites_total(&r->sites, row).bytes, requests = rqs_site_requests(r, row);
@@ -95,27 +111,28 @@ static void add_list(cJSON *object, const struct rqs_result *r, uint32_t row, un
 	for (unsigned i = 0; i < count; i++) {
 		struct rqs_site_growth growth = rqs_site_growth(&r->sites, &site[i]);
 
-		if (i < top || growth.leak)
-			cJSON_AddItemToArray(list, make_site(&r->sites, &site[i], &growth, requests, total));
+		if (i < w->top || growth.leak)
+			cJSON_AddItemToArray(list, make_site(w, &site[i], &growth, requests, total));
 	}
 	free(site);
 }
 
-static void add_block(cJSON *object, const char *key, const struct rqs_result *r, uint32_t row, unsigned top)
+static void add_block(cJSON *object, const char *key, struct writer *w, uint32_t row)
 {
-	struct rqs_site_estimate sum = rqs_alloc_sites_total(&r->sites, row);
+	struct rqs_site_estimate sum = rqs_alloc_sites_total(&w->result->sites, row);
 	struct rqs_site_interval i = rqs_site_bytes_interval(&sum, NULL);
 	cJSON *o = cJSON_AddObjectToObject(object, key);
 
 	cJSON_AddNumberToObject(o, "samples", (double)sum.samples);
 	cJSON_AddNumberToObject(o, "bytes", sum.bytes);
 	cJSON_AddItemToObject(o, "bytes_interval", numbers(i.low, i.high));
-	add_list(o, r, row, top);
+	add_list(o, w, row);
 }
 
 void rqs_json_add_sites(cJSON *trace, const struct rqs_result *r, unsigned top)
 {
 	const struct rqs_alloc_sites *s = &r->sites;
+	struct writer w = {r, top, STACKS_ROOM};
 	cJSON *route = cJSON_GetObjectItemCaseSensitive(trace, "routes")->child;
 
 	if (!s->known) {
@@ -128,11 +145,11 @@ void rqs_json_add_sites(cJSON *trace, const struct rqs_result *r, unsigned top)
 	cJSON_AddNumberToObject(o, "lost", (double)s->lost);
 	cJSON_AddNumberToObject(o, "not_followed", (double)s->unfollowed);
 	cJSON_AddNumberToObject(o, "withdrawn", (double)s->withdrawn);
-	add_block(o, "all", r, RQS_SITES_ROW_ALL, top);
-	add_block(o, "after_response", r, RQS_SITES_ROW_AFTER_RESPONSE, top);
-	add_block(o, "unattributed", r, RQS_SITES_ROW_UNATTRIBUTED, top);
+	add_block(o, "all", &w, RQS_SITES_ROW_ALL);
+	add_block(o, "after_response", &w, RQS_SITES_ROW_AFTER_RESPONSE);
+	add_block(o, "unattributed", &w, RQS_SITES_ROW_UNATTRIBUTED);
 	int *rows = rqs_rows_by_time(r);
 	for (unsigned i = 0; rows[i] >= 0 && route; i++, route = route->next)
-		add_list(route, r, (uint32_t)rows[i], top);
+		add_list(route, &w, (uint32_t)rows[i]);
 	free(rows);
 }

@@ -373,6 +373,18 @@ def test_a_stack_is_only_so_deep(file):
     assert 1 <= len(got["routes"][0]["sites"][0]["stack"]) <= 1024
 
 
+def test_endless_names_and_stacks_are_cut(file):
+    """A thousand times a name of 1.2 MB, for each of a hundred sites."""
+    frames = [{"function": "é" * 600_000, "kind": "native"}] + [{"function": f"f{i}", "kind": "native"} for i in range(100)]
+    deep = [n for i in range(1000) for n in (i, 0)] + [n for i in range(100) for n in (1000, i + 1)]
+    rows = [Site(START, i, route="/a", stack=1000 + i, bytes=100, sample_bytes=1) for i in range(1, 101)]
+    path = file(with_stacks(stacks_object(frames=frames[:1]), stacks_object(first_frame=1, frames=frames[1:], stacks=deep), sites=rows))
+    out, _ = run("report", "--sites", "--sites-top", "100", "--format", "json", path)
+    assert len(out) < 150_000_000
+    sites = json.loads(out)["traces"][0]["sites"]["all"]["sites"]
+    assert len(sites) == 100 and 900 < len(sites[0]["stack"][1].encode()) < 1100
+
+
 def test_a_damaged_stacks_frame_costs_names_alone(file):
     requests, rows, stacks = a_recording()
     names = bytearray(stacks.frame())
