@@ -6,6 +6,7 @@ colons between.
 """
 
 import glob
+import json
 import os
 import subprocess
 import time
@@ -17,7 +18,7 @@ import pytest
 import raw_client
 import works
 from go_servers import ask, median
-from python_servers import assert_sums
+from python_servers import assert_marks, assert_sums
 from recording import ROOT, SETTLE, assert_balanced, ended_trace, report, route_counts, run_prefix
 from serve import Server
 
@@ -89,8 +90,8 @@ def python(request):
     return request.param
 
 
-def serving(python: Python, name: str, trace: Path) -> Server:
-    return Server(name, wrap=[*run_prefix(trace), *python.wrap], env={"PYTHONDONTWRITEBYTECODE": "1"})
+def serving(python: Python, name: str, trace: Path, *options) -> Server:
+    return Server(name, wrap=[*run_prefix(trace, *options), *python.wrap], env={"PYTHONDONTWRITEBYTECODE": "1"})
 
 
 def stop(server: Server):
@@ -139,6 +140,18 @@ def test_memory(python, name, tmp_path):
     for path in paths[4:]:
         assert works.PART < min(values[path]) and median(values[path]) < 2 * works.PART, path
     assert_sums(seen, report(trace))
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_sites(python, name, tmp_path):
+    """The functions and lines of sampled allocations, as in test_sites_python.py."""
+    trace = tmp_path / "trace.rqs"
+    with serving(python, name, trace, "--sites", "--sample-bytes", "32768") as server:
+        with raw_client.Connection(server.port) as client:
+            told = json.loads(client.exchange(raw_client.get("/marks")).body)
+        stop(server)
+    if python.is_known:
+        assert_marks(ended_trace(trace), told["made"])
 
 
 def test_gil(python, tmp_path):
