@@ -338,25 +338,29 @@ static bool is_ours(struct rqs_code *code, uint64_t address)
 	return span && span->object && code->modules.objects[span->object - 1].ours;
 }
 
+static bool is_named(const struct rqs_code_frame *frame, const char *const *names)
+{
+	while (*names && strcmp(frame->function, *names) != 0)
+		names++;
+	return *names;
+}
+
 /* Where a C library keeps no unwind information, as musl, its beginnings of threads and programs end a stack as well.
  */
-static bool is_beginning(const char *function)
+static bool is_beginning(const struct stack *stack)
 {
-	static const char *const beginnings[] = {
-	    "_start", "_start_c", "__libc_start_main", "libc_start_main_stage2", "start", "__clone", "clone",
-	    "clone3", "start_c"};
+	static const char *const beginnings[] = {"_start", "_start_c", "__libc_start_main", "libc_start_main_stage2",
+						 "start",  "start_c",  "__clone",           "clone",
+						 "clone3", NULL};
+	static const char *const firsts[] = {"main", NULL};
+	const struct rqs_code_frame *last = stack->frames + stack->count - 1;
 
-	for (size_t i = 0; i < sizeof(beginnings) / sizeof(*beginnings); i++)
-		if (!strcmp(function, beginnings[i]))
-			return true;
-	return false;
+	return (stack->count > 0 && is_named(last, beginnings)) || (stack->count > 1 && is_named(last - 1, firsts));
 }
 
 static void end_stack(struct stack *stack, enum rqs_native_end end, bool more)
 {
-	const struct rqs_code_frame *last = stack->count ? &stack->frames[stack->count - 1] : NULL;
-
-	if (end == RQS_NATIVE_WHOLE || (end == RQS_NATIVE_UNKNOWN && last && is_beginning(last->function)))
+	if (end == RQS_NATIVE_WHOLE || (end == RQS_NATIVE_UNKNOWN && is_beginning(stack)))
 		return;
 	push_note(stack, end == RQS_NATIVE_LONG || (end == RQS_NATIVE_CUT && more) ? "(truncated)" : "(unknown code)");
 }

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "unwind/code.h"
+#include "unwind/demangle.h"
 #include "unwind/jit_map.h"
 #include "unwind/texts.h"
 
@@ -523,6 +524,26 @@ static void test_script_names(void **state)
 	assert_false(rqs_script_name("", &parts));
 }
 
+static void test_demangled(void **state)
+{
+	static const char *const all[][2] = {
+	    {"_ZN3foo3barEi", "foo::bar(int)"},
+	    {"_Znwm", "operator new(unsigned long)"},
+	    {"_RNvCs1234_7mycrate3foo", "mycrate::foo"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		char *name = rqs_demangle(all[i][0]);
+
+		assert_string_equal(name, all[i][1]);
+		free(name);
+	}
+	assert_null(rqs_demangle("main"));
+	assert_null(rqs_demangle("_Zfoo"));
+	assert_null(rqs_demangle(""));
+}
+
 static void test_texts(void **state)
 {
 	struct rqs_texts texts = {0};
@@ -552,7 +573,8 @@ int main(void)
 	    cmocka_unit_test(test_random_samples),      cmocka_unit_test(test_file_without_table_of_functions),
 	    cmocka_unit_test(test_broken_files),        cmocka_unit_test(test_cut_files),
 	    cmocka_unit_test(test_a_file_that_is_gone), cmocka_unit_test(test_no_process),
-	    cmocka_unit_test(test_script_names),        cmocka_unit_test(test_texts),
+	    cmocka_unit_test(test_script_names),        cmocka_unit_test(test_demangled),
+	    cmocka_unit_test(test_texts),
 	};
 
 	procdir = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
