@@ -94,7 +94,7 @@ def profile_of(server, samples: int = 400):
     whole = profile_under_load(server, 3)
     for _ in range(5):
         if whole.total < samples:
-            whole.stacks += profile_under_load(server, 3).stacks
+            whole.samples += profile_under_load(server, 3).samples
     return whole
 
 
