@@ -1,6 +1,8 @@
 """Code objects of this interpreter's standard library, as an agent's records tell of them, and the lines that the interpreter
 itself gives for their instructions: test_python_code.c compares.
 
+    code_records.py [EACH]
+
 For each: a struct rqs_code_record (include/reqscope/region.h); the number of instructions, u32; a line for each, i32. In the
 end a zero, u16. Any CPython from 3.8 on; nothing but its standard library.
 """
@@ -11,6 +13,7 @@ import struct
 import sys
 import types
 
+EACH = int(sys.argv[1]) if len(sys.argv) > 1 else 8
 RECORD_CODE, TABLE_MAX, TEXT_MAX = 4, 8192, 512
 LNOTAB, PEP626, PEP657 = 1, 2, 3
 MINOR = sys.version_info[1]
@@ -47,16 +50,16 @@ def codes(code):
 
 
 def sources():
-    """Of the standard library about every file that is no test; and what no file of it has."""
+    """Of the standard library every EACHth file of some packages; and what no file of it has."""
     yield "<odd>", "def \u4e2d\u6587(x):\n  y = [\n\n" + "\n" * 300 + "  x, (lambda:\n\n x)]\n  return (y\n  )\n"
     yield "/\U0001f600/\u00e9.py", "x = 1\ntry:\n  x()\nexcept E as e:\n  pass\nfinally:\n  with x as y: del y\n"
     root = os.path.dirname(os.__file__)
     for directory in ("", "asyncio", "email", "json", "concurrent/futures", "xml/etree", "http"):
-        for name in sorted(os.listdir(os.path.join(root, directory))):
+        names = sorted(name for name in os.listdir(os.path.join(root, directory)) if name.endswith(".py"))
+        for name in names[::EACH]:
             path = os.path.join(root, directory, name)
-            if name.endswith(".py"):
-                with open(path, "rb") as file:
-                    yield path, file.read()
+            with open(path, "rb") as file:
+                yield path, file.read()
 
 
 def main():

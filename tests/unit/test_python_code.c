@@ -57,7 +57,7 @@ static void compare_with(const char *python)
 		compared += n;
 	assert_int_equal(pclose(from), 0);
 	print_message("%s: %llu instructions\n", python, (unsigned long long)compared);
-	assert_in_range(compared, 100000, UINT32_MAX);
+	assert_in_range(compared, 30000, UINT32_MAX);
 	rqs_python_codes_free(codes);
 }
 
