@@ -179,4 +179,5 @@ SERVERS = {
     "fiber-prefork": built("fiber", PREFORK="1"),
     "httpd": built("httpd"),
     "httpd-musl": built("httpd-musl"),
+    "sites": Recipe(lambda at: [BUILD / "servers/sites", at.port, at.workers], BUILD / "servers/sites"),
 }
