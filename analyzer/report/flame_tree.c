@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEEPEST 256     /* frames of a stack; its innermost ones beyond aren't drawn */
 #define NARROWEST 0.002 /* of the whole */
 #define MUCH 0.1        /* of the whole */
 #define Z 1.959963984540054
@@ -21,7 +20,9 @@ void rqs_flame_tree_start(struct rqs_flame_tree *t, unsigned sides)
 	memset(t, 0, sizeof(*t));
 	t->sides = sides;
 	t->keys = rqs_frame_keys_new();
-	t->node = rqs_zalloc(1, sizeof(*t->node));
+	t->slots = 256;
+	t->slot = rqs_zalloc(t->slots, sizeof(*t->slot));
+	t->node = rqs_zalloc(t->slots / 2, sizeof(*t->node));
 	t->node->key = NO_KEY;
 	t->nodes = 1;
 }
@@ -30,69 +31,107 @@ void rqs_flame_tree_free(struct rqs_flame_tree *t)
 {
 	rqs_frame_keys_free(t->keys);
 	free(t->node);
+	free(t->slot);
 	memset(t, 0, sizeof(*t));
 }
 
 /* ---- merging ---- */
 
-static uint32_t child(struct rqs_flame_tree *t, uint32_t caller, uint32_t key, const struct rqs_frame_name *name)
+static uint64_t hash(uint32_t caller, uint32_t key)
 {
-	uint32_t i = t->node[caller].first;
+	uint64_t h = ((uint64_t)caller << 32 | key) * 0x9e3779b97f4a7c15ull;
 
-	while (i && t->node[i].key != key)
-		i = t->node[i].next;
-	if (!i) {
-		i = t->nodes++;
-		if (!(i & (i - 1)))
-			t->node = rqs_grow(t->node, 2 * (size_t)i, sizeof(*t->node));
-		t->node[i] = (struct rqs_flame_node){.caller = caller, .key = key, .name = name};
-		t->node[i].next = t->node[caller].first;
-		t->node[caller].first = i;
+	return h ^ h >> 32;
+}
+
+/* The slot of what a node calls, or the free one where it belongs. */
+static uint32_t *find(const struct rqs_flame_tree *t, uint32_t caller, uint32_t key)
+{
+	for (uint64_t at = hash(caller, key);; at++) {
+		uint32_t *slot = &t->slot[at & (t->slots - 1)];
+
+		if (!*slot || (t->node[*slot].caller == caller && t->node[*slot].key == key))
+			return slot;
 	}
-	struct rqs_flame_node *n = &t->node[i];
+}
+
+static void make_room(struct rqs_flame_tree *t)
+{
+	if (t->nodes * 2 < t->slots)
+		return;
+	t->slots *= 2;
+	free(t->slot);
+	t->slot = rqs_zalloc(t->slots, sizeof(*t->slot));
+	t->node = rqs_grow(t->node, t->slots / 2, sizeof(*t->node));
+	for (uint32_t i = 1; i < t->nodes; i++)
+		*find(t, t->node[i].caller, t->node[i].key) = i;
+}
+
+static uint32_t add_node(struct rqs_flame_tree *t, uint32_t caller, uint32_t key, const struct rqs_frame_name *name)
+{
+	uint32_t i = t->nodes++;
+
+	t->node[i] = (struct rqs_flame_node){.caller = caller, .key = key, .name = name};
+	t->node[i].next = t->node[caller].first;
+	t->node[caller].first = i;
+	return i;
+}
+
+static uint32_t callee(struct rqs_flame_tree *t, uint32_t caller, uint32_t key, const struct rqs_frame_name *name)
+{
+	make_room(t);
+	uint32_t *slot = find(t, caller, key);
+	if (!*slot)
+		*slot = add_node(t, caller, key, name);
+	struct rqs_flame_node *n = &t->node[*slot];
 	if (name->line && (!n->low_line || name->line < n->low_line))
 		n->low_line = name->line;
 	if (name->line > n->high_line)
 		n->high_line = name->line;
-	return i;
+	return *slot;
+}
+
+/* The node of each stack that has one: node[0], the whole's, is that of the empty one. */
+static void add_stack(struct rqs_flame_tree *t, const struct rqs_alloc_sites *sites, uint32_t stack, uint32_t *node,
+		      const uint32_t *key)
+{
+	uint32_t path[RQS_SITE_DEPTH_MAX], depth = 0;
+
+	for (; stack && !node[stack] && depth < RQS_SITE_DEPTH_MAX; stack = sites->stacks[stack].caller)
+		path[depth++] = stack;
+	while (depth) {
+		uint32_t own = path[--depth], frame = sites->stacks[own].frame;
+
+		node[own] = callee(t, node[stack], key[frame], &sites->frames[frame]);
+		stack = own;
+	}
 }
 
 static void add_value(struct rqs_flame_value *v, const struct rqs_site_estimate *e, double requests, bool compared)
 {
 	double variance = compared ? rqs_site_variance(e) : e->bytes_variance;
 
-	v->run += e->bytes / requests;
-	v->sampling += variance / (requests * requests);
-	v->samples += e->samples;
+	v->run.bytes += e->bytes / requests;
+	v->run.variance += variance / (requests * requests);
+	v->run.samples += e->samples;
 }
 
-static void add_site(struct rqs_flame_tree *t, unsigned side, const struct rqs_alloc_sites *sites, uint32_t stack,
-		     const struct rqs_site_estimate *e, double requests, const uint32_t *key)
-{
-	uint32_t path[DEEPEST], depth = 0, node = 0;
-
-	for (; stack && stack < sites->stack_count; stack = sites->stacks[stack].caller)
-		path[depth++ % DEEPEST] = sites->stacks[stack].frame;
-	add_value(&t->node[0].side[side], e, requests, t->sides > 1);
-	for (uint32_t i = 0; i < depth && i < DEEPEST; i++) {
-		uint32_t frame = path[(depth - 1 - i) % DEEPEST];
-
-		if (frame >= sites->frame_count)
-			continue;
-		node = child(t, node, key[frame], &sites->frames[frame]);
-		add_value(&t->node[node].side[side], e, requests, t->sides > 1);
-	}
-}
-
-/* What the run had becomes a part of the sums. */
+/* What the run had is its callers', too, who have lower numbers, and becomes a part of the sums. */
 static void end_run(struct rqs_flame_tree *t, unsigned side)
 {
-	for (unsigned i = 0; i < t->nodes; i++) {
-		struct rqs_flame_value *v = &t->node[i].side[side];
+	for (unsigned i = t->nodes; i-- > 0;) {
+		struct rqs_flame_value *v = &t->node[i].side[side], *caller = &t->node[t->node[i].caller].side[side];
 
-		v->sum += v->run;
-		v->squares += v->run * v->run;
-		v->run = 0;
+		if (i) {
+			caller->run.bytes += v->run.bytes;
+			caller->run.variance += v->run.variance;
+			caller->run.samples += v->run.samples;
+		}
+		v->sum += v->run.bytes;
+		v->squares += v->run.bytes * v->run.bytes;
+		v->sampling += v->run.variance;
+		v->samples += v->run.samples;
+		memset(&v->run, 0, sizeof(v->run));
 	}
 	t->runs[side]++;
 }
@@ -100,7 +139,8 @@ static void end_run(struct rqs_flame_tree *t, unsigned side)
 void rqs_flame_tree_add_run(struct rqs_flame_tree *t, unsigned side, const struct rqs_alloc_sites *sites,
 			    enum rqs_flame_measure measure, uint32_t row, double requests)
 {
-	uint32_t *key = rqs_zalloc(sites->frame_count, sizeof(*key));
+	uint32_t *key = rqs_zalloc(sites->frame_count, sizeof(*key)),
+		 *node = rqs_zalloc(sites->stack_count, sizeof(*node));
 
 	for (unsigned i = 0; i < sites->frame_count; i++)
 		key[i] = rqs_frame_key(t->keys, &sites->frames[i]);
@@ -108,13 +148,16 @@ void rqs_flame_tree_add_run(struct rqs_flame_tree *t, unsigned side, const struc
 		const struct rqs_alloc_site *s = &sites->sites[i];
 		const struct rqs_site_estimate *e = measure == RQS_FLAME_ALLOCATED ? &s->allocated : &s->retained;
 
-		if (e->samples && (row == RQS_FLAME_ALL_ROUTES ? s->row < RQS_SITES_ROW_ALL : s->row == row))
-			add_site(t, side, sites, s->stack, e, requests, key);
+		if (!e->samples || (row == RQS_FLAME_ALL_ROUTES ? s->row >= RQS_SITES_ROW_ALL : s->row != row))
+			continue;
+		add_stack(t, sites, s->stack, node, key);
+		add_value(&t->node[node[s->stack]].side[side], e, requests, t->sides > 1);
 	}
 	end_run(t, side);
 	t->requests[side] += requests;
 	t->sample_bytes[side] = fmax(t->sample_bytes[side], sites->sample_bytes);
 	free(key);
+	free(node);
 }
 
 /* ---- figures ---- */
@@ -308,7 +351,7 @@ static void add_other(struct rqs_flame_node *other, const struct rqs_flame_node 
 	}
 }
 
-/* At most DEEPEST deep. */
+/* At most RQS_SITE_DEPTH_MAX deep. */
 static void draw(struct drawing *d, const struct rqs_flame_node *n, unsigned depth, double from)
 {
 	const struct rqs_flame_tree *t = d->t;

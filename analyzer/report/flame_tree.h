@@ -22,7 +22,11 @@ struct rqs_flame_value {
 	double bytes, variance;
 	uint64_t samples;
 	/* While runs are added: sums over those before, and what the present one has. */
-	double sum, squares, sampling, run;
+	double sum, squares, sampling;
+	struct {
+		double bytes, variance;
+		uint64_t samples;
+	} run;
 };
 
 struct rqs_flame_node {
@@ -40,7 +44,9 @@ struct rqs_flame_tree {
 	double requests[RQS_FLAME_SIDES], sample_bytes[RQS_FLAME_SIDES];
 	struct rqs_frame_keys *keys;
 	unsigned nodes;
-	struct rqs_flame_node *node;
+	struct rqs_flame_node *node; /* a caller has a lower number */
+	unsigned slots;              /* a power of 2 */
+	uint32_t *slot;              /* nodes by caller and key; 0 free */
 };
 
 /* What is added up of a site. */
