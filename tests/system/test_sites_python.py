@@ -1,9 +1,12 @@
 """Sampled allocations of CPython: their functions and lines are those that the program itself sees at that place."""
 
 import json
+import math
+import time
 
 import pytest
 import raw_client
+import read_trace
 from python_servers import assert_marks
 from recording import ended_trace, recorded
 
@@ -19,3 +22,64 @@ def test_frames_are_the_programs_own(name, tmp_path):
         with raw_client.Connection(server.port) as client:
             told = json.loads(client.exchange(raw_client.get("/marks")).body)
     assert_marks(ended_trace(trace), told["made"])
+
+
+def estimate(sites: list) -> tuple[float, float]:
+    """Bytes that were asked for, and the standard deviation of that (Horvitz and Thompson)."""
+    shares = [(site.bytes, -math.expm1(-site.bytes / site.sample_bytes)) for site in sites]
+    return sum(s / p for s, p in shares), math.sqrt(sum(s * s * (1 - p) / p**2 for s, p in shares))
+
+
+def events(trace, event: int) -> set:
+    return {(site.process, site.number) for site in trace.sites if site.event == event}
+
+
+def ask_slowly(server, paths: tuple, rounds: int):
+    """So that the collector keeps up on a busy machine, also with what the server's start has allocated."""
+    time.sleep(2)
+    with raw_client.Connection(server.port) as client:
+        for _ in range(rounds):
+            for path in paths:
+                assert client.exchange(raw_client.get(path)).status == 200
+            time.sleep(0.05)
+
+
+def allocated(trace, route: str) -> list:
+    return [site for site in trace.sites if site.event == read_trace.ALLOCATED and site.route == route]
+
+
+@pytest.mark.parametrize("name", ("threaded", "asyncio", "flask-gthread", "fastapi-uvloop"))
+def test_bytes_are_those_of_the_requests(name, tmp_path):
+    """By route, and receive buffers apart: asyncio's are 256 KiB for each read."""
+    trace = tmp_path / "trace.rqs"
+    paths = ("/empty", "/small", "/big")
+    with recorded(name, trace, "run", run_options=SITES, workers=1) as server:
+        ask_slowly(server, paths, 50)
+    seen = ended_trace(trace)
+    withdrawn = events(seen, read_trace.WITHDRAWN)
+    for path in paths:
+        told = sum(request.values["alloc_bytes"] for request in seen.requests if request.route == path)
+        kept = [site for site in allocated(seen, path) if (site.process, site.number) not in withdrawn]
+        sampled, deviation = estimate(kept)
+        assert sampled == pytest.approx(told, abs=5 * deviation + 65536), path
+    assert withdrawn or name not in ("asyncio", "fastapi-uvloop")
+
+
+def test_freed_blocks_are_told(tmp_path):
+    """Those that pymalloc has and those that malloc has; and what is kept isn't."""
+    trace = tmp_path / "trace.rqs"
+    with recorded("threaded", trace, "run", run_options=SITES) as server:
+        ask_slowly(server, ("/big", "/keep"), 50)
+    seen = ended_trace(trace)
+    freed = events(seen, read_trace.FREED)
+    blocks = {path: [site for site in allocated(seen, path) if is_in_hold(seen, site)] for path in ("/big", "/keep")}
+    assert all(site.followed for sites in blocks.values() for site in sites)
+    small = [site for site in blocks["/big"] if site.bytes <= 512]
+    assert len(small) > 50 and len(blocks["/big"]) > 2 * len(small)
+    assert all((site.process, site.number) in freed for site in blocks["/big"])
+    assert len(blocks["/keep"]) > 50 and not any((site.process, site.number) in freed for site in blocks["/keep"])
+
+
+def is_in_hold(trace, site) -> bool:
+    """Is it one of the blocks of tests/servers/python/works.py?"""
+    return any(frame["function"] == "hold" for frame in trace.stack(site.stack))

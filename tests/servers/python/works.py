@@ -78,6 +78,15 @@ def peak(**_) -> dict:
     return {"objects": 0}
 
 
+_kept: list = []
+
+
+def keep_all(**_) -> dict:
+    """A leak."""
+    _kept.append(hold(PART))
+    return held(_kept[-1])
+
+
 def cut(**_) -> dict:
     """A megabyte, of which little is kept."""
     block = bytearray(BIG * 2)
@@ -172,6 +181,7 @@ def interpreter(**_) -> dict:
 ANYWHERE = {
     "/peak": peak,
     "/cut": cut,
+    "/keep": keep_all,
     "/spin": spin,
     "/contended": contended,
     "/traced": traced,
