@@ -222,9 +222,10 @@ RQS_EXPORT void *realloc(void *p, size_t size)
 		return leave_arena(p, size);
 	if (rqs_unlikely(!ready()))
 		return arena_take(size);
-	bool is_due = count(size);
-	if (rqs_unlikely(is_due) || (rqs_unlikely(following) && rqs_followed_maybe(p)))
-		return sampled_realloc(p, size, is_due);
+	if (rqs_unlikely(count(size)))
+		return sampled_realloc(p, size, true);
+	if (rqs_unlikely(following) && rqs_followed_maybe(p))
+		return sampled_realloc(p, size, false);
 	return ONE_CALL(next.realloc(p, size));
 }
 
