@@ -104,7 +104,7 @@ def go_tool(*args):
     go = next((p for p in ("/usr/lib/go-1.19/bin/go", shutil.which("go")) if p and Path(p).exists()), None)
     if not go:
         pytest.skip("no Go")
-    environment = {**os.environ, "HOME": "/nonexistent", "PPROF_TMPDIR": "/nonexistent", "GOFLAGS": ""}
+    environment = {**os.environ, "HOME": "/dev/null", "PPROF_TMPDIR": "/dev/null", "GOFLAGS": ""}
     done = subprocess.run([go, "tool", "pprof", *map(str, args)], capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
