@@ -7,6 +7,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#define INLINED 32u             /* functions at one address */
+#define BLOCKS 256u             /* within one another */
+#define DEPTH 16u               /* of scopes of names */
 #define SIZE_LIMIT (512u << 20) /* of all sections: they are read whole */
 
 /* Addresses of one compilation unit; not every compiler makes .debug_aranges, which would tell the same. */
@@ -161,39 +164,69 @@ static void note_call(Dwarf_Die *unit, Dwarf_Die *inlined, struct rqs_line *plac
 		place->file = dwarf_filesrc(files, file, NULL, NULL);
 }
 
-/* The blocks that have the address, outwards up to the function. The caller frees them. */
-static int blocks_at(Dwarf_Die *unit, uint64_t address, Dwarf_Die **blocks)
+/* Functions stand in their unit, or in what names are scoped by there. */
+static bool find_function(Dwarf_Die *parent, uint64_t address, Dwarf_Die *function, unsigned depth)
 {
-	Dwarf_Die *inner, die;
-	int count = dwarf_getscopes(unit, address, &inner);
+	Dwarf_Die die;
 
-	if (count <= 0)
+	for (int more = dwarf_child(parent, &die); !more; more = dwarf_siblingof(&die, &die)) {
+		int tag = dwarf_tag(&die);
+
+		if (tag == DW_TAG_subprogram && dwarf_haspc(&die, address) > 0) {
+			*function = die;
+			return true;
+		}
+		if ((tag == DW_TAG_namespace || tag == DW_TAG_module || tag == DW_TAG_class_type ||
+		     tag == DW_TAG_structure_type) &&
+		    depth < DEPTH && find_function(&die, address, function, depth + 1))
+			return true;
+	}
+	return false;
+}
+
+static bool find_block(Dwarf_Die *parent, uint64_t address, Dwarf_Die *block)
+{
+	for (int more = dwarf_child(parent, block); !more; more = dwarf_siblingof(block, block)) {
+		int tag = dwarf_tag(block);
+
+		if ((tag == DW_TAG_inlined_subroutine || tag == DW_TAG_lexical_block) &&
+		    dwarf_haspc(block, address) > 0)
+			return true;
+	}
+	return false;
+}
+
+/* The function, and what is inlined at the address, inwards. */
+static size_t functions_at(Dwarf_Die *unit, uint64_t address, Dwarf_Die *found)
+{
+	size_t count = 1;
+	Dwarf_Die at, block;
+
+	if (!find_function(unit, address, &found[0], 0))
 		return 0;
-	die = inner[0];
-	free(inner);
-	/* The others were those of where an inlined function is defined. */
-	count = dwarf_getscopes_die(&die, blocks);
-	return count > 0 ? count : 0;
+	at = found[0];
+	for (unsigned depth = 0; depth < BLOCKS && count < INLINED && find_block(&at, address, &block); depth++) {
+		at = block;
+		if (dwarf_tag(&at) == DW_TAG_inlined_subroutine)
+			found[count++] = at;
+	}
+	return count;
 }
 
 static size_t name_places(Dwarf_Die *unit, uint64_t address, struct rqs_line *found, size_t room)
 {
-	Dwarf_Die *blocks;
-	int blocks_count = blocks_at(unit, address, &blocks);
-	size_t count = 0;
+	Dwarf_Die functions[INLINED];
+	size_t count = functions_at(unit, address, functions);
 
-	for (int i = 0; i < blocks_count && count < room; i++) {
-		int tag = dwarf_tag(&blocks[i]);
+	if (count > room)
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		Dwarf_Die *function = &functions[count - 1 - i];
 
-		if (tag != DW_TAG_inlined_subroutine && tag != DW_TAG_subprogram)
-			continue;
-		found[count++].function = name_of(&blocks[i]);
-		if (tag == DW_TAG_subprogram || count == room)
-			break;
-		note_call(unit, &blocks[i], &found[count]);
+		found[i].function = name_of(function);
+		if (i + 1 < count)
+			note_call(unit, function, &found[i + 1]);
 	}
-	if (blocks_count)
-		free(blocks);
 	return count;
 }
 
