@@ -14,7 +14,8 @@ from pathlib import Path
 import load
 import pytest
 from procfs import descendants
-from recording import BUILD
+from read_trace import ALLOCATED
+from recording import BUILD, ended_trace, run_prefix
 from serve import Server
 
 HERE = Path(__file__).parent
@@ -53,6 +54,57 @@ int main(void)
 """
 LINES = {re.search(r"line: (\w+)", line)[1]: number
          for number, line in enumerate(CHAIN.split("\n"), 1) if "line: " in line}  # fmt: skip
+
+# Which way it takes to malloc() is what it asks for, from the lowest bit on: 0 left(), 1 right().
+LEVELS, BASE = 7, 1 << 20
+WAYS = r"""
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <netinet/in.h>
+#include <unistd.h>
+enum { BASE = 1 << 20, LEVELS = 7 };
+void *volatile last;
+__attribute__((noipa)) static void go_on(unsigned way, int level);
+__attribute__((noipa)) static void left(unsigned way, int level)
+{
+	volatile char room[200];
+	room[way] = 1;
+	go_on(way, level + 1);
+	room[way]++;
+}
+__attribute__((noipa)) static void right(unsigned way, int level)
+{
+	volatile char *room = __builtin_alloca(4 * (way + 1)); /* known by the frame pointer alone */
+	room[way] = 1;
+	go_on(way, level + 1);
+	room[way]++;
+}
+__attribute__((noipa)) static void go_on(unsigned way, int level)
+{
+	if (level == LEVELS)
+		last = malloc(BASE + way);
+	else if (way >> level & 1)
+		right(way, level);
+	else
+		left(way, level);
+	__asm__ volatile("");
+	free(last);
+	last = NULL;
+}
+int main(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in at = {.sin_family = AF_INET};
+	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) || listen(fd, 1))
+		return 1;
+	for (unsigned way = 0; way < 1 << LEVELS; way++) {
+		go_on(way, 0);
+		usleep(1000);
+	}
+	sleep(1);
+	return 0;
+}
+"""
 
 
 @dataclass
@@ -200,10 +252,10 @@ while True:
     assert any(frame.function == "_PyEval_EvalFrameDefault" for frames in ours for frame in frames)
 
 
-def build(folder, *options, compiler="gcc", name="chain"):
-    source, program = folder / "chain.c", folder / name
-    source.write_text(CHAIN)
-    subprocess.run([compiler, "-O2", *options, "-o", program, source], check=True)
+def build(folder, *options, source=CHAIN, compiler="gcc", name="chain"):
+    program, file = folder / name, folder / "chain.c"
+    file.write_text(source)
+    subprocess.run([compiler, "-O2", *options, "-o", program, file], check=True)
     return program
 
 
@@ -229,6 +281,26 @@ def check_named(stacks, with_lines):
     assert [(f.function, f.line, f.inlined) for f in deepest[:4]][1:] == [
         ("middle", LINES["middle"], False), ("outer", LINES["outer"], False), ("main", LINES["main"], False)]  # fmt: skip
     assert deepest[0].function == "innermost" and deepest[0].inlined and deepest[0].file.endswith("/chain.c")
+
+
+def way_to(size):
+    """The functions of an allocation, the innermost first."""
+    turns = [("go_on", "right" if size - BASE >> level & 1 else "left") for level in range(LEVELS)]
+    return ["main", *(name for turn in turns for name in turn), "go_on"][::-1]
+
+
+def test_stacks_of_samples_are_the_ways_that_were_taken(trace, tmp_path):
+    """From the hook of malloc, through the agent's own functions, which aren't shown."""
+    program = build(tmp_path, source=WAYS, name="ways")
+    subprocess.run([*run_prefix(trace, "--sites", "--sample-bytes", "4096"), program], check=True, timeout=60)
+    recorded = ended_trace(trace)
+    sampled = [site for site in recorded.sites if site.event == ALLOCATED and site.bytes >= BASE]
+    assert len(sampled) == 1 << LEVELS
+    for site in sampled:
+        functions = [frame["function"] for frame in recorded.stack(site.stack)]
+        assert "main" in functions, functions
+        assert functions[: functions.index("main") + 1] == way_to(site.bytes)
+        assert functions[-1] == "_start"
 
 
 def test_names_and_lines(tmp_path):
