@@ -125,9 +125,12 @@ static uint32_t pool_find(const struct pool *pool, const void *entry)
 {
 	uint32_t hash = *(const uint32_t *)entry, at = hash & (pool->bucket_count - 1);
 
-	for (; pool->buckets[at]; at = (at + 1) & (pool->bucket_count - 1))
-		if (!memcmp(entry_at(pool, pool->buckets[at] - 1), entry, pool->size))
+	for (; pool->buckets[at]; at = (at + 1) & (pool->bucket_count - 1)) {
+		const uint32_t *other = entry_at(pool, pool->buckets[at] - 1);
+
+		if (*other == hash && !memcmp(other, entry, pool->size))
 			return pool->buckets[at] - 1;
+	}
 	return NOWHERE;
 }
 
