@@ -89,8 +89,8 @@ void rqs_alloc_sites_free(struct rqs_alloc_sites *sites);
 /* Which frame of a stack is named as its site: the innermost that isn't an allocator's or a runtime's helper. */
 uint32_t rqs_alloc_sites_frame_of(const struct rqs_alloc_sites *sites, uint32_t stack);
 /*
- * The sites of one row (a route's, or one of RQS_SITES_ROW_*) as people name them: those of the same frame_of() are
- * one, its `stack` the one that allocated most. By bytes, descending; *count of them, to be freed.
+ * The sites of one row (a route's, or one of RQS_SITES_ROW_*) as people name them: those of the same frame_of(),
+ * inlined or not, are one, its `stack` the one that allocated most. By bytes, descending; *count of them, to be freed.
  */
 struct rqs_alloc_site *rqs_alloc_sites_of_row(const struct rqs_alloc_sites *sites, uint32_t row, unsigned *count);
 /* The sum of them. */

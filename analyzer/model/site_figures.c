@@ -26,21 +26,49 @@ struct rqs_site_estimate rqs_alloc_sites_total(const struct rqs_alloc_sites *s, 
 	return sum;
 }
 
-/* A site, and what it is named by. */
+/* A site, and the frame that it is named by, or NULL. */
 struct named {
-	uint32_t frame;
+	const struct rqs_frame_name *frame;
 	const struct rqs_alloc_site *site;
 };
+
+static int by_address(const void *a, const void *b)
+{
+	return (uintptr_t)a < (uintptr_t)b ? -1 : (uintptr_t)a > (uintptr_t)b;
+}
+
+/* Texts that are the same are the same text. Inlined here and called there it is one line all the same. */
+static int by_name(const struct rqs_frame_name *x, const struct rqs_frame_name *y)
+{
+	int order;
+
+	if (x == y || !x || !y)
+		return by_address(x, y);
+	if ((order = by_address(x->function, y->function)) || (order = by_address(x->file, y->file)) ||
+	    (order = by_address(x->module, y->module)))
+		return order;
+	if (x->line != y->line)
+		return x->line < y->line ? -1 : 1;
+	return (int)x->kind - (int)y->kind;
+}
 
 static int by_frame(const void *a, const void *b)
 {
 	const struct named *x = a, *y = b;
+	int order = by_name(x->frame, y->frame);
 
-	if (x->frame != y->frame)
-		return x->frame < y->frame ? -1 : 1;
+	if (order)
+		return order;
 	if (x->site->allocated.bytes != y->site->allocated.bytes)
 		return x->site->allocated.bytes > y->site->allocated.bytes ? -1 : 1;
-	return x->site < y->site ? -1 : x->site > y->site;
+	return by_address(x->site, y->site);
+}
+
+static const struct rqs_frame_name *name_of(const struct rqs_alloc_sites *s, const struct rqs_alloc_site *site)
+{
+	uint32_t frame = rqs_alloc_sites_frame_of(s, site->stack);
+
+	return frame < s->frame_count ? &s->frames[frame] : NULL;
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -59,11 +87,11 @@ struct rqs_alloc_site *rqs_alloc_sites_of_row(const struct rqs_alloc_sites *s, u
 
 	for (unsigned i = 0; i < s->site_count; i++)
 		if (in_row(&s->sites[i], row) && s->sites[i].allocated.samples)
-			named[n++] = (struct named){rqs_alloc_sites_frame_of(s, s->sites[i].stack), &s->sites[i]};
+			named[n++] = (struct named){name_of(s, &s->sites[i]), &s->sites[i]};
 	struct rqs_alloc_site *sum = rqs_zalloc(n, sizeof(*sum));
 	qsort(named, n, sizeof(*named), by_frame);
 	for (unsigned i = 0; i < n; i++) {
-		if (!i || named[i].frame != named[i - 1].frame) {
+		if (!i || by_name(named[i].frame, named[i - 1].frame)) {
 			sum[sums] = *named[i].site;
 			sum[sums++].row = row;
 		} else {

@@ -6,7 +6,7 @@
  * innermost Python line: that is what its users can change, and a line of C in
  * an extension says less. Names: jemalloc, tcmalloc, mimalloc and musl as they
  * export them; glibc's malloc/malloc.c; CPython's Objects/obmalloc.c; the
- * demangled forms of the Itanium ABI; Go's package runtime.
+ * demangled forms of the Itanium ABI; Rust's library/alloc; Go's package runtime.
  */
 #include "model/alloc_sites.h"
 #include "model/site_index.h"
@@ -38,10 +38,19 @@ static const char *const native_helpers[] = {
     "malloc_*",
     "realloc_*",
     "calloc_*",
-    "arena_*",
-    "je_*",
-    "tc_*",
-    "mi_*",
+    "je_malloc*",
+    "je_calloc",
+    "je_realloc*",
+    "tc_malloc*",
+    "tc_calloc",
+    "tc_realloc",
+    "tc_new*",
+    "mi_malloc*",
+    "mi_calloc*",
+    "mi_zalloc*",
+    "mi_realloc*",
+    "mi_heap_*",
+    "mi_new*",
     "tcmalloc::*",
     "xmalloc",
     "xcalloc",
@@ -53,6 +62,14 @@ static const char *const native_helpers[] = {
     "_Znam",
     "_ZnwmRKSt9nothrow_t",
     "_ZnamRKSt9nothrow_t",
+    "rust_alloc*",
+    "rust_realloc",
+    "rdl_alloc*",
+    "rdl_realloc",
+    "rg_alloc*",
+    "rg_realloc",
+    "alloc::alloc::*",
+    "alloc::raw_vec::*",
     "g_malloc*",
     "g_realloc*",
     "g_try_malloc*",

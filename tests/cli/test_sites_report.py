@@ -207,6 +207,16 @@ def test_sites_of_one_line_are_one(file):
     assert site["retained_slope_why"] == "when these are freed isn't seen"
 
 
+def test_a_line_that_is_inlined_here_and_called_there_is_one(file):
+    stacks = Stacks()
+    line = {"function": "grow", "file": "/m.go", "line": 3, "kind": "go"}
+    some = [stacks.number(line, "main"), stacks.number(line | {"inlined": True}, "caller", "main")]
+    rows = [Site(START, i + 1, route="/a", stack=some[i % 2], bytes=100, sample_bytes=100) for i in range(30)]
+    got, _ = sites_report(file(trace(requests_at(10), sites=rows, stacks=stacks)))
+    (site,) = got["routes"][0]["sites"]
+    assert (site["function"], site["samples"]) == ("grow", 30)
+
+
 @pytest.mark.parametrize("frames, site", [
     (["malloc", "handler"], "handler"),
     (["_int_malloc", "__libc_malloc", "operator new(unsigned long)", "std::vector<int>::reserve(unsigned long)", "fill"], "fill"),
@@ -214,6 +224,7 @@ def test_sites_of_one_line_are_one(file):
     (["__GI___libc_malloc", "strdup", "copy"], "copy"),
     (["malloc", "ngx_alloc", "ngx_palloc_large", "ngx_http_write_filter"], "ngx_http_write_filter"),
     (["malloc", "malloc_trim_thing", "malloc"], "malloc"),
+    (["malloc", "__rdl_alloc", "__rust_alloc", "alloc::raw_vec::finish_grow", "app::render"], "app::render"),
     ([{"function": "runtime.mallocgc", "kind": "go"}, {"function": "runtime.growslice", "kind": "go"},
       {"function": "strings.(*Builder).grow", "kind": "go"}], "strings.(*Builder).grow"),
     (["PyObject_Malloc", "PyList_New", {"function": "view", "kind": "python"}, {"function": "app", "kind": "python"}], "view"),
