@@ -2,26 +2,26 @@
  * py_codes.c - numbers for the code objects that samples name, and their
  * records.
  *
- * A code object that was freed leaves its address to others: one is the same
- * only if its address, its texts, its first line and its line table are. What
- * finds no place any more takes another's, which gets a new number when it is
- * seen again. The table is of memory that a fork wipes: the child is a process
+ * A code object that was freed leaves its address to others, and so do its
+ * texts and tables: one is the same only if the contents are. What finds no
+ * place any more takes another's, which gets a new number when it is seen
+ * again. The table is of memory that a fork wipes: the child is a process
  * of its own, and numbers from 1.
  */
 #include "os/reserve.h"
 #include "os/sys.h"
 #include "python/py_sites.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
 #define SETS 2048u
 #define WAYS 4u
 
 struct known {
-	const void *code;
-	const void *file, *name, *lines;
-	uint32_t first_line;
-	uint32_t number;
+	const char *code;
+	uint64_t contents; /* a hash of what the record tells */
+	uint32_t number;   /* 0: free */
 };
 
 static struct codes {
@@ -47,22 +47,44 @@ void rqs_py_codes_forget(void)
 		rqs_reserve_forget(codes, sizeof(*codes));
 }
 
-static bool is_same(const struct known *known, const char *code, const struct rqs_py_code *parts)
-{
-	return known->code == code && known->number && known->file == parts->file.object &&
-	       known->name == parts->name.object && known->lines == parts->lines_object &&
-	       known->first_line == parts->first_line;
-}
-
 static uint16_t limited(uint64_t bytes, uint64_t most)
 {
 	return (uint16_t)(bytes < most ? bytes : most);
 }
 
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+	hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+	return hash ^ hash >> 32;
+}
+
+static uint64_t mix_bytes(uint64_t hash, const char *p, size_t n)
+{
+	uint64_t word = 0;
+
+	hash = mix(hash, n);
+	for (; n >= sizeof(word); p += sizeof(word), n -= sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		hash = mix(hash, word);
+	}
+	word = 0;
+	memcpy(&word, p, n);
+	return mix(hash, word);
+}
+
+static uint64_t hash_of(const struct rqs_py_code *parts)
+{
+	uint16_t file = limited(parts->file.bytes, RQS_CODE_TEXT);
+	uint64_t hash = mix(parts->first_line, (uint64_t)parts->file.width << 8 | parts->name.width);
+
+	hash = mix_bytes(hash, parts->file.data + parts->file.bytes - file, file);
+	hash = mix_bytes(hash, parts->name.data, limited(parts->name.bytes, RQS_CODE_TEXT));
+	return mix_bytes(hash, parts->lines, limited(parts->lines_bytes, RQS_CODE_TABLE));
+}
+
 static void fill(struct rqs_code_record *record, const struct rqs_py_code *parts, uint32_t number, size_t size)
 {
 	unsigned char *data = record->data;
-	const char *file = parts->file.data;
 
 	rqs_zero(record, size);
 	record->size = (uint16_t)size;
@@ -77,7 +99,7 @@ static void fill(struct rqs_code_record *record, const struct rqs_py_code *parts
 		record->table_kind = (uint8_t)parts->lines_kind;
 		record->table_bytes = (uint16_t)parts->lines_bytes;
 	}
-	rqs_copy(data, file + parts->file.bytes - record->file_bytes, record->file_bytes);
+	rqs_copy(data, parts->file.data + parts->file.bytes - record->file_bytes, record->file_bytes);
 	rqs_copy(data + record->file_bytes, parts->name.data, record->name_bytes);
 	rqs_copy(data + record->file_bytes + record->name_bytes, parts->lines, record->table_bytes);
 }
@@ -104,17 +126,16 @@ static uint32_t number_of(const struct rqs_call *call, const char *code)
 
 	if (!rqs_py_code_read(code, &parts))
 		return 0;
+	uint64_t contents = hash_of(&parts);
 	for (unsigned i = 0; i < WAYS; i++)
-		if (is_same(&set[i], code, &parts))
+		if (set[i].number && set[i].code == code && set[i].contents == contents)
 			return set[i].number;
 	uint32_t number = codes->last + 1;
 	/* No sample names what the collector wasn't told. */
 	if (!tell(call, &parts, number))
 		return 0;
 	codes->last = number;
-	set[number % WAYS] = (struct known){ .code = code, .file = parts.file.object,
-					     .name = parts.name.object, .lines = parts.lines_object,
-					     .first_line = parts.first_line, .number = number };
+	set[number % WAYS] = (struct known){ .code = code, .contents = contents, .number = number };
 	return number;
 }
 _Static_assert(SETS == 1u << (64 - 53), "the hash's bits");

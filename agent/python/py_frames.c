@@ -136,7 +136,7 @@ static bool read_text(const char *object, struct rqs_py_text *text)
 	const char *end = data + length * width;
 	if (memcmp(end, "\0\0\0", width))
 		return false;
-	*text = (struct rqs_py_text){ .object = object, .data = data, .bytes = length * width, .width = width };
+	*text = (struct rqs_py_text){ .data = data, .bytes = length * width, .width = width };
 	return true;
 }
 
@@ -148,7 +148,7 @@ bool rqs_py_code_read(const char *code, struct rqs_py_code *parts)
 	    !read_text(pointer_at(code, layout.name), &parts->name))
 		return false;
 	parts->first_line = *(const uint32_t *)(const void *)(code + layout.first_line);
-	parts->lines_object = lines;
+	parts->lines = NULL;
 	parts->lines_kind = RQS_LINES_NONE;
 	parts->lines_bytes = 0;
 	if (is_a(lines, bytes_type)) {

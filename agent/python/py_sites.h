@@ -56,15 +56,13 @@ bool rqs_py_frames_are_own(const char *state, const void *own);
 
 /* A code object's parts, as the record tells them; false: it isn't one. */
 struct rqs_py_text {
-	const void *object;
-	const void *data;
+	const char *data;
 	uint64_t bytes;
 	uint8_t width;
 };
 struct rqs_py_code {
 	struct rqs_py_text file, name;
-	const void *lines_object;
-	const void *lines;
+	const char *lines; /* NULL with no bytes */
 	uint64_t lines_bytes;
 	uint32_t first_line;
 	enum rqs_line_table lines_kind;

@@ -7,6 +7,7 @@ A work of works.py: runs on Python 3.8 and later, without any package.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import functools
 import itertools
 import sys
@@ -14,7 +15,7 @@ import threading
 import traceback
 
 FIRST = 500_000  # bytes: where one about every 32 KiB is sampled all of these are, but for two in ten million
-_sizes = itertools.count(FIRST)
+_sizes = itertools.count(FIRST, 2)  # a bytearray asks for one byte more
 _lock = threading.Lock()
 DEEP = 90  # calls, more than are recorded
 
@@ -29,9 +30,21 @@ class Marks:
         with _lock:
             size = next(_sizes)
         stack, block = traceback.extract_stack(), bytearray(size)  # one line: both are made on it
-        # A bytearray has a zero behind its bytes.
+        self.tell(how, len(block) + 1, stack)  # a bytearray has a zero behind its bytes
+
+    def tell(self, how: str, size: int, stack: list):
         frames = [[frame.name, frame.filename, frame.lineno] for frame in reversed(stack)]
-        self.made.append({"how": how, "size": len(block) + 1, "stack": frames})
+        self.made.append({"how": how, "size": size, "stack": frames})
+
+    def by_malloc(self):
+        """By C code that keeps the GIL."""
+        library = ctypes.PyDLL(None)
+        library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+        with _lock:
+            size = next(_sizes)
+        stack, block = traceback.extract_stack(), library.malloc(ctypes.c_size_t(size))  # one line
+        self.tell("malloc", size, stack)
+        library.free(block)
 
     # ---- ways of being called ----
 
@@ -67,6 +80,11 @@ class Marks:
     def by_odd_names(self):
         exec(compile("def \u4e2d\u6587(m):\n  m.here('odd name')\n\u4e2d\u6587(m)", "/nowhere/\u00e9\u4e2d.py", "exec"), {"m": self})
 
+    def by_short_lived_code(self):
+        """Of which each may have the address of the one before."""
+        for i in range(20):
+            exec(compile(f"def f{i}(m):\n" + "\n" * i + f"  m.here('code {i}')\nf{i}(m)", "/nowhere.py", "exec"), {"m": self})
+
     def by_handler(self):
         try:
             raise KeyError
@@ -85,7 +103,9 @@ class Marks:
         self.by_destructor()
         self.by_long_lines()
         self.by_odd_names()
+        self.by_short_lived_code()
         self.by_handler()
+        self.by_malloc()
         self.deep()
 
 
