@@ -64,7 +64,7 @@ static struct rqs_watched *owner_of(struct rqs_drain *drain, uint64_t owner)
 	return owner ? rqs_processes_at(drain->processes, rqs_owner_process(owner)) : NULL;
 }
 
-/* Before it is free nobody else has it: the same thread may claim it at once, and then its owner word is what it was. */
+/* Before it is free: the same thread may claim it at once, and its owner word is then what it was. */
 static void free_chunk(struct rqs_drain *drain, uint32_t chunk)
 {
 	begin_view(drain, chunk, 0);

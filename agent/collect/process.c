@@ -160,7 +160,7 @@ static void end_older_images(struct rqs_processes *processes, const struct rqs_w
 		struct rqs_watched *older = processes->by_slot[slot];
 
 		if (older && older->pid == newer->pid && older->owner < newer->owner && !is_foreign(older))
-			older->dying = true;
+			older->dying = older->replaced = true;
 	}
 }
 

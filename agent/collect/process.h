@@ -46,6 +46,7 @@ struct rqs_watched {
 	int pidfd;        /* -1: its death is looked for in other ways */
 	int procdir;      /* /proc/PID, -1: can't be read */
 	bool dying;       /* dead or replaced: to be drained for the last time */
+	bool replaced;    /* by exec: /proc/PID is another image's now */
 	bool ending;      /* that is going on */
 	bool ended;       /* drained and folded; its slot is free */
 	bool framed;      /* its process frame is in the trace */

@@ -344,12 +344,18 @@ static void note_reason(struct rqs_site_rows *rows, const char *why)
 	}
 }
 
+/* Of an image that exec replaces, or has, /proc may tell what isn't its own. */
+static bool code_is_its_own(const struct rqs_watched *watched)
+{
+	return watched->code && !watched->replaced && !(watched->flags & RQS_PROCESS_EXECED);
+}
+
 /* At once: the process may be gone soon. */
 static uint32_t stack_of(struct rqs_site_rows *rows, struct rqs_watched *watched,
 			 const struct rqs_sample_record *sample)
 {
 	struct rqs_code_frame frames[RQS_CODE_FRAMES];
-	size_t count = watched->code ? rqs_code_frames(watched->code, sample, frames) : 0;
+	size_t count = code_is_its_own(watched) ? rqs_code_frames(watched->code, sample, frames) : 0;
 
 	if (count && frames[count - 1].kind == RQS_FRAME_NOTE)
 		note_reason(rows, frames[count - 1].function);

@@ -705,6 +705,29 @@ static void code_records_are_checked(void **state)
 	assert_int_equal(t.drain.malformed_records, 4);
 }
 
+/* Its pid's maps are the new image's by now. */
+static void a_replaced_images_stacks_are_not_known(void **state)
+{
+	(void)state;
+	t.processes.sampled = true;
+	struct rqs_watched *it = watched();
+	assert_non_null(it->code);
+	sample_of_none();
+	assert_int_equal(pass(), 1);
+	assert_int_not_equal(out[0].row.stack, 0);
+	it->flags |= RQS_PROCESS_EXECED;
+	sample_of_none();
+	assert_int_equal(pass(), 2);
+	assert_int_equal(out[1].row.stack, 0);
+	it->flags = 0;
+	sample_of_none();
+	fake_process(&t.agent, 0, 0);
+	watched();
+	assert_int_equal(pass(), 3);
+	assert_int_equal(out[2].row.stack, 0);
+	assert_int_equal(troubles().no_stack, 2);
+}
+
 static void without_sites_all_of_it_is_skipped(void **state)
 {
 	(void)state;
@@ -747,6 +770,7 @@ int main(void)
 	    WITH_REGION(impossible_samples_are_malformed),
 	    WITH_REGION(short_records_are_malformed),
 	    WITH_REGION(code_records_are_checked),
+	    WITH_REGION(a_replaced_images_stacks_are_not_known),
 	    WITH_REGION(without_sites_all_of_it_is_skipped),
 	};
 
