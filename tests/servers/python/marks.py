@@ -10,12 +10,14 @@ import asyncio
 import ctypes
 import functools
 import itertools
+import os
 import sys
 import threading
 import traceback
 
 FIRST = 500_000  # bytes: where one about every 32 KiB is sampled all of these are, but for two in ten million
-_sizes = itertools.count(FIRST, 2)  # a bytearray asks for one byte more
+# Each process has its own; a bytearray asks for one byte more.
+_sizes = itertools.count(FIRST + os.getpid() % 100 * 2000, 2)
 _lock = threading.Lock()
 DEEP = 90  # calls, more than are recorded
 
