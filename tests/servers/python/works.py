@@ -18,12 +18,15 @@ import sys
 import threading
 import time
 import tracemalloc
+from collections import deque
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import marks
 
 SMALL, BIG, PART = 10_000, 500_000, 100_000
+KEPT = 1024  # bytes that a request for /lost leaves behind, and one for /recent until RECENT more have come
+RECENT = 64
 PIECES = 4  # subtasks, or chunks of a stream
 MOMENT = 0.001  # seconds, long enough to let all other requests in between
 LATE = 0.3  # seconds, longer than most requests take
@@ -44,7 +47,7 @@ def hold(size: int) -> list:
     columns = [[None] * (size // UNIT) for _ in LENGTHS]
     for column, length in zip(columns, LENGTHS):
         for at in range(len(column)):
-            column[at] = bytes(length)
+            column[at] = bytes(length)  # site: hold
     return columns
 
 
@@ -109,6 +112,22 @@ def traced_size(size: int) -> int:
     traced = tracemalloc.get_traced_memory()[0] - before
     del first, second
     return traced
+
+
+_lost = []
+_recent = deque(maxlen=RECENT)
+
+
+def lost(**_) -> dict:
+    """A leak, beside what isn't one."""
+    _lost.append(bytes(KEPT - sys.getsizeof(b"")))  # site: lost
+    return held(hold(SMALL))
+
+
+def recent(**_) -> dict:
+    """None: it fills, and then stays."""
+    _recent.append(bytes(KEPT - sys.getsizeof(b"")))  # site: recent
+    return held(hold(SMALL))
 
 
 class Watch:
@@ -182,6 +201,8 @@ ANYWHERE = {
     "/peak": peak,
     "/cut": cut,
     "/keep": keep_all,
+    "/lost": lost,
+    "/recent": recent,
     "/spin": spin,
     "/contended": contended,
     "/traced": traced,
