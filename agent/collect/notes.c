@@ -53,15 +53,18 @@ static void note_count(cJSON *notes, const char *what, uint64_t count, const cha
 /* Sampled allocations: each of these makes figures by site too low, or leaves part of them without a name. */
 static void note_sites(cJSON *notes, const struct rqs_processes *processes, const struct rqs_site_troubles *troubles)
 {
-	uint64_t lost = 0, unfollowed = 0;
+	uint64_t lost = 0, unfollowed = 0, frameless = 0;
 	char text[128];
 
 	for (uint32_t i = 0; i < processes->noted_count; i++) {
 		lost += processes->noted[i]->events[RQS_EVENT_SAMPLE_LOST];
 		unfollowed += processes->noted[i]->events[RQS_EVENT_SAMPLE_UNFOLLOWED];
+		frameless += processes->noted[i]->events[RQS_EVENT_FRAMES_UNKNOWN];
 	}
 	note_count(notes, "sites", lost, "sampled allocations found no room: figures by site are too low");
 	note_count(notes, "sites", unfollowed, "sampled allocations aren't followed to their end");
+	note_count(notes, "stacks", frameless,
+		   "sampled allocations are without Python's functions: this interpreter keeps its frames otherwise than its version does");
 	note_count(notes, "sites", troubles->unkept,
 		   "events of sampled allocations weren't kept: too many, before their process served");
 	note_count(notes, "sites", troubles->unwaited,

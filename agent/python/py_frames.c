@@ -6,8 +6,8 @@
  * headers of each, by offsetof; from 3.13 on the interpreter tells of itself
  * what has a place in _PyRuntime's first member (_Py_DebugOffsets), whose own
  * layout is each version's. What was found is held against the first frame
- * that is walked, once: where it isn't a code object with a file's name, no
- * frame is ever looked at.
+ * that there is, once: where it has no code object with a file's name, no frame
+ * is ever looked at.
  *
  * Under the GIL no other thread changes a frame, a code object or a text.
  */
@@ -22,6 +22,8 @@
 static enum { UNKNOWN, GOOD, BAD } checked;
 
 #define NONE UINT16_MAX
+/* More than there are to be found, all that isn't shown included. */
+#define STEPS 512
 
 static struct layout {
 	/* PyThreadState: the current frame, or what has it at `held` */
@@ -196,14 +198,51 @@ static bool is_entry(const char *frame)
 	return layout.is_entry != NONE && frame[layout.is_entry];
 }
 
-static bool check(const char *code)
-{
-	struct rqs_py_code parts;
+/* ---- the check ---- */
 
-	if (rqs_likely(checked == GOOD))
-		return true;
-	checked = rqs_py_code_read(code, &parts) && parts.file.bytes && parts.name.bytes ? GOOD : BAD;
-	return checked == GOOD;
+/* By the kernel, which finds that an address is none where we would end the host. */
+static bool peek(const char *p, uint16_t offset, void *to, size_t n)
+{
+	return p && rqs_agent.env->copy(to, p + offset, n) == n;
+}
+
+static bool peek_code(const char *frame, const char **code)
+{
+	const char *type;
+
+	if (!peek(frame, layout.code, code, sizeof(*code)))
+		return false;
+	*code = (const char *)((uintptr_t)*code & ~(uintptr_t)3);
+	return peek(*code, 8, &type, sizeof(type)) && type == code_type;
+}
+
+static bool is_text(const char *code, uint16_t at)
+{
+	const char *text, *type;
+
+	return peek(code, at, &text, sizeof(text)) && peek(text, 8, &type, sizeof(type)) && type == text_type;
+}
+
+/* Is the first function's frame what it should be? Stays UNKNOWN where there is none. */
+static void check(const char *state)
+{
+	const char *frame, *code;
+	uint8_t owner = 0;
+
+	if (rqs_agent.frozen || !peek(state, layout.current, &frame, sizeof(frame)) ||
+	    (frame && layout.held != NONE && !peek(frame, layout.held, &frame, sizeof(frame)))) {
+		checked = BAD;
+		return;
+	}
+	for (int i = 0; i < STEPS && frame && layout.owner != NONE && layout.is_entry == NONE; i++)
+		if (!peek(frame, layout.owner, &owner, 1) || owner < OWNER_INTERPRETER ||
+		    !peek(frame, layout.previous, &frame, sizeof(frame)))
+			break;
+	if (!frame)
+		return;
+	bool right = peek_code(frame, &code) && is_text(code, layout.file) && is_text(code, layout.name);
+	struct rqs_py_code parts;
+	checked = right && rqs_py_code_read(code, &parts) && parts.file.bytes && parts.name.bytes ? GOOD : BAD;
 }
 
 struct walk {
@@ -241,7 +280,7 @@ static bool step(struct walk *walk, const char *frame)
 		return frame[layout.owner] != OWNER_INTERPRETER || enter(walk);
 	const char *code = code_of(frame);
 
-	if (!is_a(code, code_type) || !check(code)) {
+	if (!is_a(code, code_type)) {
 		checked = BAD;
 		return false;
 	}
@@ -251,15 +290,14 @@ static bool step(struct walk *walk, const char *frame)
 	return !is_entry(frame) || enter(walk);
 }
 
-/* More than there are to be found, all that isn't shown included. */
-#define STEPS 512
-
 uint16_t rqs_py_frames(const char *state, struct rqs_py_frame *frames, bool *more)
 {
 	struct walk walk = { .frames = frames };
 
 	*more = false;
-	if (checked == BAD)
+	if (rqs_unlikely(checked == UNKNOWN))
+		check(state);
+	if (checked != GOOD)
 		return UINT16_MAX;
 	const char *frame = pointer_at(state, layout.current);
 	if (layout.held != NONE)
