@@ -64,7 +64,8 @@ static void note_sites(cJSON *notes, const struct rqs_processes *processes, cons
 	note_count(notes, "sites", lost, "sampled allocations found no room: figures by site are too low");
 	note_count(notes, "sites", unfollowed, "sampled allocations aren't followed to their end");
 	note_count(notes, "stacks", frameless,
-		   "sampled allocations are without Python's functions: this interpreter keeps its frames otherwise than its version does");
+		   "sampled allocations are without Python's functions: this interpreter keeps its frames otherwise "
+		   "than its version does");
 	note_count(notes, "sites", troubles->unkept,
 		   "events of sampled allocations weren't kept: too many, before their process served");
 	note_count(notes, "sites", troubles->unwaited,
