@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`make bench`: what the agent costs a request, layer by layer, and what a trace costs to keep and to read.
 
-    bench.py [--servers nginx,express] [--rounds N] [--turns N] [--go gin,fiber] [--go-rounds N] [--counted flask-gthread]
+    bench.py [--servers nginx,express] [--layers full,sites] [--rounds N] [--turns N] [--go gin,fiber] [--go-rounds N] [--counted flask-gthread]
 
 A round starts one fresh server for every layer and loads them in turn, many times and each time briefly: a shared
 machine's speed wanders by tens of percent within seconds, and neighbours in time see the same of it. Each load is compared
@@ -56,10 +56,9 @@ DEFAULT_COUNTED = "fastapi-uvloop,fastapi-asyncio,flask-gthread,django-gthread"
 OPERATION_PAIRS = 8
 
 
-def one_round(name: str, number: int, turns: int, folder: Path) -> dict:
+def one_round(name: str, layers: list[str], number: int, turns: int, folder: Path) -> dict:
     """layer -> result."""
     work = WORK[name]
-    layers = layers_of(name)
     with ExitStack() as stack:
         sides = {}
         for layer in layers:
@@ -74,10 +73,10 @@ def one_round(name: str, number: int, turns: int, folder: Path) -> dict:
         return {layer: side.result() for layer, side in sides.items()}
 
 
-def changes(rounds: list[dict], layer: str, metric: str) -> dict:
-    """The layer's metric against the base's of the same turn, less 1."""
+def changes(rounds: list[dict], layer: str, metric: str, against=BASE) -> dict:
+    """The layer's metric against the other's of the same turn, less 1."""
     by_round = [
-        [side[metric] / base[metric] - 1 for side, base in zip(one[layer]["loads"], one[BASE]["loads"])] for one in rounds
+        [side[metric] / base[metric] - 1 for side, base in zip(one[layer]["loads"], one[against]["loads"])] for one in rounds
     ]
     medians = [median(one) for one in by_round]
     return {"median": median(sum(by_round, [])), "min": min(medians), "max": max(medians)}
@@ -105,17 +104,35 @@ def summarise(rounds: list[dict]) -> dict:
     }
 
 
+def sampling(rounds: list[dict], traces: list[Path]) -> dict | None:
+    """What samples of allocations cost, against all else that there is: of a request, and each."""
+    if "sites" not in rounds[0] or "full" not in rounds[0]:
+        return None
+    reports = [report("--sites", trace) for trace in traces]
+    a_request = sum(one["sites"]["samples"] for one in reports) / sum(one["requests"] for one in reports)
+    server = changes(rounds, "sites", "cpu_us", "full")
+    collector_us = median(one["sites"]["collector_us"] - one["full"]["collector_us"] for one in rounds)
+    cpu_us = median(load["cpu_us"] for one in rounds for load in one["full"]["loads"])
+    return {
+        "server": server,
+        "collector_us": collector_us,
+        "both": server["median"] + collector_us / cpu_us,
+        "samples": a_request,
+        "collector_us_a_sample": collector_us / a_request if a_request else None,
+    }
+
+
 def bytes_a_request(folder: Path) -> dict:
     """server -> what its whole trace holds for each request."""
     sizes: dict[str, list] = {}
     for trace in folder.glob("*-full-*.rqs"):
-        requests = json.loads(report("--format", "json", trace))["traces"][0]["requests"]
-        sizes.setdefault(trace.name.partition("-full-")[0], []).append(trace.stat().st_size / requests)
+        sizes.setdefault(trace.name.partition("-full-")[0], []).append(trace.stat().st_size / report(trace)["requests"])
     return {name: median(values) for name, values in sizes.items()}
 
 
-def report(*words) -> bytes:
-    return subprocess.run([REQSCOPE, "report", *words], capture_output=True, check=True, timeout=120).stdout
+def report(*words) -> dict:
+    command = [REQSCOPE, "report", "--format", "json", *words]
+    return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)["traces"][0]
 
 
 def analyzer_speed(folder: Path, requests=10_000_000, times=5) -> dict:
@@ -157,17 +174,34 @@ def table(servers: dict, sizes: dict) -> str:
     return "\n".join(lines)
 
 
+def sampling_table(servers: dict, go: dict) -> str:
+    """The last column is the goal's: all that is spent for samples, of what the server takes with everything else on."""
+    lines = [
+        "| call sites | server's CPU | samples a request | collector, a request | collector, a sample | server and collector |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, one in ((name, server["sampling"]) for name, server in servers.items() if server["sampling"]):
+        each = f"{one['collector_us_a_sample']:.0f} µs" if one["samples"] else ""
+        cells = [percent(one["server"]), f"{one['samples']:.4f}", f"{one['collector_us']:+.2f} µs", each, f"{one['both']:+.1%}".replace("%", " %")]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for name, result in go.items():
+        one = result["sampling"]
+        lines.append(f"| {name} | {toggled.cell(one['server'])} | | {toggled.cell(one['collector'])} | | {toggled.cell(one['both'])} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
 def go_tables(go: dict, operations: dict) -> list[str]:
-    return [toggled.table(go), toggled.operations_table(operations)] if go else []
+    return [toggled.table(go), toggled.operations_table(operations) if operations else ""] if go else []
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--layers", default="", help="these alone, such as none,full,sites")
     parser.add_argument("--servers", default=DEFAULT_SERVERS, help=f"of {', '.join(WORK)}; default {DEFAULT_SERVERS}")
     parser.add_argument("--rounds", type=int, default=6, help="fresh servers this many times (default 6)")
     parser.add_argument("--turns", type=int, default=16, help="loads of each side in a round (default 16)")
     parser.add_argument("--go", default=DEFAULT_GO, help=f"Go servers, '' for none; default {DEFAULT_GO}")
-    parser.add_argument("--go-rounds", type=int, default=180, help="slices of each layer (default 180)")
+    parser.add_argument("--go-rounds", type=int, default=160, help="slices of each layer (default 160)")
     parser.add_argument("--counted", default=DEFAULT_COUNTED, help=f"by instructions, '' for none; default {DEFAULT_COUNTED}")
     options = parser.parse_args()
 
@@ -183,19 +217,24 @@ def main() -> int:
         for name in filter(None, options.go.split(",")):
             print(f"bench: {name}, {options.go_rounds} slices of each layer", file=sys.stderr)
             go[name] = toggled.measure(name, options.go_rounds, folder)
-        if go:
+        if go and not options.layers:
             operations = toggled.single_operations(OPERATION_PAIRS, folder)
         for name in filter(None, options.servers.split(",")):
             rounds = []
+            layers = [layer for layer in layers_of(name) if not options.layers or layer in {BASE, *options.layers.split(",")}]
             for number in range(options.rounds):
                 print(f"bench: {name}, round {number + 1} of {options.rounds}", file=sys.stderr)
-                rounds.append(one_round(name, number, options.turns, folder))
-            servers[name] = {"summary": summarise(rounds), "rounds": rounds}
-        sizes, speeds = bytes_a_request(folder), analyzer_speed(folder)
+                rounds.append(one_round(name, layers, number, options.turns, folder))
+            traces = list(folder.glob(f"{name}-sites-*.rqs"))
+            servers[name] = {"summary": summarise(rounds), "sampling": sampling(rounds, traces), "rounds": rounds}
+        sizes, speeds = bytes_a_request(folder), {} if options.layers else analyzer_speed(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
-    text = "\n\n".join(filter(None, [table(servers, sizes) if servers else "", *go_tables(go, operations), instructions.table(counted)]))
+    tables = [
+        table(servers, sizes) if servers else "", sampling_table(servers, go), *go_tables(go, operations), instructions.table(counted)
+    ]  # fmt: skip
+    text = "\n\n".join(filter(None, tables))
     for command, speed in speeds.items():
         text += f"\n\n`{command}`: {speed['per_cpu_second'] / 1e6:.1f} M requests a second of CPU, {speed['memory'] / 1e6:.0f} MB"
     (OUT / "bench.md").write_text(text + "\n")

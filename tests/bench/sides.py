@@ -28,8 +28,8 @@ class Layer:
     peer: bool = False  # Python servers only
 
 
-def agent(library: Path) -> Layer:
-    return Layer(library, (("LD_PRELOAD", str(library)), ("REQSCOPE_OUT", "{file}")))
+def agent(library: Path, *env: tuple) -> Layer:
+    return Layer(library, (("LD_PRELOAD", str(library)), ("REQSCOPE_OUT", "{file}"), *env))
 
 
 def memray(*options: str) -> Layer:
@@ -52,6 +52,7 @@ LAYERS = {
     "sockets": agent(OUT / "libreqscope-sockets.so"),
     "memory": agent(OUT / "libreqscope-memory.so"),
     "full": agent(BUILD / "libreqscope.so"),
+    "sites": agent(BUILD / "libreqscope.so", ("REQSCOPE_SITES", "1")),
     "tracemalloc": Layer(env=(("PYTHONTRACEMALLOC", "1"),), peer=True),
     "memray": memray(),
     "memray, with Python's allocators": memray("--trace-python-allocators"),
@@ -86,6 +87,8 @@ class Side:
         self.trace = trace
         self.loads: list[dict] = []
         self.collector: list[int] = []
+        self.collector_before = 0.0
+        self.requests = 0
 
     def __enter__(self):
         self.server.start()
@@ -100,6 +103,7 @@ class Side:
         load.fixed(self.server.url + path, requests, clients, log=False)
         pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
         self.collector = [pid for pid in pids if str(self.trace) in procfs.command_line(pid)[1:]]
+        self.collector_before = procfs.cpu_seconds(self.collector)
 
     def measure(self, requests: int, path: str, clients: int):
         """Adds one load, short: the sides take turns, and what else the machine does then hits neighbours alike."""
@@ -112,7 +116,9 @@ class Side:
             "collector_us": (procfs.cpu_seconds(self.collector) - collector_cpu) / requests * 1e6,
             "per_second": requests / done.seconds,
         })  # fmt: skip
+        self.requests += requests
 
     def result(self) -> dict:
-        """All loads, and memory as it is now."""
-        return {"loads": self.loads, **self.server.memory()}
+        """All loads, and memory as it is now; what the collector took for them, between them, too, as it comes later."""
+        collector_us = (procfs.cpu_seconds(self.collector) - self.collector_before) / self.requests * 1e6
+        return {"loads": self.loads, "collector_us": collector_us, **self.server.memory()}

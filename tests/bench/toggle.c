@@ -2,17 +2,20 @@
  * toggle.c - switches the hooks of a running Go program on and off, layer by
  * layer, and measures what its requests cost meanwhile.
  *
- *    toggle PID COUNTER ROUNDS SLICE_MS
+ *    toggle PID COUNTER ROUNDS SLICE_MS COLLECTOR
  *
- * COUNTER is the address of the program's own count of requests (int64).
+ * COUNTER is the address of the program's own count of requests (int64),
+ * COLLECTOR the collector's pid. The program is recorded with --sites.
  * Start and stop comparisons of two processes are lost in a shared machine's
  * noise; slices of one process, a tenth of a second apart, see the same of it.
- * Prints a line for each slice: layer, requests, CPU ns, wall ns.
+ * Prints a line for each slice: layer, requests, CPU ns, wall ns, the collector's CPU ns.
  *
  * Requests that are under way when hooks come and go are recorded wrongly:
  * this is for measuring cost, and nothing else.
  */
+#include "go/layout.h"
 #include "inject/plan.h"
+#include "reqscope/region.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,7 +25,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -30,10 +35,11 @@
 
 #define THREADS 1024
 #define SETTLE_NS 20000000ull
+#define NO_SAMPLES (1ull << 50) /* bytes from one to the next */
 
-/* Each layer has the hooks of those before it, too. */
-enum layer { NONE, REQUESTS, MEMORY, TIMES, LAYERS };
-static const char *const layer_names[LAYERS] = {"none", "requests", "memory", "times"};
+/* Each layer has the hooks of those before it, too; the last one samples allocations. */
+enum layer { NONE, REQUESTS, MEMORY, TIMES, SITES, LAYERS };
+static const char *const layer_names[LAYERS] = {"none", "requests", "memory", "times", "sites"};
 
 static struct {
 	pid_t pid;
@@ -41,6 +47,9 @@ static struct {
 	uint64_t bias;
 	struct rqs_plan plan;
 	uint8_t (*jumps)[RQS_SITE_CODE]; /* by site */
+	struct rqs_region_header *region;
+	struct rqs_table *table;
+	uint64_t sample_bytes; /* as it was recorded with */
 	uint64_t entry, done;            /* of Syscall6: its first byte, and the one behind the SYSCALL */
 	pid_t threads[THREADS];
 	int signals[THREADS]; /* that stopped them, to be delivered when they go on */
@@ -106,6 +115,44 @@ static void look_at_program(void)
 		if (site->kind == RQS_SITE_SYSCALL_DONE)
 			target.done = site->address + target.bias;
 	}
+}
+
+/* All of it, by whichever part of it the program has mapped. */
+static void map_region(void)
+{
+	char path[64], line[512];
+	unsigned long start, end;
+	struct stat stat;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)target.pid);
+	FILE *maps = fopen(path, "r");
+	while (maps && fgets(line, sizeof(line), maps) && !strstr(line, "/memfd:reqscope"))
+		;
+	if (!maps || feof(maps) || sscanf(line, "%lx-%lx", &start, &end) != 2)
+		fail("no region");
+	fclose(maps);
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", (int)target.pid, start, end);
+	int file = open(path, O_RDWR | O_CLOEXEC);
+	if (file < 0 || fstat(file, &stat))
+		fail("region");
+	target.region = mmap(NULL, (size_t)stat.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	if (target.region == MAP_FAILED)
+		fail("region");
+	close(file);
+}
+
+static void look_at_region(void)
+{
+	map_region();
+	struct rqs_process *processes = (void *)((char *)target.region + target.region->processes_offset);
+	for (unsigned i = 0; i < RQS_PROCESSES; i++) {
+		if ((pid_t)(uint32_t)processes[i].owner == target.pid && processes[i].table)
+			target.table = (void *)((char *)target.region + target.region->tables_offset +
+						(processes[i].table - 1) * target.region->table_size);
+	}
+	target.sample_bytes = target.region->sample_bytes;
+	if (!target.table || !target.sample_bytes)
+		fail("the program isn't recorded with --sites");
 }
 
 /* ---- stopping it ---- */
@@ -212,6 +259,15 @@ static enum layer layer_of(enum rqs_site_kind kind)
 	}
 }
 
+/* What no goroutine looks for costs nothing; one that is new looks once, and then for a point that is far away. */
+static void sample(bool on)
+{
+	target.region->sample_bytes = on ? target.sample_bytes : NO_SAMPLES;
+	for (unsigned i = 0; i < RQS_TABLE_ENTRIES; i++)
+		if (target.table->goroutines[i].g)
+			target.table->goroutines[i].sample = on ? (uint64_t)G_SAMPLE_UNDRAWN : 0;
+}
+
 static void switch_to(enum layer layer)
 {
 	stop();
@@ -223,6 +279,7 @@ static void switch_to(enum layer layer)
 
 		write_memory(site->address + target.bias, on ? target.jumps[i] : site->code, site->length);
 	}
+	sample(layer == SITES);
 	go_on();
 }
 
@@ -242,43 +299,48 @@ static void sleep_ns(uint64_t ns)
 	nanosleep(&time, NULL);
 }
 
-static void measure(enum layer layer, uint64_t counter, uint64_t slice_ns)
+static void measure(enum layer layer, uint64_t counter, pid_t collector, uint64_t slice_ns)
 {
-	clockid_t cpu;
+	clockid_t cpu, collectors;
 	int64_t before, after;
 
-	if (clock_getcpuclockid(target.pid, &cpu))
+	if (clock_getcpuclockid(target.pid, &cpu) || clock_getcpuclockid(collector, &collectors))
 		fail("CPU clock");
 	switch_to(layer);
 	sleep_ns(SETTLE_NS);
 	read_memory(counter, &before, sizeof(before));
-	uint64_t cpu_before = clock_ns(cpu), wall_before = clock_ns(CLOCK_MONOTONIC);
+	uint64_t cpu_before = clock_ns(cpu), collector_before = clock_ns(collectors), wall_before = clock_ns(CLOCK_MONOTONIC);
 	sleep_ns(slice_ns);
 	read_memory(counter, &after, sizeof(after));
 	uint64_t cpu_ns = clock_ns(cpu) - cpu_before, wall_ns = clock_ns(CLOCK_MONOTONIC) - wall_before;
-	printf("%s %" PRId64 " %" PRIu64 " %" PRIu64 "\n", layer_names[layer], after - before, cpu_ns, wall_ns);
+	uint64_t collector_ns = clock_ns(collectors) - collector_before;
+	printf("%s %" PRId64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", layer_names[layer], after - before, cpu_ns, wall_ns,
+	       collector_ns);
 }
 
 int main(int argc, char **argv)
 {
-	if (argc != 5) {
-		fprintf(stderr, "usage: toggle PID COUNTER ROUNDS SLICE_MS\n");
+	if (argc != 6) {
+		fprintf(stderr, "usage: toggle PID COUNTER ROUNDS SLICE_MS COLLECTOR\n");
 		return 2;
 	}
 	target.pid = atoi(argv[1]);
 	uint64_t counter = strtoull(argv[2], NULL, 0);
 	int rounds = atoi(argv[3]);
 	uint64_t slice_ns = strtoull(argv[4], NULL, 0) * 1000000u;
+	pid_t collector = atoi(argv[5]);
 
 	look_at_program();
+	look_at_region();
 	for (int round = 0; round < rounds; round++) {
 		for (int i = 0; i < LAYERS; i++) {
 			int turn = (i + round) % LAYERS;
 
-			measure((enum layer)((round / LAYERS) % 2 ? LAYERS - 1 - turn : turn), counter + target.bias, slice_ns);
+			measure((enum layer)((round / LAYERS) % 2 ? LAYERS - 1 - turn : turn), counter + target.bias, collector,
+				slice_ns);
 		}
 	}
-	switch_to(TIMES);
+	switch_to(SITES);
 	rqs_plan_free(&target.plan);
 	free(target.jumps);
 	return 0;

@@ -12,7 +12,7 @@ import load
 import procfs
 from serve import Server
 
-LAYERS = ("requests", "memory", "times")  # each with those before it
+LAYERS = ("requests", "memory", "times", "sites")  # each with those before it
 COUNTER = "reqscope.test/servers/common.served"
 SLICE_MS = 100
 SLICE_AND_SWITCH = 0.14  # seconds, about
@@ -27,14 +27,18 @@ def counter_address(program: Path) -> str:
     return "0x" + line.split()[0]
 
 
-def slices(pid: int, program: Path, rounds: int) -> list[dict]:
-    """One entry a round: layer -> CPU ns a request."""
-    command = [OUT / "toggle", str(pid), counter_address(program), str(rounds), str(SLICE_MS)]
+def slices(pid: int, program: Path, collector: int, rounds: int) -> list[tuple[dict, dict]]:
+    """One entry a round: layer -> CPU ns a request, of the program; and of the collector."""
+    command = [OUT / "toggle", str(pid), counter_address(program), str(rounds), str(SLICE_MS), str(collector)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout.splitlines()
-    rows = [line.split() for line in lines]
-    per_request = [(layer, int(cpu) / max(int(requests), 1)) for layer, requests, cpu, _ in rows]
     width = len(LAYERS) + 1
-    return [dict(per_request[at : at + width]) for at in range(0, len(per_request), width)]
+    per_request = []
+    for layer, requests, cpu, _, collectors in map(str.split, lines):
+        per_request.append((layer, int(cpu) / max(int(requests), 1), int(collectors) / max(int(requests), 1)))
+    return [
+        tuple({row[0]: row[which] for row in per_request[at : at + width]} for which in (1, 2))
+        for at in range(0, len(per_request), width)
+    ]
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -44,23 +48,34 @@ def interval(values: list[float]) -> tuple[float, float]:
     return medians[RESAMPLES // 40], medians[-RESAMPLES // 40]
 
 
+def change(ratios: list[float]) -> dict:
+    low, high = interval(ratios)
+    return {"median": median(ratios), "low": low, "high": high}
+
+
 def measure(name: str, rounds: int, folder: Path) -> dict:
-    """layer -> change of CPU a request against no hooks, in the same round."""
+    """layer -> change of CPU a request against no hooks, in the same round; and what samples add to the rest."""
     program = BUILD / "servers" / name
     trace = folder / f"{name}-toggled.rqs"
     seconds = min(int(rounds * (len(LAYERS) + 1) * SLICE_AND_SWITCH) + 3, load.MAX_SECONDS)
-    with Server(name, wrap=[BUILD / "reqscope", "run", "-o", trace, "--"]) as server:
+    with Server(name, wrap=[BUILD / "reqscope", "run", "--sites", "-o", trace, "--"]) as server:
         (pid,) = (pid for pid in server.pids() if procfs.command_line(pid)[:1] == [str(program)])
+        (collector,) = (one for one in procfs.descendants(server.process.pid) if "collect" in procfs.command_line(one)[1:2])
         url = server.url + "/json"
         loading = threading.Thread(target=load.timed, args=(url,), kwargs={"clients": CLIENTS, "seconds": seconds})
         loading.start()
-        taken = slices(pid, program, rounds)
+        taken = slices(pid, program, collector, rounds)
         loading.join()
-    result = {"cpu_us": median(one["none"] for one in taken) / 1000, "rounds": rounds}
+    taken = [both for both in taken if both[0]["none"] and both[0]["times"]]
+    result = {"cpu_us": median(one["none"] for one, _ in taken) / 1000, "rounds": rounds}
     for layer in LAYERS:
-        ratios = [one[layer] / one["none"] - 1 for one in taken if one["none"]]
-        low, high = interval(ratios)
-        result[layer] = {"median": median(ratios), "low": low, "high": high}
+        result[layer] = change([one[layer] / one["none"] - 1 for one, _ in taken])
+    added = [(one["sites"] / one["times"] - 1, (of["sites"] - of["times"]) / one["times"]) for one, of in taken]
+    result["sampling"] = {
+        "server": change([server for server, _ in added]),
+        "collector": change([collector for _, collector in added]),
+        "both": change([sum(both) for both in added]),
+    }
     return result
 
 
@@ -86,12 +101,16 @@ def operations_table(operations: dict) -> str:
     return "\n".join(["| one Go operation | takes | hooks add |", "|---|---|---|", *rows])
 
 
+def cell(one: dict) -> str:
+    return f"{one['median']:+.1%} [{one['low']:+.1%}, {one['high']:+.1%}]".replace("%", " %")
+
+
 def table(servers: dict) -> str:
     lines = [
-        "| Go server | CPU a request | requests only | with memory | with scheduler times |",
-        "|---|---|---|---|---|",
+        "| Go server | CPU a request | requests only | with memory | with scheduler times | with call sites |",
+        "|---|---|---|---|---|---|",
     ]
     for name, result in servers.items():
-        cells = [f"{result[layer]['median']:+.1%} [{result[layer]['low']:+.1%}, {result[layer]['high']:+.1%}]" for layer in LAYERS]
-        lines.append(f"| {name} | {result['cpu_us']:.1f} µs | " + " | ".join(cells).replace("%", " %") + " |")
+        cells = [cell(result[layer]) for layer in LAYERS]
+        lines.append(f"| {name} | {result['cpu_us']:.1f} µs | " + " | ".join(cells) + " |")
     return "\n".join(lines)
