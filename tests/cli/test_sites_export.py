@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 import read_pprof
-from made_sites import MEAN, PATHS, SECONDS, estimates, make_file, make_requests, same, summed
 from reqscope_cli import REQSCOPE, one_line, report, run
+from site_traces import MEAN, MIXED_SECONDS, PATHS, estimates, mixed_requests, same, summed, write_mixed
 
 from make_trace import REALTIME, SECOND, START, trace
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """(file, its sites, their stacks)"""
     path = tmp_path_factory.mktemp("sites") / "app.rqs"
-    return path, *make_file(path)
+    return path, *write_mixed(path)
 
 
 # ---- pprof ----
@@ -63,7 +64,7 @@ def test_pprof_has_the_estimates(made, profile):
         ("alloc_objects", "count"), ("alloc_space", "bytes"), ("inuse_objects", "count"), ("inuse_space", "bytes")]  # fmt: skip
     assert profile.default_type == "alloc_space"
     assert (profile.period_type, profile.period) == (("space", "bytes"), MEAN)
-    assert profile.time == REALTIME and profile.duration == pytest.approx((SECONDS + 1) * SECOND, rel=0.01)
+    assert profile.time == REALTIME and profile.duration == pytest.approx((MIXED_SECONDS + 1) * SECOND, rel=0.01)
     assert any("estimates from" in comment for comment in profile.comments)
 
 
@@ -152,7 +153,7 @@ def test_go_tool_pprof_traces(profile_file):
 
 def test_pprof_without_followed_allocations_has_no_retained_ones(tmp_path):
     """Instead of zeros."""
-    make_file(tmp_path / "go.rqs", followed=False)
+    write_mixed(tmp_path / "go.rqs", followed=False)
     run("export", "--format", "pprof", "-o", tmp_path / "go.pb.gz", tmp_path / "go.rqs")
     profile = read_pprof.read((tmp_path / "go.pb.gz").read_bytes())
     assert [name for name, _ in profile.types] == ["alloc_objects", "alloc_space"]
@@ -164,7 +165,7 @@ def test_pprof_tells_several_traces_apart(tmp_path):
     both = {}
     for i in range(2):
         path = tmp_path / f"{i}.rqs"
-        both[str(path)] = make_file(path, seed=i, label=("old", "new")[i])
+        both[str(path)] = write_mixed(path, seed=i, label=("old", "new")[i])
     run("export", "--format", "pprof", "-o", tmp_path / "both.pb.gz", *both)
     profile = read_pprof.read((tmp_path / "both.pb.gz").read_bytes())
     for (path, what), label in zip(both.items(), ("old", "new")):
@@ -205,7 +206,7 @@ def test_collapsed(made):
 def test_collapsed_of_several_traces(tmp_path):
     """Those of one service are united, others are told apart."""
     paths = [tmp_path / f"{i}.rqs" for i in range(3)]
-    whats = [make_file(p, seed=i, label=("old", "old", "new")[i]) for i, p in enumerate(paths)]
+    whats = [write_mixed(p, seed=i, label=("old", "old", "new")[i]) for i, p in enumerate(paths)]
     alone = folded(export("collapsed", paths[0], paths[1]))
     two = summed(estimates(*whats[0]), lambda *key: 0)[0][1] + summed(estimates(*whats[1]), lambda *key: 0)[0][1]
     assert sum(alone.values()) == pytest.approx(two, abs=len(alone))
@@ -257,7 +258,7 @@ def test_speedscope(made):
 def test_speedscope_of_several_traces(tmp_path):
     paths = [tmp_path / f"{i}.rqs" for i in range(2)]
     for i, path in enumerate(paths):
-        make_file(path, seed=i, label=("old", "new")[i])
+        write_mixed(path, seed=i, label=("old", "new")[i])
     value = json.loads(export("speedscope", *paths))
     check_schema(value)
     names = [p["name"] for p in value["profiles"]]
@@ -287,10 +288,10 @@ def test_one_route(made, tmp_path, form):
 
 def test_windows(made, tmp_path):
     """Allocations inside of it count."""
-    half = START + SECONDS * SECOND // 2
+    half = START + MIXED_SECONDS * SECOND // 2
     path, sites, stacks = made
     inside = [s for s in sites if s.event or s.time < half]
-    got = folded(export("collapsed", "--to", SECONDS / 2, path))
+    got = folded(export("collapsed", "--to", MIXED_SECONDS / 2, path))
     want = sum(v[1] for v in estimates(inside, stacks).values())
     assert sum(got.values()) == pytest.approx(want, rel=0.01)
 
@@ -298,7 +299,7 @@ def test_windows(made, tmp_path):
 @pytest.mark.parametrize("form", SITE_FORMATS)
 def test_traces_without_sites(made, tmp_path, form):
     bare, out = tmp_path / "bare.rqs", tmp_path / "out"
-    bare.write_bytes(trace(make_requests()))
+    bare.write_bytes(trace(mixed_requests()))
     _, err = run("export", "--format", form, "-o", out, bare, status=2)
     assert "bare.rqs: has no call sites: it was recorded without --sites" in one_line(err) and not out.exists()
     _, err = run("export", "--format", form, "-o", out, bare, made[0])

@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 
 import pytest
 import read_trace
-from made_sites import PATHS, make_file, make_requests, make_sites, native, same
 from reqscope_cli import report, run
+from site_traces import PATHS, c, mixed_requests, mixed_sites, same, write_mixed
 
 from make_trace import REALTIME, SECOND, Stacks, trace
 
@@ -18,10 +18,10 @@ def files(tmp_path_factory):
     """Recordings of three hosts, a minute apart; the last one's program has more code than the others' have."""
     folder, found = tmp_path_factory.mktemp("parts"), []
     for i in range(PARTS):
-        paths = {"new": [native("new", 8), *PATHS["leaf"][1:]], **PATHS} if i == 2 else PATHS
+        paths = {"new": [c("new", "app", 8), *PATHS["leaf"][1:]], **PATHS} if i == 2 else PATHS
         clock = {"start_realtime_ns": str(REALTIME + i * 60 * SECOND)}
         found.append(folder / f"{i}.rqs")
-        make_file(found[-1], label=f"host{i}", seed=i, count=900 + i, paths=paths, run=clock)
+        write_mixed(found[-1], label=f"host{i}", seed=i, count=900 + i, paths=paths, run=clock)
     return found
 
 
@@ -82,7 +82,7 @@ def test_in_any_order_and_number_of_steps(files, tmp_path):
 
 def test_with_a_trace_that_has_none(files, tmp_path):
     bare = tmp_path / "bare.rqs"
-    bare.write_bytes(trace(make_requests(), label="bare"))
+    bare.write_bytes(trace(mixed_requests(), label="bare"))
     same(folded(merge(tmp_path / "all.rqs", files[0], bare)), folded(files[0]), 0)
     assert report(tmp_path / "all.rqs")[0]["requests"] == report(files[0])[0]["requests"] + 1000
 
@@ -92,8 +92,8 @@ def test_a_stack_that_was_not_told_is_unknown(tmp_path):
     paths = [tmp_path / f"{i}.rqs" for i in range(2)]
     for i, path in enumerate(paths):
         stacks = Stacks()
-        made = make_sites(stacks, seed=i, count=500)
-        data = trace(make_requests(), sites=made, stacks=stacks, label=str(i))
+        made = mixed_sites(stacks, seed=i, count=500)
+        data = trace(mixed_requests(), sites=made, stacks=stacks, label=str(i))
         if i:
             at = data.index(b"RQSF\x07")
             data = data[: at + 50] + bytes([data[at + 50] ^ 1]) + data[at + 51 :]

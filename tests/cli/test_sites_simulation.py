@@ -11,14 +11,14 @@ from collections import Counter
 import numpy
 import pytest
 from reqscope_cli import run
-from site_recordings import HARMLESS, Recording, arrivals, leak
+from site_traces import HARMLESS, Simulation, arrivals, leak
 
 RUNS = 200 * int(os.environ.get("RQS_SIMULATIONS", "1"))
 REQUESTS, MEAN, LEAKED = 2000, 16384, 1024
 
 
 def record(seed):
-    recording = Recording(REQUESTS, MEAN, numpy.random.default_rng(seed))
+    recording = Simulation(REQUESTS, MEAN, numpy.random.default_rng(seed))
     times = arrivals(recording)
     leak(recording, "leak", LEAKED)
     for name, program in HARMLESS.items():
