@@ -28,7 +28,7 @@ struct entry {
 
 struct entries {
 	const struct rqs_comparison *c;
-	struct rqs_frame_keys *keys;
+	struct rqs_intern keys; /* of frames */
 	unsigned count, allocated;
 	struct entry *entry;
 };
@@ -63,7 +63,7 @@ static void add_entry(struct entries *e, unsigned side, unsigned run, const stru
 	}
 	e->entry[e->count++] = (struct entry){
 	    .route = route,
-	    .key = rqs_frame_key(e->keys, name),
+	    .key = rqs_frame_key(&e->keys, name),
 	    .side = side,
 	    .run = run,
 	    .name = name,
@@ -301,12 +301,12 @@ static const char *runtime(const struct rqs_comparison *c, unsigned side)
 /* A site that both have. */
 static bool shares(const struct entries *e, unsigned side)
 {
-	char *sides = rqs_zalloc(rqs_frame_keys_count(e->keys), 1);
+	char *sides = rqs_zalloc(e->keys.count, 1);
 	bool found = false;
 
 	for (unsigned i = 0; i < e->count; i++)
 		sides[e->entry[i].key] |= e->entry[i].side == 0 ? 1 : e->entry[i].side == side ? 2 : 0;
-	for (unsigned k = 0; k < rqs_frame_keys_count(e->keys); k++)
+	for (unsigned k = 0; k < e->keys.count; k++)
 		found |= sides[k] == 3;
 	free(sides);
 	return found;
@@ -418,7 +418,7 @@ struct rqs_compared_sites rqs_compare_sites(const struct rqs_comparison *c, doub
 {
 	struct rqs_compared_sites s = {
 	    .asked = true, .sides = c->sides, .state = rqs_zalloc(c->sides, sizeof(*s.state))};
-	struct entries e = {.c = c, .keys = rqs_frame_keys_new()};
+	struct entries e = {.c = c};
 
 	list_all(&e);
 	for (unsigned i = 0; i < c->sides; i++)
@@ -427,7 +427,7 @@ struct rqs_compared_sites rqs_compare_sites(const struct rqs_comparison *c, doub
 	adjust(&s);
 	judge(&s, threshold, strict);
 	make_blocks(&s, c);
-	rqs_frame_keys_free(e.keys);
+	rqs_intern_free(&e.keys);
 	free(e.entry);
 	return s;
 }

@@ -19,7 +19,6 @@ void rqs_flame_tree_start(struct rqs_flame_tree *t, unsigned sides)
 {
 	memset(t, 0, sizeof(*t));
 	t->sides = sides;
-	t->keys = rqs_frame_keys_new();
 	t->slots = 256;
 	t->slot = rqs_zalloc(t->slots, sizeof(*t->slot));
 	t->node = rqs_zalloc(t->slots / 2, sizeof(*t->node));
@@ -29,7 +28,7 @@ void rqs_flame_tree_start(struct rqs_flame_tree *t, unsigned sides)
 
 void rqs_flame_tree_free(struct rqs_flame_tree *t)
 {
-	rqs_frame_keys_free(t->keys);
+	rqs_intern_free(&t->keys);
 	free(t->node);
 	free(t->slot);
 	memset(t, 0, sizeof(*t));
@@ -143,7 +142,7 @@ void rqs_flame_tree_add_run(struct rqs_flame_tree *t, unsigned side, const struc
 		 *node = rqs_zalloc(sites->stack_count, sizeof(*node));
 
 	for (unsigned i = 0; i < sites->frame_count; i++)
-		key[i] = rqs_frame_key(t->keys, &sites->frames[i]);
+		key[i] = rqs_frame_key(&t->keys, &sites->frames[i]);
 	for (unsigned i = 0; i < sites->site_count; i++) {
 		const struct rqs_alloc_site *s = &sites->sites[i];
 		const struct rqs_site_estimate *e = measure == RQS_FLAME_ALLOCATED ? &s->allocated : &s->retained;

@@ -42,7 +42,7 @@ struct rqs_flame_tree {
 	unsigned sides;
 	unsigned runs[RQS_FLAME_SIDES];
 	double requests[RQS_FLAME_SIDES], sample_bytes[RQS_FLAME_SIDES];
-	struct rqs_frame_keys *keys;
+	struct rqs_intern keys;
 	unsigned nodes;
 	struct rqs_flame_node *node; /* a caller has a lower number */
 	unsigned slots;              /* a power of 2 */

@@ -7,15 +7,11 @@
 #ifndef REQSCOPE_FRAME_KEYS_H
 #define REQSCOPE_FRAME_KEYS_H
 
+#include "base/intern.h"
 #include "model/alloc_sites.h"
 
-struct rqs_frame_keys;
-
-struct rqs_frame_keys *rqs_frame_keys_new(void);
-/* The same number for the same frame; they count from 0. */
-uint32_t rqs_frame_key(struct rqs_frame_keys *keys, const struct rqs_frame_name *name);
-unsigned rqs_frame_keys_count(const struct rqs_frame_keys *keys);
-void rqs_frame_keys_free(struct rqs_frame_keys *keys);
+/* The same number for the same frame: that of a text in the table, which begins empty. */
+uint32_t rqs_frame_key(struct rqs_intern *keys, const struct rqs_frame_name *name);
 
 /* The end of a path that tells its file, with the folder, without a version; of a frame without a file its module. */
 char *rqs_frame_place(const struct rqs_frame_name *name);
