@@ -7,7 +7,7 @@
 #define REQSCOPE_EXECUTABLE_H
 
 #include <elf.h>
-#include <limits.h>
+#include <linux/limits.h> /* PATH_MAX: clang's limits.h has none in freestanding code */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
