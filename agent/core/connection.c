@@ -10,6 +10,7 @@
 
 #include "core/agent.h"
 #include "core/request.h"
+#include "core/sample.h"
 #include "proto/protocol.h"
 
 /* The lock is held for less than 1 us, unless its holder waits for its turn on the processor. */
@@ -505,4 +506,5 @@ void rqs_agent_exit(struct rqs_agent *agent, struct rqs_worker *worker)
 		if (conn->epoch == agent->epoch)
 			rqs_conn_output_ended(&call, (int)fd);
 	}
+	rqs_sample_tell_untold(agent, worker);
 }

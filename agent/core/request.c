@@ -1,6 +1,7 @@
 /* request.c - see request.h, and the head of region.h for the counting. */
 #include "core/request.h"
 
+#include "core/sample.h"
 #include "reqscope/trace_format.h"
 
 /* Most records are no longer. */
@@ -308,6 +309,7 @@ void rqs_request_end(const struct rqs_call *call, struct rqs_conn *conn, enum rq
 	}
 	unlink_first(call, conn);
 	close_slot(call, slot, ending);
+	rqs_sample_tell_untold(call->agent, call->worker);
 	if (conn->first != RQS_NO_SLOT)
 		call->agent->meter->begin(call, conn->first);
 }

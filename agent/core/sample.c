@@ -110,29 +110,47 @@ static bool tell_end(struct rqs_agent *agent, struct rqs_worker *worker, uint64_
 	return true;
 }
 
-void rqs_sample_ended_later(struct rqs_agent *agent, uint64_t followed, bool withdrawn)
+/*
+ * Until it is told, the sample is one whose end isn't seen: nothing more can
+ * come, if the process is killed or the recording ends first.
+ */
+static bool keep(struct rqs_agent *agent, uint64_t untold)
 {
-	uint64_t untold = followed | (withdrawn ? WITHDRAWN : 0);
-
 	for (uint32_t i = 0; i < RQS_SAMPLES_UNTOLD; i++) {
 		if (!rqs_load_relaxed(&agent->untold[i]) && rqs_swap(&agent->untold[i], 0, untold)) {
 			rqs_store(&agent->has_untold, true);
-			return;
+			return true;
 		}
 	}
-	rqs_count(agent, RQS_EVENT_SAMPLE_UNFOLLOWED);
+	return false;
 }
 
-static void tell_untold(struct rqs_agent *agent, struct rqs_worker *worker)
+void rqs_sample_ended_later(struct rqs_agent *agent, uint64_t followed, bool withdrawn)
 {
-	rqs_store(&agent->has_untold, false);
-	for (uint32_t i = 0; i < RQS_SAMPLES_UNTOLD; i++) {
+	if (!is_of_now(agent, followed))
+		return;
+	rqs_count(agent, RQS_EVENT_SAMPLE_UNFOLLOWED);
+	keep(agent, followed | (withdrawn ? WITHDRAWN : 0));
+}
+
+void rqs_sample_tell_ends(struct rqs_agent *agent, struct rqs_worker *worker)
+{
+	bool has_room = true;
+
+	/* Whoever keeps one meanwhile says so after it, and we look after this. */
+	(void)__atomic_exchange_n(&agent->has_untold, false, __ATOMIC_SEQ_CST);
+	for (uint32_t i = 0; i < RQS_SAMPLES_UNTOLD && has_room; i++) {
 		uint64_t untold = rqs_load(&agent->untold[i]), followed = untold & ~WITHDRAWN;
 
 		if (!untold || !rqs_swap(&agent->untold[i], untold, 0))
 			continue;
-		if (is_of_now(agent, followed) && !tell_end(agent, worker, followed, untold & WITHDRAWN))
-			rqs_sample_ended_later(agent, followed, untold & WITHDRAWN);
+		if (!is_of_now(agent, followed))
+			continue;
+		has_room = tell_end(agent, worker, followed, untold & WITHDRAWN);
+		if (has_room)
+			rqs_add(&agent->process->events[RQS_EVENT_SAMPLE_UNFOLLOWED], -1);
+		else
+			keep(agent, untold);
 	}
 }
 
@@ -140,8 +158,8 @@ void rqs_sample_ended(struct rqs_agent *agent, struct rqs_worker *worker, uint64
 {
 	if (is_of_now(agent, followed) && !tell_end(agent, worker, followed, withdrawn))
 		rqs_sample_ended_later(agent, followed, withdrawn);
-	else if (rqs_unlikely(rqs_load_relaxed(&agent->has_untold)))
-		tell_untold(agent, worker);
+	else
+		rqs_sample_tell_untold(agent, worker);
 }
 
 /* ---- the record ---- */
@@ -219,6 +237,8 @@ static size_t most_room(const struct rqs_sample_facts *facts)
 uint64_t rqs_sample_commit(struct rqs_agent *agent, struct rqs_worker *worker, const struct rqs_sample_facts *facts)
 {
 	uint64_t number = rqs_add(&agent->samples, 1) + 1;
+
+	rqs_sample_tell_untold(agent, worker);
 	/* Before there is space, as it may tell of an end. */
 	bool followed = facts->memory && follow(agent, worker, facts->memory, number);
 	struct rqs_sample_record *record = rqs_sample_space(agent, worker, most_room(facts));

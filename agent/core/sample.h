@@ -51,9 +51,19 @@ uint64_t rqs_sample_commit(struct rqs_agent *agent, struct rqs_worker *worker, c
 /*
  * The sample that was followed as that (what rqs_followed_take() says) has
  * ended, or was a receive buffer. Later: for those who can't enter, and where
- * there is no room for a record; it is told with the next one.
+ * there is no room for a record. It is told by the next sample or end, or as
+ * the next request ends, and counted as RQS_EVENT_SAMPLE_UNFOLLOWED until then.
  */
 void rqs_sample_ended(struct rqs_agent *agent, struct rqs_worker *worker, uint64_t followed, bool withdrawn);
 void rqs_sample_ended_later(struct rqs_agent *agent, uint64_t followed, bool withdrawn);
+
+/* Tells the ends that are still to be told, as far as there is room. */
+void rqs_sample_tell_ends(struct rqs_agent *agent, struct rqs_worker *worker);
+
+static inline void rqs_sample_tell_untold(struct rqs_agent *agent, struct rqs_worker *worker)
+{
+	if (rqs_unlikely(rqs_load_relaxed(&agent->has_untold)))
+		rqs_sample_tell_ends(agent, worker);
+}
 
 #endif

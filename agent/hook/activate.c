@@ -187,6 +187,7 @@ int rqs_activate_now(void)
 void rqs_deactivate(void)
 {
 	rqs_stamps_stop(&rqs_agent);
+	rqs_sampling_ends();
 	rqs_agent_stop(&rqs_agent);
 	rqs_sampling_end();
 }

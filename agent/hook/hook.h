@@ -135,6 +135,8 @@ void rqs_activate_python(void);
 /* Are they taken in this process? Set before anything else of a recording is. */
 extern bool rqs_sampling;
 void rqs_sampling_begin(void);
+/* The agent is about to be off: tells the blocks' ends that are yet to be told. */
+void rqs_sampling_ends(void);
 /* The agent is off; and no thread is in the core any more. */
 void rqs_sampling_end(void);
 void rqs_sampling_ended(void);

@@ -13,6 +13,23 @@ void rqs_sampling_begin(void)
 	rqs_memory_follow(true);
 }
 
+/* Unlike rqs_enter() counts no calls that a signal handler makes: these say what is lost by a number of their own. */
+static bool enter(struct rqs_call *call)
+{
+	return !rqs_self.busy && rqs_enter(call);
+}
+
+void rqs_sampling_ends(void)
+{
+	struct rqs_call call;
+
+	/* A thread that is unknown yet stays so. */
+	if (!rqs_worker_ready(&rqs_agent, &rqs_self) || !enter(&call))
+		return;
+	rqs_sample_tell_untold(&rqs_agent, call.worker);
+	rqs_leave();
+}
+
 void rqs_sampling_end(void)
 {
 	rqs_memory_follow(false);
@@ -22,12 +39,6 @@ void rqs_sampling_end(void)
 void rqs_sampling_ended(void)
 {
 	rqs_host_sample_no_more();
-}
-
-/* Unlike rqs_enter() counts no calls that a signal handler makes: these say what is lost by a number of their own. */
-static bool enter(struct rqs_call *call)
-{
-	return !rqs_self.busy && rqs_enter(call);
 }
 
 /* Of this very place: who unwinds from it knows it by our .eh_frame, and leaves our own frames out. */

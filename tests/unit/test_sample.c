@@ -423,6 +423,11 @@ static void the_end_of_a_followed_block_names_its_sample(void **state)
 	stop();
 }
 
+static uint64_t unfollowed(void)
+{
+	return agent.process->events[RQS_EVENT_SAMPLE_UNFOLLOWED];
+}
+
 /* Neither a free inside of the core nor one without room is forgotten: the block would seem to live on. */
 static void an_end_that_cannot_be_told_is_told_later(void **state)
 {
@@ -443,9 +448,55 @@ static void an_end_that_cannot_be_told_is_told_later(void **state)
 		assert_int_equal(record->withdrawn, i == 2);
 	}
 	assert_int_equal(worker.chunk->head, 3 * sizeof(struct rqs_freed_record));
+	assert_int_equal(unfollowed(), 0);
 	for (unsigned i = 0; i <= RQS_SAMPLES_UNTOLD; i++)
 		rqs_sample_ended_later(&agent, now | (i + 10), false);
-	assert_int_equal(agent.process->events[RQS_EVENT_SAMPLE_UNFOLLOWED], 1);
+	/* Also of those that will be told: a process that is killed first doesn't. */
+	assert_int_equal(unfollowed(), RQS_SAMPLES_UNTOLD + 1);
+	rqs_sample_tell_untold(&agent, &worker);
+	assert_int_equal(unfollowed(), 1);
+	/* That of a recording before. */
+	rqs_sample_ended_later(&agent, now << 1 | 5, false);
+	assert_int_equal(unfollowed(), 1);
+	assert_false(agent.has_untold);
+	stop();
+}
+
+static unsigned ends_in_chunk(void)
+{
+	unsigned ends = 0;
+
+	for (uint32_t at = 0; at < worker.chunk_used; at += record_at(at)->size)
+		ends += record_at(at)->type == RQS_RECORD_FREED;
+	return ends;
+}
+
+/* No other followed block may ever be freed: whoever writes records next tells of those that are left. */
+static void the_next_record_of_any_kind_brings_the_ends_along(void **state)
+{
+	static const char stack[64] __attribute__((aligned(16)));
+	uint64_t registers[RQS_SAMPLE_REGISTERS] = {[RQS_SAMPLE_RSP] = (uint64_t)stack};
+	const uint64_t now = 1ull << 48;
+	struct rqs_conn conn = {.first = RQS_NO_SLOT, .last = RQS_NO_SLOT, .reading = RQS_NO_SLOT};
+	(void)state;
+
+	start(MEAN);
+	struct rqs_sample_facts facts = facts_of(registers);
+	facts.stack_end = (uint64_t)stack + sizeof(stack);
+	rqs_sample_ended_later(&agent, now | 5, false);
+	assert_int_not_equal(rqs_sample_commit(&agent, &worker, &facts), 0);
+	assert_int_equal(ends_in_chunk(), 1);
+
+	struct rqs_call call = {.agent = &agent, .worker = &worker, .ticks = 1};
+	rqs_request_open(&call, &conn);
+	rqs_sample_ended_later(&agent, now | 6, false);
+	rqs_request_end(&call, &conn, RQS_ENDING_COMPLETE);
+	assert_int_equal(ends_in_chunk(), 2);
+
+	rqs_sample_ended_later(&agent, now | 7, false);
+	rqs_agent_exit(&agent, &worker);
+	assert_int_equal(ends_in_chunk(), 3);
+	assert_int_equal(unfollowed(), 0);
 	stop();
 }
 
@@ -678,6 +729,7 @@ int main(void)
 	    cmocka_unit_test(samples_leave_room_for_requests),
 	    cmocka_unit_test(the_end_of_a_followed_block_names_its_sample),
 	    cmocka_unit_test(an_end_that_cannot_be_told_is_told_later),
+	    cmocka_unit_test(the_next_record_of_any_kind_brings_the_ends_along),
 	    cmocka_unit_test(numbers_begin_anew_in_a_forks_child),
 	    cmocka_unit_test(samples_are_the_open_requests_own),
 	    cmocka_unit_test(followed_blocks_are_found_once),
