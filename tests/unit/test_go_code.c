@@ -31,23 +31,40 @@ static struct rqs_go_code *code_of(const char *path)
 	return code;
 }
 
+/* A Go program's file and what it tells of its functions. */
+struct program {
+	int fd;
+	struct rqs_image image;
+	struct rqs_go_table table;
+};
+
+static void open_program(struct program *program, const char *path)
+{
+	const char *why;
+
+	program->fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(rqs_image_open(&program->image, program->fd), 0);
+	assert_true(rqs_go_table_open(&program->table, &program->image, &why));
+}
+
+static void close_program(struct program *program)
+{
+	rqs_image_close(&program->image);
+	close(program->fd);
+}
+
 /* Addresses of instructions or between them, all over the program. */
 static size_t addresses_of(const char *path, uint64_t addresses[ADDRESSES])
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct rqs_image image;
-	struct rqs_go_table table;
+	struct program program;
 	struct rqs_go_function function;
-	const char *why;
 	size_t count = 0;
 
-	assert_int_equal(rqs_image_open(&image, fd), 0);
-	assert_true(rqs_go_table_open(&table, &image, &why));
-	for (uint64_t i = 0; i < table.count && count < ADDRESSES; i += table.count / ADDRESSES + 1)
-		if (rqs_go_table_at(&table, i, &function) && function.end > function.start)
+	open_program(&program, path);
+	for (uint64_t i = 0; i < program.table.count && count < ADDRESSES; i += program.table.count / ADDRESSES + 1)
+		if (rqs_go_table_at(&program.table, i, &function) && function.end > function.start)
 			addresses[count++] = function.start + (i * 7919) % (function.end - function.start);
-	rqs_image_close(&image);
-	close(fd);
+	close_program(&program);
 	return count;
 }
 
@@ -163,20 +180,15 @@ static struct {
 
 static uint64_t address_of(const char *name)
 {
-	int fd = open(SERVER, O_RDONLY | O_CLOEXEC);
-	struct rqs_image image;
-	struct rqs_go_table table;
+	struct program program;
 	struct rqs_go_function function;
-	const char *why;
 	uint64_t address = 0;
 
-	assert_int_equal(rqs_image_open(&image, fd), 0);
-	assert_true(rqs_go_table_open(&table, &image, &why));
-	for (uint64_t i = 0; i < table.count && !address; i++)
-		if (rqs_go_table_at(&table, i, &function) && !strcmp(function.name, name))
+	open_program(&program, SERVER);
+	for (uint64_t i = 0; i < program.table.count && !address; i++)
+		if (rqs_go_table_at(&program.table, i, &function) && !strcmp(function.name, name))
 			address = function.start;
-	rqs_image_close(&image);
-	close(fd);
+	close_program(&program);
 	return address;
 }
 

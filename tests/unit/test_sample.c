@@ -246,6 +246,18 @@ static struct rqs_sample_facts facts_of(const uint64_t *registers)
 	    .kind = RQS_SAMPLE_NATIVE, .bytes = 100, .slot = RQS_SAMPLE_NO_SLOT, .registers = registers};
 }
 
+/* With so many bytes of stack, at most 8192. */
+static struct rqs_sample_facts facts_on_stack(size_t bytes)
+{
+	static const char stack[8192] __attribute__((aligned(16)));
+	static uint64_t registers[RQS_SAMPLE_REGISTERS];
+	struct rqs_sample_facts facts = facts_of(registers);
+
+	registers[RQS_SAMPLE_RSP] = (uint64_t)stack;
+	facts.stack_end = (uint64_t)stack + bytes;
+	return facts;
+}
+
 static void a_sample_is_committed_whole(void **state)
 {
 	static const char stack[4096] __attribute__((aligned(16))) = {[0] = 'a', [4095] = 'z'};
@@ -342,13 +354,10 @@ static void starve(void)
 
 static void without_room_a_sample_is_counted_as_lost(void **state)
 {
-	static const char stack[64] __attribute__((aligned(16)));
-	uint64_t registers[RQS_SAMPLE_REGISTERS] = {[RQS_SAMPLE_RSP] = (uint64_t)stack};
-	struct rqs_sample_facts facts = facts_of(registers);
+	struct rqs_sample_facts facts = facts_on_stack(64);
 	(void)state;
 
 	start(MEAN);
-	facts.stack_end = (uint64_t)stack + sizeof(stack);
 	facts.memory = (void *)0x10000;
 	starve();
 	assert_int_equal(rqs_sample_commit(&agent, &worker, &facts), 0);
@@ -360,14 +369,11 @@ static void without_room_a_sample_is_counted_as_lost(void **state)
 /* However many samples nobody reads: requests find room, also in the chunk that a sample didn't fit into. */
 static void samples_leave_room_for_requests(void **state)
 {
-	static const char stack[8192] __attribute__((aligned(16)));
-	uint64_t registers[RQS_SAMPLE_REGISTERS] = {[RQS_SAMPLE_RSP] = (uint64_t)stack};
-	struct rqs_sample_facts facts = facts_of(registers);
+	struct rqs_sample_facts facts = facts_on_stack(8192);
 	unsigned committed = 0;
 	(void)state;
 
 	start(MEAN);
-	facts.stack_end = (uint64_t)stack + sizeof(stack);
 	while (rqs_sample_commit(&agent, &worker, &facts))
 		committed++;
 	assert_in_range(committed, RQS_CHUNKS / RQS_SAMPLES_PART, RQS_CHUNKS / 2);
@@ -389,13 +395,10 @@ static const struct rqs_freed_record *freed_at(uint32_t offset)
 
 static void the_end_of_a_followed_block_names_its_sample(void **state)
 {
-	static const char stack[64] __attribute__((aligned(16)));
-	uint64_t registers[RQS_SAMPLE_REGISTERS] = {[RQS_SAMPLE_RSP] = (uint64_t)stack};
-	struct rqs_sample_facts facts = facts_of(registers);
+	struct rqs_sample_facts facts = facts_on_stack(64);
 	(void)state;
 
 	start(MEAN);
-	facts.stack_end = (uint64_t)stack + sizeof(stack);
 	facts.memory = (void *)0x10000;
 	assert_int_equal(rqs_sample_commit(&agent, &worker, &facts), 1);
 	assert_int_equal(record_at(0)->flags, RQS_SAMPLE_FOLLOWED);
@@ -502,13 +505,10 @@ static void the_next_record_of_any_kind_brings_the_ends_along(void **state)
 
 static void numbers_begin_anew_in_a_forks_child(void **state)
 {
-	static const char stack[64] __attribute__((aligned(16)));
-	uint64_t registers[RQS_SAMPLE_REGISTERS] = {[RQS_SAMPLE_RSP] = (uint64_t)stack};
-	struct rqs_sample_facts facts = facts_of(registers);
+	struct rqs_sample_facts facts = facts_on_stack(64);
 	(void)state;
 
 	start(MEAN);
-	facts.stack_end = (uint64_t)stack + sizeof(stack);
 	assert_int_equal(rqs_sample_commit(&agent, &worker, &facts), 1);
 	assert_int_equal(rqs_sample_commit(&agent, &worker, &facts), 2);
 	uint64_t random = worker.random;
