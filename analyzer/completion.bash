@@ -10,6 +10,7 @@ _reqscope()
 	case $prev in
 	--format)
 		local formats="text json md html"
+		[ "$command" != compare ] || formats="$formats junit github"
 		[ "$command" != export ] || formats="parquet csv hgrm openmetrics otlp pprof collapsed speedscope"
 		mapfile -t COMPREPLY < <(compgen -W "$formats" -- "$cur")
 		return
@@ -25,7 +26,7 @@ _reqscope()
 		;;
 	export:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --route --skip --from --to --help" -- "$cur") ;;
 	merge:-*) mapfile -t COMPREPLY < <(compgen -W "-o -f --help" -- "$cur") ;;
-	info:-*) mapfile -t COMPREPLY < <(compgen -W "--format --help" -- "$cur") ;;
+	info:-*) mapfile -t COMPREPLY < <(compgen -W "--format -o -f --help" -- "$cur") ;;
 	doctor:-*) mapfile -t COMPREPLY < <(compgen -W "--json --help" -- "$cur") ;;
 	run:* | doctor:*) mapfile -t COMPREPLY < <(compgen -c -- "$cur") ;;
 	*) mapfile -t COMPREPLY < <(compgen -f -X '!*.rqs' -- "$cur" && true; compgen -d -- "$cur") ;;
