@@ -69,8 +69,9 @@ static void put_frame(struct collapsed *c, const struct rqs_frame_name *frame)
 	put_text(c, ")");
 }
 
-static void add_site(struct collapsed *c, const struct rqs_trace *trace, const struct rqs_alloc_site *site)
+static void add_site(void *state, const struct rqs_trace *trace, const struct rqs_alloc_site *site)
 {
+	struct collapsed *c = state;
 	const char *service = rqs_export_service(c->what, trace);
 	char *title = rqs_site_title(c->what->traces, site->row);
 	uint32_t before = c->lines.count;
@@ -96,15 +97,8 @@ static void add_site(struct collapsed *c, const struct rqs_trace *trace, const s
 static void finish_collapsed(void *state)
 {
 	struct collapsed *c = state;
-	const struct rqs_traces *traces = c->what->traces;
 
-	for (unsigned t = 0; t < traces->count; t++) {
-		const struct rqs_alloc_sites *sites = &traces->trace[t].result.sites;
-
-		for (unsigned i = 0; i < sites->site_count; i++)
-			if (rqs_export_has_site(c->what, &sites->sites[i]))
-				add_site(c, &traces->trace[t], &sites->sites[i]);
-	}
+	rqs_export_each_site(c->what, add_site, c);
 	for (uint32_t i = 0; i < c->lines.count; i++) {
 		size_t length;
 		const void *line = rqs_interned(&c->lines, i, &length);

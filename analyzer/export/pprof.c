@@ -189,8 +189,9 @@ static void put_value(struct pprof *p, const struct rqs_site_estimate *e)
 	rqs_bytes_put_varint(&p->part, rqs_site_rounded(e->bytes));
 }
 
-static void put_sample(struct pprof *p, const struct rqs_trace *trace, const struct rqs_alloc_site *site)
+static void put_sample(void *state, const struct rqs_trace *trace, const struct rqs_alloc_site *site)
 {
+	struct pprof *p = state;
 	struct rqs_bytes sample = {0}, places = {0};
 
 	rqs_site_path(&p->path, &trace->result.sites, site->stack);
@@ -205,19 +206,6 @@ static void put_sample(struct pprof *p, const struct rqs_trace *trace, const str
 	rqs_protobuf_message(&p->profile, PROFILE_SAMPLE, &sample);
 	rqs_bytes_free(&sample);
 	rqs_bytes_free(&places);
-}
-
-static void put_samples(struct pprof *p)
-{
-	const struct rqs_traces *traces = p->what->traces;
-
-	for (unsigned t = 0; t < traces->count; t++) {
-		const struct rqs_alloc_sites *sites = &traces->trace[t].result.sites;
-
-		for (unsigned i = 0; i < sites->site_count; i++)
-			if (rqs_export_has_site(p->what, &sites->sites[i]))
-				put_sample(p, &traces->trace[t], &sites->sites[i]);
-	}
 }
 
 /* ---- the profile's own ---- */
@@ -322,7 +310,7 @@ static void finish_pprof(void *state)
 	p->retained = rqs_export_has_retained(p->what);
 	put_types(p);
 	put_program(p);
-	put_samples(p);
+	rqs_export_each_site(p->what, put_sample, p);
 	put_times(p);
 	put_period(p);
 	put_strings(p);

@@ -15,16 +15,33 @@ bool rqs_export_has_site(const struct rqs_export *what, const struct rqs_alloc_s
 	return !rqs_site_owner(site->row) && rqs_export_has_route(what, site->row);
 }
 
-bool rqs_export_has_retained(const struct rqs_export *what)
+void rqs_export_each_site(const struct rqs_export *what,
+			  void (*put)(void *context, const struct rqs_trace *trace, const struct rqs_alloc_site *site),
+			  void *context)
 {
 	for (unsigned t = 0; t < what->traces->count; t++) {
-		const struct rqs_alloc_sites *sites = &what->traces->trace[t].result.sites;
+		const struct rqs_trace *trace = &what->traces->trace[t];
 
-		for (unsigned i = 0; i < sites->site_count; i++)
-			if (sites->sites[i].followed.samples && rqs_export_has_site(what, &sites->sites[i]))
-				return true;
+		for (unsigned i = 0; i < trace->result.sites.site_count; i++)
+			if (rqs_export_has_site(what, &trace->result.sites.sites[i]))
+				put(context, trace, &trace->result.sites.sites[i]);
 	}
-	return false;
+}
+
+static void look_for_followed(void *context, const struct rqs_trace *trace, const struct rqs_alloc_site *site)
+{
+	bool *found = context;
+	(void)trace;
+
+	*found = *found || site->followed.samples;
+}
+
+bool rqs_export_has_retained(const struct rqs_export *what)
+{
+	bool found = false;
+
+	rqs_export_each_site(what, look_for_followed, &found);
+	return found;
 }
 
 const char *rqs_export_service(const struct rqs_export *what, const struct rqs_trace *trace)

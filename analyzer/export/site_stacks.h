@@ -10,6 +10,10 @@
 
 /* Of the wanted route; where one is wanted, what is no request's isn't. */
 bool rqs_export_has_site(const struct rqs_export *what, const struct rqs_alloc_site *site);
+/* Calls with each of these, of all traces. */
+void rqs_export_each_site(const struct rqs_export *what,
+			  void (*put)(void *context, const struct rqs_trace *trace, const struct rqs_alloc_site *site),
+			  void *context);
 /* Whether some of these would have shown their end, so that what is retained is known. */
 bool rqs_export_has_retained(const struct rqs_export *what);
 
