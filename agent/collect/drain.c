@@ -389,12 +389,16 @@ size_t rqs_drain_records(struct rqs_drain *drain)
 	size_t records = 0;
 
 	drain->code_searches = CODE_SEARCHES;
+	drain->chunks_read = 0;
 	for (uint32_t chunk = 0; chunk < RQS_CHUNKS; chunk++) {
 		struct rqs_chunk_view *view = look_at(drain, chunk);
 		struct rqs_watched *watched = owner_of(drain, view->owner);
 
 		if (watched && kind_of(drain, chunk) == RQS_CHUNK_RECORDS) {
-			records += visit_records(drain, chunk, view, watched);
+			size_t read = visit_records(drain, chunk, view, watched);
+
+			records += read;
+			drain->chunks_read += read != 0;
 			/* Many samples may take long. */
 			__atomic_store_n(&drain->region->header->heartbeat, rqs_calibration_ticks(drain->clock),
 					 __ATOMIC_RELAXED);

@@ -32,6 +32,7 @@ struct rqs_drain {
 	struct rqs_chunk_view *chunks;
 	uint64_t *last_ordinal;     /* by slot number: of the last record read */
 	uint32_t code_searches;     /* left in this pass (take_codes) */
+	uint32_t chunks_read;       /* that had records, by the last pass */
 	uint32_t threads_used;      /* no thread slot from here on was ever seen taken */
 	uint64_t malformed_records; /* framed well, with contents that can't be */
 	uint64_t broken_chunks;

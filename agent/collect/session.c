@@ -2,7 +2,8 @@
  * session.c - the collector's main loop.
  *
  * One thread, woken by greetings, by deaths (pidfds) and by the clock: a pass
- * over the region every 10 ms under load, every 100 ms when idle.
+ * over the region every 10 ms under load, every 100 ms when idle, and at once
+ * where samples fill chunks.
  */
 #include "collect/session.h"
 #include "collect/background.h"
@@ -26,10 +27,12 @@
 
 #define MS 1000000ull
 #define CHECK_NS (100 * MS)
+#define PASS_FULL_NS (1 * MS)
 #define PASS_BUSY_NS (10 * MS)
 #define PASS_LIGHT_NS (20 * MS)
 #define PASS_IDLE_NS (100 * MS)
 #define BUSY_RECORDS 1000
+#define FULL_PART 64 /* of the chunks: so many held records */
 /* From telling the agents to stop until what they were about to commit is there. */
 #define SETTLE_NS (30 * MS)
 #define SCAN_AGAIN_NS (1000 * MS)
@@ -261,7 +264,9 @@ static void pass(struct session *s, uint64_t now_ns)
 	rqs_sample(&s->sampler, &s->processes, &s->frames.samples, now_ns, rqs_frames_samples, &s->frames);
 	rqs_lifetime_check(&s->lifetime, now_ns);
 	rqs_frames_flush(&s->frames, now_ns);
-	if (records)
+	if (s->drain.chunks_read >= RQS_CHUNKS / FULL_PART)
+		s->pass_ns = PASS_FULL_NS;
+	else if (records)
 		s->pass_ns = records >= BUSY_RECORDS ? PASS_BUSY_NS : PASS_LIGHT_NS;
 	else
 		s->pass_ns = s->pass_ns * 2 < PASS_IDLE_NS ? s->pass_ns * 2 : PASS_IDLE_NS;

@@ -256,17 +256,38 @@ void *rqs_record_space(struct rqs_agent *agent, struct rqs_worker *worker, size_
 	return turn_to(worker, rqs_chunk_claim(agent, worker, RQS_CHUNK_RECORDS, &index));
 }
 
-void *rqs_sample_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size)
+static uint32_t index_of(const struct rqs_agent *agent, const struct rqs_chunk_header *chunk)
+{
+	return (uint32_t)(((const char *)chunk - agent->chunks) / RQS_CHUNK_SIZE);
+}
+
+static void *space_among(struct rqs_agent *agent, struct rqs_worker *worker, size_t size, uint32_t usable,
+			 uint64_t *starved_at)
 {
 	uint32_t index;
 
-	if (has_room(worker, size))
+	if (has_room(worker, size) && index_of(agent, worker->chunk) < usable)
 		return (char *)(worker->chunk + 1) + worker->chunk_used;
-	struct rqs_chunk_header *chunk = claim_among(agent, worker, RQS_CHUNK_RECORDS, &index,
-						     usable_chunks(agent) / RQS_SAMPLES_PART, &worker->samples_starved_at);
+	struct rqs_chunk_header *chunk = claim_among(agent, worker, RQS_CHUNK_RECORDS, &index, usable, starved_at);
 
 	/* What is left of the present one is for requests. */
 	return chunk ? turn_to(worker, chunk) : NULL;
+}
+
+void *rqs_sample_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size)
+{
+	return space_among(agent, worker, size, usable_chunks(agent) / RQS_SAMPLES_PART, &worker->samples_starved_at);
+}
+
+void *rqs_stack_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size)
+{
+	return space_among(agent, worker, size, usable_chunks(agent) / RQS_STACKS_PART, &worker->stacks_starved_at);
+}
+
+/* The lowest free chunk is claimed: where the present one lies tells how many are in use. */
+bool rqs_stack_space_is_scarce(const struct rqs_agent *agent, const struct rqs_worker *worker)
+{
+	return worker->chunk && index_of(agent, worker->chunk) >= agent->chunk_count / RQS_STACKS_PART / 2;
 }
 
 void rqs_record_commit(struct rqs_worker *worker, size_t size)

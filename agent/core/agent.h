@@ -41,7 +41,8 @@ struct rqs_worker {
 	uint32_t current; /* the request opened last, or RQS_NO_SLOT, and its ordinal */
 	uint64_t current_ordinal;
 	uint64_t starved_at; /* region's `reclaimed` when no chunk was free, + 1 */
-	uint64_t samples_starved_at; /* when none was for samples */
+	uint64_t stacks_starved_at; /* when none was for stacks */
+	uint64_t samples_starved_at; /* when none was for samples without */
 	uint64_t sample_at; /* of counters->alloc_bytes: an allocation that gets there is a sample; or RQS_SAMPLE_NEVER */
 	uint64_t random;    /* for the distance to the next one */
 };
@@ -211,12 +212,20 @@ static inline bool rqs_worker_allocated(struct rqs_worker *worker, uint64_t byte
 struct rqs_chunk_header *rqs_chunk_claim(struct rqs_agent *agent, struct rqs_worker *worker, enum rqs_chunk_kind kind,
 					 uint32_t *index);
 
-/* Samples, and what belongs to them, get no new chunk beyond that part of all: requests must find theirs. */
-#define RQS_SAMPLES_PART 8u
+/*
+ * Samples, and what belongs to them, use no chunk beyond that part of all: requests must find theirs. Those with a
+ * stack use fewer: where these are full there is room for a hundred times as many without.
+ */
+#define RQS_SAMPLES_PART 4u
+#define RQS_STACKS_PART 8u
 
 /* Space for a record of that size in the worker's chunk, or NULL; rqs_record_commit() makes it the collector's. */
 void *rqs_record_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size);
 void *rqs_sample_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size);
+void *rqs_stack_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size);
+
+/* Is more than half of the room for stacks in use? */
+bool rqs_stack_space_is_scarce(const struct rqs_agent *agent, const struct rqs_worker *worker);
 void rqs_record_commit(struct rqs_worker *worker, size_t size);
 
 static inline struct rqs_chunk_header *rqs_chunk_of(const struct rqs_agent *agent, uint32_t index)

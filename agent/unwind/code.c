@@ -419,13 +419,17 @@ size_t rqs_code_frames(struct rqs_code *code, const struct rqs_sample_record *sa
 	size_t count;
 
 	rqs_modules_refresh(&code->modules);
-	if (sample->kind == RQS_SAMPLE_GO) {
+	if (sample->kind == RQS_SAMPLE_GO && !(sample->flags & RQS_SAMPLE_NO_ROOM)) {
 		count = rqs_go_code_frames(find_go, code, sample, frames);
 		adopt_go_frames(code, frames, count);
 		return count;
 	}
-	count = native_frames(code, sample, frames);
-	return sample->frame_count ? rqs_python_merge(name_python, code, sample, frames, count) : count;
+	count = sample->flags & RQS_SAMPLE_NO_ROOM ? 0 : native_frames(code, sample, frames);
+	if (sample->frame_count)
+		count = rqs_python_merge(name_python, code, sample, frames, count);
+	if (!count)
+		frames[count++] = (struct rqs_code_frame){.function = "(no room for its stack)", .kind = RQS_FRAME_NOTE};
+	return count;
 }
 
 bool rqs_code_knows_python(const struct rqs_code *code, uint32_t number)

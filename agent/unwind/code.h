@@ -52,7 +52,7 @@ bool rqs_code_knows_python(const struct rqs_code *code, uint32_t number);
  * below the allocator's own entry that was called. At most RQS_CODE_FRAMES.
  * Where the outermost end isn't there a frame of kind RQS_FRAME_NOTE says why:
  * "(truncated)", it wasn't copied; "(unknown code)", of the last function it
- * isn't told how to go on.
+ * isn't told how to go on; "(no room for its stack)" stands alone, as nothing was copied.
  *
  * Of Python's functions those that the interpreter runs stand in place of its
  * own; the outermost of them, if it was copied, is the end.

@@ -306,6 +306,7 @@ _Static_assert(offsetof(struct rqs_record, route) == 136, "region layout");
  * hook copies registers and a piece of the stack; the collector unwinds them.
  */
 #define RQS_SAMPLE_STACK 12288u /* bytes of stack, at most */
+#define RQS_SAMPLE_SHORT 4096u   /* so many where Python's frames tell the rest, or room gets scarce */
 #define RQS_SAMPLE_FRAMES 64u   /* Python's, the innermost */
 /* Request slots are below; here: the allocation is no open request's. */
 #define RQS_SAMPLE_NO_SLOT UINT32_MAX
@@ -320,6 +321,7 @@ enum rqs_sample_kind {
 #define RQS_SAMPLE_AFTER 2u      /* for a request that has ended: slot is RQS_SAMPLE_NO_SLOT */
 #define RQS_SAMPLE_MORE_STACK 4u /* the stack goes on beyond what was copied */
 #define RQS_SAMPLE_MORE_FRAMES 8u /* so do Python's frames */
+#define RQS_SAMPLE_NO_ROOM 16u /* there was none for its stack; all else is told */
 
 /* Of the registers that unwinding needs. */
 enum rqs_sample_register {

@@ -493,6 +493,29 @@ static void test_no_process(void **state)
 	rqs_code_free(code);
 }
 
+/* Where a stack would be there is a note, never what a register alone seems to say. */
+static void test_no_room(void **state)
+{
+	static const uint8_t kinds[] = {RQS_SAMPLE_NATIVE, RQS_SAMPLE_PYTHON, RQS_SAMPLE_GO};
+	struct rqs_code *code = own_code();
+	struct known known;
+	(void)state;
+
+	branch(&known, 1);
+	for (size_t i = 0; i < sizeof(kinds); i++) {
+		struct rqs_sample_record *sample = make_sample(known.sample->registers, known.sample + 1, 0);
+
+		sample->kind = kinds[i];
+		sample->flags |= RQS_SAMPLE_NO_ROOM;
+		assert_int_equal(rqs_code_frames(code, sample, frames), 1);
+		assert_int_equal(frames[0].kind, RQS_FRAME_NOTE);
+		assert_string_equal(frames[0].function, "(no room for its stack)");
+		free(sample);
+	}
+	free(known.sample);
+	rqs_code_free(code);
+}
+
 /* ---- names ---- */
 
 static void test_script_names(void **state)
@@ -573,6 +596,7 @@ int main(void)
 	    cmocka_unit_test(test_random_samples),      cmocka_unit_test(test_file_without_table_of_functions),
 	    cmocka_unit_test(test_broken_files),        cmocka_unit_test(test_cut_files),
 	    cmocka_unit_test(test_a_file_that_is_gone), cmocka_unit_test(test_no_process),
+	    cmocka_unit_test(test_no_room),
 	    cmocka_unit_test(test_script_names),        cmocka_unit_test(test_demangled),
 	    cmocka_unit_test(test_texts),
 	};
