@@ -74,6 +74,14 @@ uint64_t rqs_sample_next(const struct rqs_agent *agent, struct rqs_worker *worke
 	return mean && worker->thread != RQS_THREADS ? rqs_sample_distance(&worker->random, mean) : RQS_SAMPLE_NEVER;
 }
 
+/* An exponential distance modulo a length is distributed as the first point within that length, where there is one. */
+bool rqs_sample_stays(const struct rqs_agent *agent, struct rqs_worker *worker, uint64_t from, uint64_t to)
+{
+	uint64_t mean = rqs_load_relaxed(&agent->region->sample_bytes);
+
+	return mean && from && (rqs_sample_distance(&worker->random, mean) - 1) % from < to;
+}
+
 /* ---- ends ---- */
 
 /*
@@ -182,29 +190,35 @@ static bool follow(struct rqs_agent *agent, struct rqs_worker *worker, const voi
  * another's, who gives it back while we look, so that the kernel has to copy.
  * Where it can't be asked, that page is all.
  */
-static size_t copy_stack(const struct rqs_agent *agent, const struct rqs_sample_facts *facts, char *to, bool *more)
+static size_t copy_stack(const struct rqs_agent *agent, const struct rqs_sample_facts *facts, char *to, size_t most,
+			 bool *more)
 {
 	uint64_t from = facts->registers[RQS_SAMPLE_RSP];
 	size_t n = 0;
 
+	*more = true;
+	if (!most)
+		return 0;
 	if (facts->stack_end) {
 		n = facts->stack_end > from ? facts->stack_end - from : 0;
-		*more = n > RQS_SAMPLE_STACK;
-		n = *more ? RQS_SAMPLE_STACK : n & ~(size_t)7;
+		*more = n > most;
+		n = *more ? most : n & ~(size_t)7;
 		rqs_copy(to, (const void *)from, n);
 		return n;
 	}
 	if (!agent->frozen)
-		n = agent->env->copy(to, (const void *)from, RQS_SAMPLE_STACK);
-	*more = !n || n == RQS_SAMPLE_STACK;
+		n = agent->env->copy(to, (const void *)from, most);
+	*more = !n || n == most;
 	if (!n) {
 		n = PAGE - from % PAGE;
+		n = n < most ? n : most;
 		rqs_copy(to, (const void *)from, n);
 	}
 	return n & ~(size_t)7;
 }
 
-static void fill(struct rqs_agent *agent, struct rqs_sample_record *record, const struct rqs_sample_facts *facts)
+static void fill(struct rqs_agent *agent, struct rqs_sample_record *record, const struct rqs_sample_facts *facts,
+		 size_t stack)
 {
 	size_t frames = facts->frame_count * sizeof(*facts->frames);
 	bool more_stack;
@@ -219,19 +233,36 @@ static void fill(struct rqs_agent *agent, struct rqs_sample_record *record, cons
 	for (unsigned i = 0; i < RQS_SAMPLE_REGISTERS; i++)
 		record->registers[i] = facts->registers[i];
 	rqs_copy(record->frames, facts->frames, frames);
-	record->stack_bytes = (uint32_t)copy_stack(agent, facts, (char *)record->frames + frames, &more_stack);
+	record->stack_bytes = (uint32_t)copy_stack(agent, facts, (char *)record->frames + frames, stack, &more_stack);
 	record->size = (uint16_t)(sizeof(*record) + frames + record->stack_bytes);
 	record->flags = (uint16_t)((facts->after ? RQS_SAMPLE_AFTER : 0) | (more_stack ? RQS_SAMPLE_MORE_STACK : 0) |
-				   (facts->more_frames ? RQS_SAMPLE_MORE_FRAMES : 0));
+				   (facts->more_frames ? RQS_SAMPLE_MORE_FRAMES : 0) | (stack ? 0 : RQS_SAMPLE_NO_ROOM));
 }
 
-static size_t most_room(const struct rqs_sample_facts *facts)
+static size_t most_stack(const struct rqs_agent *agent, const struct rqs_worker *worker,
+			 const struct rqs_sample_facts *facts)
 {
-	uint64_t stack = RQS_SAMPLE_STACK, from = facts->registers[RQS_SAMPLE_RSP];
+	bool is_short = facts->frame_count || rqs_stack_space_is_scarce(agent, worker);
+	uint64_t stack = is_short ? RQS_SAMPLE_SHORT : RQS_SAMPLE_STACK, from = facts->registers[RQS_SAMPLE_RSP];
 
 	if (facts->stack_end > from && facts->stack_end - from < stack)
 		stack = (facts->stack_end - from) & ~7ull;
-	return sizeof(struct rqs_sample_record) + facts->frame_count * sizeof(*facts->frames) + stack;
+	return stack;
+}
+
+/* Room for the record and *stack bytes of stack; where there is none, for that without any: its site isn't known then. */
+static struct rqs_sample_record *find_room(struct rqs_agent *agent, struct rqs_worker *worker,
+					   const struct rqs_sample_facts *facts, size_t *stack)
+{
+	size_t bare = sizeof(struct rqs_sample_record) + facts->frame_count * sizeof(*facts->frames);
+	struct rqs_sample_record *record;
+
+	*stack = most_stack(agent, worker, facts);
+	record = rqs_stack_space(agent, worker, bare + *stack);
+	if (record)
+		return record;
+	*stack = 0;
+	return rqs_sample_space(agent, worker, bare);
 }
 
 uint64_t rqs_sample_commit(struct rqs_agent *agent, struct rqs_worker *worker, const struct rqs_sample_facts *facts)
@@ -241,7 +272,8 @@ uint64_t rqs_sample_commit(struct rqs_agent *agent, struct rqs_worker *worker, c
 	rqs_sample_tell_untold(agent, worker);
 	/* Before there is space, as it may tell of an end. */
 	bool followed = facts->memory && follow(agent, worker, facts->memory, number);
-	struct rqs_sample_record *record = rqs_sample_space(agent, worker, most_room(facts));
+	size_t stack;
+	struct rqs_sample_record *record = find_room(agent, worker, facts, &stack);
 
 	if (!record) {
 		if (followed)
@@ -250,7 +282,7 @@ uint64_t rqs_sample_commit(struct rqs_agent *agent, struct rqs_worker *worker, c
 		return 0;
 	}
 	record->number = number;
-	fill(agent, record, facts);
+	fill(agent, record, facts, stack);
 	if (followed)
 		record->flags |= RQS_SAMPLE_FOLLOWED;
 	rqs_record_commit(worker, record->size);

@@ -49,6 +49,12 @@ struct rqs_sample_facts {
 uint64_t rqs_sample_commit(struct rqs_agent *agent, struct rqs_worker *worker, const struct rqs_sample_facts *facts);
 
 /*
+ * Is a sample of `from` bytes, which turn out to be `to`, fewer, one of these? Such a one has a point in them; what it
+ * was drawn by isn't known any more, so it is drawn again, where a point lies in a block that has one.
+ */
+bool rqs_sample_stays(const struct rqs_agent *agent, struct rqs_worker *worker, uint64_t from, uint64_t to);
+
+/*
  * The sample that was followed as that (what rqs_followed_take() says) has
  * ended, or was a receive buffer. Later: for those who can't enter, and where
  * there is no room for a record. It is told by the next sample or end, or as

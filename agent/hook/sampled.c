@@ -118,6 +118,21 @@ void rqs_sampled_withdrawn(const void *memory)
 		ended(followed, true);
 }
 
+void rqs_sampled_shrunk(enum rqs_sample_kind kind, const void *memory, uint64_t followed, size_t from, size_t to)
+{
+	struct rqs_call call;
+
+	if (!enter(&call)) {
+		rqs_sampled_moved(memory, followed, false);
+		return;
+	}
+	bool stays = rqs_sample_stays(&rqs_agent, call.worker, from, to);
+	rqs_leave();
+	ended(followed, true);
+	if (stays)
+		rqs_sampled(kind, memory, to);
+}
+
 void rqs_sampled_moved(const void *memory, uint64_t followed, bool moved)
 {
 	if (followed && (moved || !rqs_followed_add(memory, followed)))

@@ -344,6 +344,20 @@ static bool keeps(const void *p, size_t size)
 	       (p && sizes_known && sizes[i].p == p && size <= sizes[i].size);
 }
 
+/* How big a block was that gives back what it is cut by, to whom it was counted; 0: it doesn't. As is_shrunk() will say. */
+static size_t shrinks_from(const void *p, size_t size)
+{
+	const struct rqs_py_thread *thread = &rqs_py_self;
+	const struct sized *block = &sizes[size_index(p)];
+
+	if (!sizes_known || block->p != p || block->size <= size || thread->inside || !rqs_active() ||
+	    (thread->big_received && p == thread->big))
+		return 0;
+	if (thread->owner != block->owner || (block->owner && thread->owner_id != block->owner_id))
+		return 0;
+	return block->size;
+}
+
 /* ---- the wrappers ---- */
 
 #define INSIDE(call)                                             \
@@ -424,9 +438,13 @@ static bool passes(void)
 		if (rqs_likely(!rqs_followed_maybe(p)))                                                  \
 			return domain##_realloc(context, p, size);                                       \
 		bool same = keeps(p, size);                                                              \
+		size_t before = shrinks_from(p, size);                                                   \
 		uint64_t followed = rqs_followed_take(p);                                                \
 		void *moved = domain##_realloc(context, p, size);                                        \
-		rqs_sampled_moved(moved && same ? moved : p, followed, moved && !same);                  \
+		if (followed && before && moved)                                                         \
+			rqs_sampled_shrunk(RQS_SAMPLE_PYTHON, moved, followed, before, size);            \
+		else                                                                                     \
+			rqs_sampled_moved(moved && same ? moved : p, followed, moved && !same);                  \
 		return moved;                                                                            \
 	}
 WRAP(mem)

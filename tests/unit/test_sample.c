@@ -345,6 +345,15 @@ static void a_frozen_agent_copies_the_page_it_is_on(void **state)
 	stop();
 }
 
+/* The last sample. */
+static bool is_bare(void)
+{
+	uint32_t size = sizeof(struct rqs_sample_record);
+
+	return worker.chunk_used >= size && record_at(worker.chunk_used - size)->type == RQS_RECORD_SAMPLE &&
+	       record_at(worker.chunk_used - size)->flags & RQS_SAMPLE_NO_ROOM;
+}
+
 static void starve(void)
 {
 	for (unsigned i = 0; i < RQS_CHUNKS; i++)
@@ -374,17 +383,80 @@ static void samples_leave_room_for_requests(void **state)
 	(void)state;
 
 	start(MEAN);
-	while (rqs_sample_commit(&agent, &worker, &facts))
+	while (rqs_sample_commit(&agent, &worker, &facts) && !is_bare())
 		committed++;
-	assert_in_range(committed, RQS_CHUNKS / RQS_SAMPLES_PART, RQS_CHUNKS / 2);
+	assert_in_range(committed, RQS_CHUNKS / RQS_STACKS_PART, 3 * RQS_CHUNKS / RQS_STACKS_PART);
+	for (committed = 0; rqs_sample_commit(&agent, &worker, &facts); committed++)
+		assert_true(is_bare());
+	assert_in_range(committed, (RQS_CHUNKS / RQS_SAMPLES_PART - RQS_CHUNKS / RQS_STACKS_PART) * 140,
+			RQS_CHUNKS / RQS_SAMPLES_PART * 145);
 	assert_int_equal(agent.process->events[RQS_EVENT_CHUNK_STARVED], 0);
 	const struct rqs_chunk_header *chunk = worker.chunk;
-	assert_non_null(rqs_record_space(&agent, &worker, 200));
+	assert_non_null(rqs_record_space(&agent, &worker, 8));
 	assert_ptr_equal(worker.chunk, chunk);
-	rqs_record_commit(&worker, 200);
+	rqs_record_commit(&worker, 8);
 	assert_non_null(rqs_record_space(&agent, &worker, 16000));
 	assert_ptr_not_equal(worker.chunk, chunk);
 	assert_int_equal(chunk->sealed, 1);
+	/* Nor is the room in theirs for samples. */
+	assert_int_equal(rqs_sample_commit(&agent, &worker, &facts), 0);
+	stop();
+}
+
+/* What is a request's stays known: to which it belongs, and how much. */
+static void without_room_for_its_stack_a_sample_tells_the_rest(void **state)
+{
+	static const char stack[8192] __attribute__((aligned(16)));
+	struct rqs_sample_frame frames[] = {{1, 10}, {2, 20 | RQS_FRAME_ENTRY}};
+	uint64_t registers[RQS_SAMPLE_REGISTERS] = {[RQS_SAMPLE_RSP] = (uint64_t)stack};
+	struct rqs_sample_facts facts = facts_of(registers);
+	(void)state;
+
+	start(MEAN);
+	for (unsigned i = 0; i < RQS_CHUNKS / RQS_STACKS_PART; i++)
+		agent.owners[i] = 1;
+	facts.stack_end = (uint64_t)stack + sizeof(stack);
+	facts.slot = 77;
+	facts.ordinal = 5;
+	facts.frames = frames;
+	facts.frame_count = 2;
+	facts.memory = (void *)0x10000;
+	assert_int_equal(rqs_sample_commit(&agent, &worker, &facts), 1);
+	const struct rqs_sample_record *record = record_at(0);
+	assert_int_equal(record->flags, RQS_SAMPLE_NO_ROOM | RQS_SAMPLE_MORE_STACK | RQS_SAMPLE_FOLLOWED);
+	assert_int_equal(record->size, sizeof(*record) + sizeof(frames));
+	assert_int_equal(record->stack_bytes, 0);
+	assert_int_equal(record->slot, 77);
+	assert_int_equal(record->bytes, 100);
+	assert_memory_equal(record->frames, frames, sizeof(frames));
+	assert_int_equal(agent.process->events[RQS_EVENT_SAMPLE_LOST], 0);
+	/* Chunks with room again: stacks are copied again, of what runs Python's functions the inner part. */
+	memset(agent.owners, 0, RQS_CHUNKS / RQS_STACKS_PART * sizeof(*agent.owners));
+	worker.stacks_starved_at = 0;
+	assert_int_equal(rqs_sample_commit(&agent, &worker, &facts), 2);
+	assert_int_equal(record_at(0)->stack_bytes, RQS_SAMPLE_SHORT);
+	assert_int_equal(record_at(0)->flags & RQS_SAMPLE_NO_ROOM, 0);
+	stop();
+}
+
+/* More of shorter ones fit. */
+static void where_room_is_scarce_stacks_are_shorter(void **state)
+{
+	static const char stack[RQS_SAMPLE_STACK] __attribute__((aligned(16)));
+	uint64_t registers[RQS_SAMPLE_REGISTERS] = {[RQS_SAMPLE_RSP] = (uint64_t)stack};
+	struct rqs_sample_facts facts = facts_of(registers);
+	(void)state;
+
+	start(MEAN);
+	facts.stack_end = (uint64_t)stack + sizeof(stack);
+	assert_int_equal(rqs_sample_commit(&agent, &worker, &facts), 1);
+	assert_int_equal(record_at(0)->stack_bytes, RQS_SAMPLE_STACK);
+	for (unsigned i = 0; i < RQS_CHUNKS / RQS_STACKS_PART / 2 + 1; i++)
+		agent.owners[i] = 1;
+	assert_int_equal(rqs_sample_commit(&agent, &worker, &facts), 2);
+	assert_int_equal(rqs_sample_commit(&agent, &worker, &facts), 3);
+	assert_int_equal(record_at(worker.chunk_used - sizeof(struct rqs_sample_record) - RQS_SAMPLE_SHORT)->stack_bytes,
+			 RQS_SAMPLE_SHORT);
 	stop();
 }
 
@@ -727,6 +799,8 @@ int main(void)
 	    cmocka_unit_test(a_frozen_agent_copies_the_page_it_is_on),
 	    cmocka_unit_test(without_room_a_sample_is_counted_as_lost),
 	    cmocka_unit_test(samples_leave_room_for_requests),
+	    cmocka_unit_test(without_room_for_its_stack_a_sample_tells_the_rest),
+	    cmocka_unit_test(where_room_is_scarce_stacks_are_shorter),
 	    cmocka_unit_test(the_end_of_a_followed_block_names_its_sample),
 	    cmocka_unit_test(an_end_that_cannot_be_told_is_told_later),
 	    cmocka_unit_test(the_next_record_of_any_kind_brings_the_ends_along),
