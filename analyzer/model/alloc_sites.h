@@ -111,6 +111,24 @@ struct rqs_site_interval rqs_site_bytes_interval(const struct rqs_site_estimate 
 struct rqs_site_interval rqs_site_count_interval(const struct rqs_site_estimate *e,
 						 const struct rqs_site_estimate *like);
 
+/*
+ * Where stacks weren't recorded, or samples were lost, a site may have allocated more than what is known of it. Of a
+ * row all that has no site is `nowhere`: any site's interval ends as much higher as that one's. Where more than
+ * 1/RQS_SITES_LOST of all samples were lost nothing tells where it ends (INFINITY).
+ */
+#define RQS_SITES_LOST 20u
+bool rqs_alloc_sites_are_lost(const struct rqs_alloc_sites *sites);
+/* Is it a place in the code that the site is named by? */
+bool rqs_alloc_site_is_known(const struct rqs_alloc_sites *sites, const struct rqs_alloc_site *site);
+struct rqs_alloc_site rqs_alloc_sites_nowhere(const struct rqs_alloc_sites *sites, uint32_t row);
+/* Of what `site` allocated, or retained. NULL: that of all sites. */
+struct rqs_site_interval rqs_alloc_site_allocated(const struct rqs_alloc_sites *sites,
+						  const struct rqs_alloc_site *site,
+						  const struct rqs_alloc_site *nowhere);
+struct rqs_site_interval rqs_alloc_site_retained(const struct rqs_alloc_sites *sites,
+						 const struct rqs_alloc_site *site,
+						 const struct rqs_alloc_site *nowhere);
+
 /* How what is retained grows with the requests. */
 struct rqs_site_growth {
 	const char *why;  /* why there is none, or NULL */

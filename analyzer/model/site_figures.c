@@ -167,6 +167,54 @@ struct rqs_site_interval rqs_site_count_interval(const struct rqs_site_estimate 
 			none ? weight_of(like->count_variance, like->count) : 0);
 }
 
+/* ---- what isn't known ---- */
+
+bool rqs_alloc_sites_are_lost(const struct rqs_alloc_sites *s)
+{
+	return s->lost > (s->samples + s->withdrawn) / (RQS_SITES_LOST - 1);
+}
+
+bool rqs_alloc_site_is_known(const struct rqs_alloc_sites *s, const struct rqs_alloc_site *site)
+{
+	const struct rqs_frame_name *name = name_of(s, site);
+
+	return name && name->kind != RQS_KIND_NOTE;
+}
+
+struct rqs_alloc_site rqs_alloc_sites_nowhere(const struct rqs_alloc_sites *s, uint32_t row)
+{
+	struct rqs_alloc_site sum = {.row = row};
+
+	for (unsigned i = 0; i < s->site_count; i++)
+		if (in_row(&s->sites[i], row) && !rqs_alloc_site_is_known(s, &s->sites[i]))
+			rqs_site_index_add(&sum, &s->sites[i]);
+	return sum;
+}
+
+static struct rqs_site_interval widened(const struct rqs_alloc_sites *s, struct rqs_site_interval own, double nowhere)
+{
+	own.high = rqs_alloc_sites_are_lost(s) ? INFINITY : own.high + nowhere;
+	return own;
+}
+
+struct rqs_site_interval rqs_alloc_site_allocated(const struct rqs_alloc_sites *s, const struct rqs_alloc_site *site,
+						  const struct rqs_alloc_site *nowhere)
+{
+	bool is_more = nowhere && rqs_alloc_site_is_known(s, site);
+
+	return widened(s, rqs_site_bytes_interval(&site->allocated, NULL),
+		       is_more ? rqs_site_bytes_interval(&nowhere->allocated, NULL).high : 0);
+}
+
+struct rqs_site_interval rqs_alloc_site_retained(const struct rqs_alloc_sites *s, const struct rqs_alloc_site *site,
+						 const struct rqs_alloc_site *nowhere)
+{
+	bool is_more = nowhere && rqs_alloc_site_is_known(s, site);
+
+	return widened(s, rqs_site_bytes_interval(&site->retained, &site->followed),
+		       is_more ? rqs_site_bytes_interval(&nowhere->retained, &nowhere->followed).high : 0);
+}
+
 /* ---- growth ---- */
 
 /*

@@ -59,6 +59,7 @@ struct site_table {
 	const struct rqs_alloc_sites *sites;
 	double requests, total;
 	bool followed; /* some site's memory was */
+	struct rqs_alloc_site nowhere;
 };
 
 static void add_number(struct site_table *t, enum rqs_tone tone, char *text, double key)
@@ -69,7 +70,7 @@ static void add_number(struct site_table *t, enum rqs_tone tone, char *text, dou
 
 static char *range_text(double low, double high)
 {
-	char *from = rqs_human_bytes(low), *to = rqs_human_bytes(high);
+	char *from = rqs_human_bytes(low), *to = isfinite(high) ? rqs_human_bytes(high) : rqs_format("?");
 	char *text = rqs_format("%s .. %s", from, to);
 
 	free(from);
@@ -94,7 +95,7 @@ static void add_growth(struct site_table *t, const struct rqs_alloc_site *site)
 static void add_site(struct site_table *t, const struct rqs_alloc_site *site)
 {
 	const struct rqs_site_estimate *e = &site->allocated;
-	struct rqs_site_interval i = rqs_site_bytes_interval(e, NULL);
+	struct rqs_site_interval i = rqs_alloc_site_allocated(t->sites, site, &t->nowhere);
 	enum rqs_tone tone = e->samples < RQS_SITE_FEW ? RQS_TONE_DIM : RQS_TONE_PLAIN;
 	double n = t->requests;
 
@@ -143,10 +144,12 @@ static void add_row(struct rqs_doc *d, const struct rqs_result *r, uint32_t row,
 	    .requests = rqs_site_requests(r, row),
 	    .total = sum.bytes,
 	    .followed = any_followed(site, count),
+	    .nowhere = rqs_alloc_sites_nowhere(&r->sites, row),
 	};
 
 	if (count) {
-		struct rqs_site_interval i = rqs_site_bytes_interval(&sum, NULL);
+		struct rqs_alloc_site all = {.allocated = sum};
+		struct rqs_site_interval i = rqs_alloc_site_allocated(&r->sites, &all, NULL);
 		char *each = rqs_human_bytes(sum.bytes / t.requests),
 		     *range = range_text(i.low / t.requests, i.high / t.requests);
 
@@ -213,6 +216,26 @@ static void for_rows(struct rqs_doc *d, const struct rqs_result *r, const struct
 	add(d, r, RQS_SITES_ROW_UNATTRIBUTED, "Unattributed", top);
 }
 
+#define WARN_SHARE 0.01 /* of the bytes: where fewer have no site it isn't worth a word */
+
+static void warn_of_gaps(struct rqs_doc *d, const struct rqs_alloc_sites *s)
+{
+	double all = rqs_alloc_sites_total(s, RQS_SITES_ROW_ALL).bytes;
+	double nowhere = rqs_alloc_sites_nowhere(s, RQS_SITES_ROW_ALL).allocated.bytes;
+
+	if (s->lost)
+		rqs_doc_warning(
+		    d, "%" PRIu64 " of %" PRIu64 " sampled allocations were lost: what is told of sites is too low",
+		    s->lost, s->samples + s->withdrawn + s->lost);
+	if (nowhere <= WARN_SHARE * all)
+		return;
+	char *some = rqs_human_bytes(nowhere), *whole = rqs_human_bytes(all);
+	rqs_doc_warning(d, "the sites of %s of %s aren't known, as the samples' stacks weren't recorded: intervals end higher "
+			"by as much", some, whole);
+	free(some);
+	free(whole);
+}
+
 static void add_summary(struct rqs_doc *d, const struct rqs_alloc_sites *s)
 {
 	char *samples = rqs_human_count((double)s->samples), *mean = rqs_human_bytes(s->sample_bytes);
@@ -222,10 +245,7 @@ static void add_summary(struct rqs_doc *d, const struct rqs_alloc_sites *s)
 			     samples, mean);
 	else
 		rqs_doc_fact(d, "call sites", "%s sampled allocations; with 95 %% intervals", samples);
-	if (s->lost)
-		rqs_doc_warning(
-		    d, "%" PRIu64 " of %" PRIu64 " sampled allocations were lost: what is told of sites is too low",
-		    s->lost, s->samples + s->withdrawn + s->lost);
+	warn_of_gaps(d, s);
 	free(samples);
 	free(mean);
 }

@@ -36,9 +36,10 @@ static void add_frame(cJSON *o, const struct rqs_alloc_sites *s, uint32_t frame)
 	rqs_json_add_text(o, "kind", f ? rqs_frame_kind_name(f->kind) : NULL);
 }
 
-static void add_retained(cJSON *o, const struct rqs_alloc_site *site, double requests)
+static void add_retained(cJSON *o, const struct rqs_alloc_sites *s, const struct rqs_alloc_site *site,
+			 const struct rqs_alloc_site *nowhere, double requests)
 {
-	struct rqs_site_interval i = rqs_site_bytes_interval(&site->retained, &site->followed);
+	struct rqs_site_interval i = rqs_alloc_site_retained(s, site, nowhere);
 
 	if (!site->followed.samples) {
 		cJSON_AddNullToObject(o, "retained_bytes_per_request");
@@ -78,12 +79,19 @@ static void add_stack(cJSON *o, struct writer *w, uint32_t stack)
 	}
 }
 
+/* All that a row's sites share. */
+struct row {
+	double requests, total;
+	struct rqs_alloc_site nowhere;
+};
+
 static cJSON *make_site(struct writer *w, const struct rqs_alloc_site *site, const struct rqs_site_growth *growth,
-			double requests, double total)
+			const struct row *row)
 {
 	const struct rqs_alloc_sites *s = &w->result->sites;
 	const struct rqs_site_estimate *e = &site->allocated;
-	struct rqs_site_interval i = rqs_site_bytes_interval(e, NULL);
+	struct rqs_site_interval i = rqs_alloc_site_allocated(s, site, &row->nowhere);
+	double requests = row->requests;
 	cJSON *o = cJSON_CreateObject();
 
 	add_frame(o, s, rqs_alloc_sites_frame_of(s, site->stack));
@@ -91,9 +99,9 @@ static cJSON *make_site(struct writer *w, const struct rqs_alloc_site *site, con
 	cJSON_AddBoolToObject(o, "few_samples", e->samples < RQS_SITE_FEW);
 	rqs_json_add_number(o, "bytes_per_request", e->bytes / requests);
 	cJSON_AddItemToObject(o, "bytes_per_request_interval", numbers(i.low / requests, i.high / requests));
-	rqs_json_add_number(o, "share", e->bytes / total);
+	rqs_json_add_number(o, "share", e->bytes / row->total);
 	rqs_json_add_number(o, "count_per_request", e->count / requests);
-	add_retained(o, site, requests);
+	add_retained(o, s, site, &row->nowhere, requests);
 	add_growth(o, growth);
 	add_stack(o, w, site->stack);
 	return o;
@@ -105,27 +113,30 @@ static void add_list(cJSON *object, struct writer *w, uint32_t row)
 	const struct rqs_result *r = w->result;
 	unsigned count;
 	struct rqs_alloc_site *site = rqs_alloc_sites_of_row(&r->sites, row, &count);
-	double total = rqs_alloc_sites_total(&r->sites, row).bytes, requests = rqs_site_requests(r, row);
+	const struct row of_row = {rqs_site_requests(r, row), rqs_alloc_sites_total(&r->sites, row).bytes,
+				   rqs_alloc_sites_nowhere(&r->sites, row)};
 	cJSON *list = cJSON_AddArrayToObject(object, "sites");
 
 	for (unsigned i = 0; i < count; i++) {
 		struct rqs_site_growth growth = rqs_site_growth(&r->sites, &site[i]);
 
 		if (i < w->top || growth.leak)
-			cJSON_AddItemToArray(list, make_site(w, &site[i], &growth, requests, total));
+			cJSON_AddItemToArray(list, make_site(w, &site[i], &growth, &of_row));
 	}
 	free(site);
 }
 
 static void add_block(cJSON *object, const char *key, struct writer *w, uint32_t row)
 {
-	struct rqs_site_estimate sum = rqs_alloc_sites_total(&w->result->sites, row);
-	struct rqs_site_interval i = rqs_site_bytes_interval(&sum, NULL);
+	const struct rqs_alloc_sites *s = &w->result->sites;
+	struct rqs_site_estimate sum = rqs_alloc_sites_total(s, row);
+	struct rqs_site_interval i = rqs_alloc_site_allocated(s, &(struct rqs_alloc_site){.allocated = sum}, NULL);
 	cJSON *o = cJSON_AddObjectToObject(object, key);
 
 	cJSON_AddNumberToObject(o, "samples", (double)sum.samples);
 	cJSON_AddNumberToObject(o, "bytes", sum.bytes);
 	cJSON_AddItemToObject(o, "bytes_interval", numbers(i.low, i.high));
+	cJSON_AddNumberToObject(o, "bytes_without_site", rqs_alloc_sites_nowhere(s, row).allocated.bytes);
 	add_list(o, w, row);
 }
 

@@ -231,6 +231,11 @@ static void add_states(struct rqs_doc *d, const struct rqs_findings *f)
 			rqs_doc_warning(
 			    d, "%s has no sampled allocations, or not in all of its runs: record it with --sites",
 			    f->c->side[i].name);
+		if (s->state[i] == RQS_SITES_TOO_MANY_LOST)
+			rqs_doc_warning(d,
+					"more than 5 %% of the sampled allocations of %s, or of one of its runs, were "
+					"lost: its sites aren't compared",
+					f->c->side[i].name);
 		if (s->state[i] == RQS_SITES_NOT_SHARED)
 			rqs_doc_warning(d,
 					"%s has no site in common with %s, or runs on another runtime: its own sites "

@@ -13,6 +13,7 @@ static const char *const states[] = {
     [RQS_SITES_COMPARED] = "compared",
     [RQS_SITES_NOT_RECORDED] = "not recorded",
     [RQS_SITES_NOT_SHARED] = "not shared",
+    [RQS_SITES_TOO_MANY_LOST] = "too many lost",
 };
 
 static const char *const kinds[RQS_KINDS] = {

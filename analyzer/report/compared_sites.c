@@ -47,6 +47,15 @@ static double requests_of(const struct rqs_result *r, int route)
 	return cell ? (double)cell->requests : 0;
 }
 
+/* What of the route has no site, at most. */
+static double nowhere_of(const struct rqs_result *r, int route)
+{
+	uint32_t row = route == RQS_AFTER_RESPONSES ? RQS_SITES_ROW_AFTER_RESPONSE : (uint32_t)route;
+	struct rqs_alloc_site hidden = rqs_alloc_sites_nowhere(&r->sites, row);
+
+	return rqs_site_bytes_interval(&hidden.allocated, NULL).high;
+}
+
 static void add_entry(struct entries *e, unsigned side, unsigned run, const struct rqs_result *r,
 		      const struct rqs_alloc_site *s)
 {
@@ -114,13 +123,14 @@ struct tally {
 	double variance; /* of their mean, by sampling */
 	double unseen;   /* what one sample stands for, a request */
 	double requests;
+	double nowhere;  /* bytes a request, at most, that any site may have more */
 };
 
 /* The runs of a side that had requests of the route; their values follow. */
 static struct tally start_tally(const struct rqs_comparison *c, unsigned side, int route, int *at)
 {
 	struct tally t = {.run = rqs_zalloc(c->side[side].runs, sizeof(*t.run))};
-	double sample_bytes = 0;
+	double sample_bytes = 0, hidden = 0;
 
 	for (unsigned i = 0; i < c->side[side].runs; i++) {
 		const struct rqs_result *r = &c->traces.trace[c->side[side].first + i].result;
@@ -131,8 +141,10 @@ static struct tally start_tally(const struct rqs_comparison *c, unsigned side, i
 			continue;
 		t.requests += requests;
 		sample_bytes = fmax(sample_bytes, r->sites.sample_bytes);
+		hidden += nowhere_of(r, route);
 	}
 	t.unseen = t.requests > 0 ? sample_bytes / t.requests : 0;
+	t.nowhere = t.requests > 0 ? hidden / t.requests : 0;
 	return t;
 }
 
@@ -233,11 +245,14 @@ static struct rqs_difference differ(const struct rqs_site_side *a, const struct 
 		compare_runs(&d, x, y);
 	else
 		compare_samples(&d, a, b, x->variance + y->variance);
+	d.low -= x->nowhere;
+	d.high += y->nowhere;
 	d.detectable = rqs_detectable(d.se, d.df);
 	if (d.unresolved)
 		return d;
 	error = fmax(d.se, common_error(x, y));
-	d.p = error > 0 ? 2 * rqs_student_cdf(-fabs(d.estimate) / error, d.df) : d.estimate == 0;
+	double sure = fmax(0, fabs(d.estimate) - (d.estimate > 0 ? x->nowhere : y->nowhere));
+	d.p = error > 0 ? 2 * rqs_student_cdf(-sure / error, d.df) : sure == 0;
 	d.p = fmax(d.p, counts_p(a, b, x, y));
 	return d;
 }
@@ -269,7 +284,7 @@ static void add_site(struct rqs_compared_sites *s, const struct entries *e, cons
 		tally[i] = add_up(e, from, to, i, from->route, &site.side[i]);
 	site.difference[0] = no_difference;
 	for (unsigned i = 1; i < s->sides; i++) {
-		site.difference[i] = rqs_sites_are_compared(s, i)
+		site.difference[i] = rqs_sites_are_compared(s, i) && from->name->kind != RQS_KIND_NOTE
 					 ? differ(&site.side[0], &site.side[i], &tally[0], &tally[i])
 					 : no_difference;
 	}
@@ -320,11 +335,21 @@ static bool has_any(const struct entries *e, unsigned side)
 	return false;
 }
 
+static bool lost_too_many(const struct rqs_comparison *c, unsigned side)
+{
+	for (unsigned run = 0; run < c->side[side].runs; run++)
+		if (rqs_alloc_sites_are_lost(&c->traces.trace[c->side[side].first + run].result.sites))
+			return true;
+	return false;
+}
+
 /* A side without any sample is compared: it has gone down to next to nothing. */
 static enum rqs_sites_state state_of(const struct entries *e, unsigned side)
 {
 	if (!recorded(e->c, side))
 		return RQS_SITES_NOT_RECORDED;
+	if (lost_too_many(e->c, side))
+		return RQS_SITES_TOO_MANY_LOST;
 	if (!side || !has_any(e, 0) || !has_any(e, side))
 		return RQS_SITES_COMPARED;
 	return strcmp(runtime(e->c, 0), runtime(e->c, side)) || !shares(e, side) ? RQS_SITES_NOT_SHARED

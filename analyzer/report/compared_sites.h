@@ -8,7 +8,8 @@
  * never less than what the samples' number makes it. Otherwise there is that
  * alone (site_error.h): the rows then hold for these runs. p is that of the
  * difference, or that of the numbers of samples alone where either side has
- * few of them and it is greater; and it is corrected by Benjamini and Hochberg
+ * few of them and it is greater; of what has no site (no stack) on a side any
+ * site may have all, so that less than that is no difference; and it is corrected by Benjamini and Hochberg
  * for all rows that are tested, apart from the metrics' rows. Tested are those
  * with RQS_SITE_FEW samples on both sides together: that sum doesn't tell which
  * side has more, so choosing by it does no harm (R. Bourgon, R. Gentleman and
@@ -50,6 +51,7 @@ enum rqs_sites_state {
 	RQS_SITES_COMPARED,
 	RQS_SITES_NOT_RECORDED, /* without --sites */
 	RQS_SITES_NOT_SHARED,   /* no site in common with the base: other runtimes, other programs */
+	RQS_SITES_TOO_MANY_LOST, /* of a run's samples: it has more than what is known of it */
 };
 
 struct rqs_compared_sites {

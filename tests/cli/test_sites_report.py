@@ -273,6 +273,44 @@ def test_lost_samples_are_told(file):
     assert f"77 of {seen} sampled allocations were lost" in shown
 
 
+@pytest.mark.parametrize(("lost", "is_sure"), ((10, True), (11, False)))
+def test_where_many_were_lost_nothing_tells_how_much_there_was(file, lost, is_sure):
+    stacks = Stacks()
+    at = stacks.number("malloc", "here")
+    requests = requests_at(200)
+    rows = [Site(START + i, i + 1, route="/a", stack=at, bytes=100, sample_bytes=1000) for i in range(200)]
+    end = totals(requests, [0], reason="exited")
+    end["processes"][0]["events"] = {"sample_lost": lost}
+    data = trace(requests, sites=rows, stacks=stacks, end=False) + json_frame(END, end, START)
+    got, _ = sites_report(file(data))
+    (site,) = got["routes"][0]["sites"]
+    assert (site["bytes_per_request_interval"][1] is not None) == is_sure
+    assert (got["sites"]["all"]["bytes_interval"][1] is not None) == is_sure
+    assert (" .. ?" in run("report", "--sites", file(data))[0]) != is_sure
+
+
+def test_what_has_no_site_may_be_any_sites(file):
+    """Each one's interval ends as much higher; that of all is what it is."""
+    stacks, whole = Stacks(), Stacks()
+    frames = ["malloc", "here"], [{"function": "(no room for its stack)", "kind": "note"}]
+    requests = requests_at(200)
+
+    def rows(of, names):
+        return [Site(START + i, i + 1, route="/a", stack=of.number(*names[i % 2]), bytes=100, sample_bytes=1000) for i in range(200)]
+
+    got, _ = sites_report(file(trace(requests, sites=rows(stacks, frames), stacks=stacks)))
+    known, _ = sites_report(file(trace(requests, sites=rows(whole, (frames[0], ["malloc", "there"])), stacks=whole)))
+    sites = {site["function"]: site for site in got["routes"][0]["sites"]}
+    here, there = known["routes"][0]["sites"]
+    low, high = sites["here"]["bytes_per_request_interval"]
+    assert [low, high] == pytest.approx([here["bytes_per_request_interval"][0], 2 * here["bytes_per_request_interval"][1]])
+    assert sites["(no room for its stack)"]["bytes_per_request_interval"] == there["bytes_per_request_interval"]
+    assert got["sites"]["all"]["bytes_without_site"] == pytest.approx(100 * there["bytes_per_request"] * 2)
+    assert got["sites"]["all"]["bytes_interval"] == known["sites"]["all"]["bytes_interval"]
+    assert known["sites"]["all"]["bytes_without_site"] == 0
+    assert "the samples' stacks weren't recorded" in run("report", "--sites", file(trace(requests, sites=rows(stacks, frames), stacks=stacks)))[0]
+
+
 def test_how_many_are_shown(file):
     stacks = Stacks()
     rows = [Site(START, i + 1, route="/a", stack=stacks.number("malloc", f"f{i}"), bytes=100 * (i + 1), sample_bytes=100) for i in range(30)]
