@@ -27,8 +27,8 @@ struct rqs_drain {
 	void (*full)(void *context); /* must clear the batch; called when it is full */
 	void *context;
 	struct rqs_site_rows *sites; /* NULL: sampled allocations are skipped */
-	uint64_t start_ns; /* of the region: no request is older */
-	uint64_t now_ns;   /* of this pass */
+	uint64_t start_ns;           /* of the region: no request is older */
+	uint64_t now_ns;             /* of this pass */
 	struct rqs_chunk_view *chunks;
 	uint64_t *last_ordinal;     /* by slot number: of the last record read */
 	uint32_t code_searches;     /* left in this pass (take_codes) */

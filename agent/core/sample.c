@@ -250,7 +250,7 @@ static size_t most_stack(const struct rqs_agent *agent, const struct rqs_worker 
 	return stack;
 }
 
-/* Room for the record and *stack bytes of stack; where there is none, for that without any: its site isn't known then. */
+/* Room for the record and *stack bytes of stack; where there is none, without any: its site isn't known then. */
 static struct rqs_sample_record *find_room(struct rqs_agent *agent, struct rqs_worker *worker,
 					   const struct rqs_sample_facts *facts, size_t *stack)
 {

@@ -156,7 +156,7 @@ void rqs_sampled_freed(const void *memory);
 void rqs_sampled_withdrawn(const void *memory);
 /* The same in two steps, for what may fail (realloc): what rqs_followed_take() said before, 0 none, and whether the block was moved. */
 void rqs_sampled_moved(const void *memory, uint64_t followed, bool moved);
-/* As was counted, a block of `from` bytes gave back all but `to`: if it was a sample it may be one of these. Last, after the realloc. */
+/* As was counted, a followed block of `from` bytes has given back all but `to`, of which it may be a sample still. */
 void rqs_sampled_shrunk(enum rqs_sample_kind kind, const void *memory, uint64_t followed, size_t from, size_t to);
 
 /* Ordered: whoever sees the agent active sees all of it. Never again once it is off: the clock may fault. */

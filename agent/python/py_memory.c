@@ -344,7 +344,7 @@ static bool keeps(const void *p, size_t size)
 	       (p && sizes_known && sizes[i].p == p && size <= sizes[i].size);
 }
 
-/* How big a block was that gives back what it is cut by, to whom it was counted; 0: it doesn't. As is_shrunk() will say. */
+/* How big a block was that will give back what it is cut by, as is_shrunk() will say; 0: it won't. */
 static size_t shrinks_from(const void *p, size_t size)
 {
 	const struct rqs_py_thread *thread = &rqs_py_self;

@@ -428,7 +428,8 @@ size_t rqs_code_frames(struct rqs_code *code, const struct rqs_sample_record *sa
 	if (sample->frame_count)
 		count = rqs_python_merge(name_python, code, sample, frames, count);
 	if (!count)
-		frames[count++] = (struct rqs_code_frame){.function = "(no room for its stack)", .kind = RQS_FRAME_NOTE};
+		frames[count++] =
+		    (struct rqs_code_frame){.function = "(no room for its stack)", .kind = RQS_FRAME_NOTE};
 	return count;
 }
 

@@ -125,8 +125,7 @@ struct rqs_alloc_site rqs_alloc_sites_nowhere(const struct rqs_alloc_sites *site
 struct rqs_site_interval rqs_alloc_site_allocated(const struct rqs_alloc_sites *sites,
 						  const struct rqs_alloc_site *site,
 						  const struct rqs_alloc_site *nowhere);
-struct rqs_site_interval rqs_alloc_site_retained(const struct rqs_alloc_sites *sites,
-						 const struct rqs_alloc_site *site,
+struct rqs_site_interval rqs_alloc_site_retained(const struct rqs_alloc_sites *sites, const struct rqs_alloc_site *site,
 						 const struct rqs_alloc_site *nowhere);
 
 /* How what is retained grows with the requests. */

@@ -230,8 +230,11 @@ static void warn_of_gaps(struct rqs_doc *d, const struct rqs_alloc_sites *s)
 	if (nowhere <= WARN_SHARE * all)
 		return;
 	char *some = rqs_human_bytes(nowhere), *whole = rqs_human_bytes(all);
-	rqs_doc_warning(d, "the sites of %s of %s aren't known, as the samples' stacks weren't recorded: intervals end higher "
-			"by as much", some, whole);
+	rqs_doc_warning(
+	    d,
+	    "the sites of %s of %s aren't known, as the samples' stacks weren't recorded: intervals end higher "
+	    "by as much",
+	    some, whole);
 	free(some);
 	free(whole);
 }

@@ -123,7 +123,7 @@ struct tally {
 	double variance; /* of their mean, by sampling */
 	double unseen;   /* what one sample stands for, a request */
 	double requests;
-	double nowhere;  /* bytes a request, at most, that any site may have more */
+	double nowhere; /* bytes a request, at most, that any site may have more */
 };
 
 /* The runs of a side that had requests of the route; their values follow. */

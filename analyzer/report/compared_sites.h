@@ -49,8 +49,8 @@ struct rqs_site_block {
 
 enum rqs_sites_state {
 	RQS_SITES_COMPARED,
-	RQS_SITES_NOT_RECORDED, /* without --sites */
-	RQS_SITES_NOT_SHARED,   /* no site in common with the base: other runtimes, other programs */
+	RQS_SITES_NOT_RECORDED,  /* without --sites */
+	RQS_SITES_NOT_SHARED,    /* no site in common with the base: other runtimes, other programs */
 	RQS_SITES_TOO_MANY_LOST, /* of a run's samples: it has more than what is known of it */
 };
 
