@@ -460,6 +460,28 @@ static void where_room_is_scarce_stacks_are_shorter(void **state)
 	stop();
 }
 
+/* As often as one of the fewer bytes would have been a sample, of those of the more that were. */
+static void a_sample_that_shrinks_stays_by_its_size(void **state)
+{
+	enum { N = 200000 };
+	const struct {
+		uint64_t from, to;
+	} sizes[] = {{8 * MEAN, MEAN}, {MEAN, MEAN / 2}, {MEAN / 10, MEAN / 20}, {MEAN / 100, 1}, {100, 99}, {10, 10}};
+	(void)state;
+
+	start(MEAN);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		double expected = expm1(-(double)sizes[i].to / MEAN) / expm1(-(double)sizes[i].from / MEAN);
+		unsigned stayed = 0;
+
+		for (int k = 0; k < N; k++)
+			stayed += rqs_sample_stays(&agent, &worker, sizes[i].from, sizes[i].to);
+		assert_true(fabs(stayed - N * expected) <= 4 * sqrt(N * expected * (1 - expected)));
+	}
+	assert_false(rqs_sample_stays(&agent, &worker, 100, 0));
+	stop();
+}
+
 static const struct rqs_freed_record *freed_at(uint32_t offset)
 {
 	return (const void *)record_at(offset);
@@ -801,6 +823,7 @@ int main(void)
 	    cmocka_unit_test(samples_leave_room_for_requests),
 	    cmocka_unit_test(without_room_for_its_stack_a_sample_tells_the_rest),
 	    cmocka_unit_test(where_room_is_scarce_stacks_are_shorter),
+	    cmocka_unit_test(a_sample_that_shrinks_stays_by_its_size),
 	    cmocka_unit_test(the_end_of_a_followed_block_names_its_sample),
 	    cmocka_unit_test(an_end_that_cannot_be_told_is_told_later),
 	    cmocka_unit_test(the_next_record_of_any_kind_brings_the_ends_along),
