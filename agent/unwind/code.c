@@ -45,7 +45,6 @@ struct rqs_code {
 	struct place *places; /* open addressing */
 	size_t place_count, place_room;
 	uint64_t looks; /* of the modules, when the places were found */
-	struct rqs_native_frame addresses[RQS_CODE_FRAMES];
 };
 
 /* ---- names ---- */
@@ -310,14 +309,21 @@ static struct place *place_of(struct rqs_code *code, uint64_t lookup)
 /* ---- stacks ---- */
 
 struct stack {
+	struct rqs_code *code;
 	struct rqs_code_frame *frames;
 	size_t count;
+	unsigned addresses;
+	struct rqs_python_reach reach;
+	bool reached; /* the rest is left out by the merge */
+	bool python;
 };
 
 static void push(struct stack *stack, const struct rqs_code_frame *frame, uint64_t address)
 {
 	if (stack->count == RQS_CODE_FRAMES)
 		return;
+	if (stack->python && !stack->reached)
+		stack->reached = !rqs_python_reach_on(&stack->reach, frame);
 	stack->frames[stack->count] = *frame;
 	stack->frames[stack->count++].address = address;
 }
@@ -362,7 +368,8 @@ static void end_stack(struct stack *stack, enum rqs_native_end end, bool more)
 {
 	if (end == RQS_NATIVE_WHOLE || (end == RQS_NATIVE_UNKNOWN && is_beginning(stack)))
 		return;
-	push_note(stack, end == RQS_NATIVE_LONG || (end == RQS_NATIVE_CUT && more) ? "(truncated)" : "(unknown code)");
+	push_note(stack,
+		  end == RQS_NATIVE_ENOUGH || (end == RQS_NATIVE_CUT && more) ? "(truncated)" : "(unknown code)");
 }
 
 /* What lies in code that is made and thrown away all the time isn't kept for its address. */
@@ -384,18 +391,26 @@ static void push_native(struct rqs_code *code, struct stack *stack, const struct
 		push(stack, &place->frames[i], native->address);
 }
 
+/* A rqs_native_visitor. */
+static bool see_native(void *context, const struct rqs_native_frame *native)
+{
+	struct stack *stack = context;
+
+	push_native(stack->code, stack, native);
+	return ++stack->addresses < RQS_CODE_FRAMES && !stack->reached;
+}
+
 static size_t native_frames(struct rqs_code *code, const struct rqs_sample_record *sample,
 			    struct rqs_code_frame *frames)
 {
-	struct stack stack = {.frames = frames};
-	enum rqs_native_end end;
-	size_t count =
-	    rqs_native_unwind(code->native, sample->registers, (const uint8_t *)(sample->frames + sample->frame_count),
-			      sample->stack_bytes, code->addresses, RQS_CODE_FRAMES, &end);
+	struct stack stack = {.code = code, .frames = frames, .python = sample->frame_count > 0};
+	const uint8_t *bytes = (const uint8_t *)(sample->frames + sample->frame_count);
 
-	for (size_t i = 0; i < count; i++)
-		push_native(code, &stack, &code->addresses[i]);
-	end_stack(&stack, end, sample->flags & RQS_SAMPLE_MORE_STACK);
+	rqs_python_reach_begin(&stack.reach, sample);
+	enum rqs_native_end end =
+	    rqs_native_unwind(code->native, sample->registers, bytes, sample->stack_bytes, see_native, &stack);
+	if (!stack.reached)
+		end_stack(&stack, end, sample->flags & RQS_SAMPLE_MORE_STACK);
 	return stack.count;
 }
 

@@ -147,11 +147,14 @@ static int find_proc_info(unw_addr_space_t space, unw_word_t address, unw_proc_i
 
 uint64_t rqs_native_function(struct rqs_native *native, uint64_t address)
 {
+	struct rqs_native unwinding = *native;
 	unw_proc_info_t about = {0};
 
 	native->reads_left = READS;
 	native->size = 0;
-	return find_proc_info(native->space, address, &about, 0, native) ? 0 : about.start_ip;
+	bool told = !find_proc_info(native->space, address, &about, 0, native);
+	*native = unwinding;
+	return told ? about.start_ip : 0;
 }
 
 /* ---- frame pointers ---- */
@@ -226,29 +229,25 @@ static void begin(struct rqs_native *native, const uint64_t *registers, const ui
 	native->looks = native->modules->looks;
 }
 
-size_t rqs_native_unwind(struct rqs_native *native, const uint64_t registers[RQS_SAMPLE_REGISTERS],
-			 const uint8_t *stack, size_t size, struct rqs_native_frame *frames, size_t room,
-			 enum rqs_native_end *end)
+enum rqs_native_end rqs_native_unwind(struct rqs_native *native, const uint64_t registers[RQS_SAMPLE_REGISTERS],
+				      const uint8_t *stack, size_t size, rqs_native_visitor *visit, void *context)
 {
 	unw_cursor_t cursor;
-	size_t count = 0;
 	enum step step = STEP_INTERRUPTED;
 
 	begin(native, registers, stack, size);
 	if (unw_init_remote(&cursor, native->space, native))
 		step = STEP_FAILED;
-	while (step < STEP_LAST && count < room) {
+	while (step < STEP_LAST) {
 		unw_word_t address = 0;
 
 		unw_get_reg(&cursor, UNW_REG_IP, &address);
-		frames[count++] = (struct rqs_native_frame){address + native->ahead, step == STEP_CALLER};
+		const struct rqs_native_frame frame = {address + native->ahead, step == STEP_CALLER};
+		if (!visit(context, &frame))
+			return RQS_NATIVE_ENOUGH;
 		step = step_out(native, &cursor);
 	}
-	*end = step == STEP_LAST     ? RQS_NATIVE_WHOLE
-	       : step != STEP_FAILED ? RQS_NATIVE_LONG
-	       : native->beyond      ? RQS_NATIVE_CUT
-				     : RQS_NATIVE_UNKNOWN;
-	return count;
+	return step == STEP_LAST ? RQS_NATIVE_WHOLE : native->beyond ? RQS_NATIVE_CUT : RQS_NATIVE_UNKNOWN;
 }
 
 /* ---- */

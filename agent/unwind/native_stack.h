@@ -27,16 +27,18 @@ struct rqs_native_frame {
 enum rqs_native_end {
 	RQS_NATIVE_WHOLE,   /* up to the thread's first function */
 	RQS_NATIVE_CUT,     /* to the end of the piece */
-	RQS_NATIVE_LONG,    /* there are more frames */
+	RQS_NATIVE_ENOUGH,  /* to where who sees them wanted no more */
 	RQS_NATIVE_UNKNOWN, /* of the last function it isn't told how to go on */
 };
 
-/* The frames from the registers on, the innermost first; their number. `size` bytes of stack lie from RSP upwards. */
-size_t rqs_native_unwind(struct rqs_native *native, const uint64_t registers[RQS_SAMPLE_REGISTERS],
-			 const uint8_t *stack, size_t size, struct rqs_native_frame *frames, size_t room,
-			 enum rqs_native_end *end);
+/* Sees one frame; false: no more. */
+typedef bool rqs_native_visitor(void *context, const struct rqs_native_frame *frame);
 
-/* Where the function at that address begins, as .eh_frame tells; 0 it doesn't. */
+/* The frames from the registers on, the innermost first. `size` bytes of stack lie from RSP upwards. */
+enum rqs_native_end rqs_native_unwind(struct rqs_native *native, const uint64_t registers[RQS_SAMPLE_REGISTERS],
+				      const uint8_t *stack, size_t size, rqs_native_visitor *visit, void *context);
+
+/* Where the function at that address begins, as .eh_frame tells; 0 it doesn't. Visitors may ask, too. */
 uint64_t rqs_native_function(struct rqs_native *native, uint64_t address);
 
 #endif

@@ -45,6 +45,23 @@ static bool is_allocator(const struct rqs_code_frame *frame)
 	return false;
 }
 
+void rqs_python_reach_begin(struct rqs_python_reach *reach, const struct rqs_sample_record *sample)
+{
+	*reach = (struct rqs_python_reach){0};
+	for (unsigned i = 0; i < sample->frame_count; i++)
+		reach->calls += i + 1 == sample->frame_count || sample->frames[i].offset & RQS_FRAME_ENTRY;
+}
+
+bool rqs_python_reach_on(struct rqs_python_reach *reach, const struct rqs_code_frame *frame)
+{
+	bool loop = is_loop(frame), part = is_part_of_loop(frame);
+
+	if (reach->calls && (part || (loop && !reach->part)))
+		reach->calls--;
+	reach->part = part;
+	return reach->calls > 0;
+}
+
 static void put(struct merged *merged, const struct rqs_code_frame *frame)
 {
 	if (merged->count < RQS_CODE_FRAMES)

@@ -27,7 +27,19 @@ struct stack {
 	const char *merged; /* functions, by spaces */
 };
 
-static void check(const struct stack *stack)
+/* How many of the frames are of use, as who makes them sees one by one. */
+static size_t reached(const struct rqs_sample_record *sample, const struct rqs_code_frame *frames, size_t count)
+{
+	struct rqs_python_reach reach;
+	size_t i = 0;
+
+	rqs_python_reach_begin(&reach, sample);
+	while (i < count && rqs_python_reach_on(&reach, &frames[i]))
+		i++;
+	return i < count ? i + 1 : count;
+}
+
+static void check(const struct stack *stack, bool cut)
 {
 	static struct rqs_code_frame frames[RQS_CODE_FRAMES];
 	struct rqs_sample_record *sample = calloc(1, sizeof(*sample) + sizeof(stack->python));
@@ -45,6 +57,8 @@ static void check(const struct stack *stack)
 							.inlined = *function == '+',
 							.kind = *function == '(' ? RQS_FRAME_NOTE : RQS_FRAME_NATIVE};
 	}
+	if (cut)
+		count = reached(sample, frames, count);
 	count = rqs_python_merge(name, NULL, sample, frames, count);
 	for (size_t i = 0; i < count; i++) {
 		strcat(merged, i ? " " : "");
@@ -103,8 +117,29 @@ static void test_stacks(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
-		check(&all[i]);
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		check(&all[i], false);
+		check(&all[i], true);
+	}
+}
+
+/* Frames further out than the outermost of Python's functions are asked for no more, each of the others is. */
+static void test_reach(void **state)
+{
+	static const struct rqs_code_frame frames[] = {
+	    {.function = "a"},  {.function = LOOP}, {.function = "b"},  {.function = "_TAIL_CALL_CALL"},
+	    {.function = LOOP}, {.function = "c"},  {.function = LOOP}, {.function = "main"}};
+	static const size_t of_calls[] = {2, 4, 7};
+	struct rqs_sample_record *sample = calloc(1, sizeof(*sample) + 8 * 4);
+
+	(void)state;
+	for (uint16_t calls = 1; calls <= 3; calls++) {
+		sample->frame_count = calls + 1;
+		for (uint16_t i = 0; i <= calls; i++)
+			sample->frames[i] = (struct rqs_sample_frame){1, i ? RQS_FRAME_ENTRY : 0};
+		assert_int_equal(reached(sample, frames, sizeof(frames) / sizeof(*frames)), of_calls[calls - 1]);
+	}
+	free(sample);
 }
 
 static void test_as_many_as_there_is_room_for(void **state)
@@ -128,6 +163,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_stacks),
+	    cmocka_unit_test(test_reach),
 	    cmocka_unit_test(test_as_many_as_there_is_room_for),
 	};
 
