@@ -6,6 +6,7 @@
 #include <elfutils/libdwelf.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define INLINED 32u             /* functions at one address */
 #define BLOCKS 256u             /* within one another */
@@ -105,6 +106,35 @@ static bool is_small(Elf *elf)
 }
 
 /*
+ * Libdw reads, and decompresses, all sections that it knows, half of them for
+ * nothing here: where variables are, macros and indexes. It passes by what is
+ * said to hold no bytes.
+ */
+static void leave_out_unused(Elf *elf)
+{
+	static const char *const used[] = {"info",   "types",    "abbrev",      "line", "line_str",
+					   "ranges", "rnglists", "str_offsets", "str",  "addr"};
+	static const char debug[] = ".debug_";
+	Elf_Scn *section = NULL;
+	size_t names;
+
+	if (elf_getshdrstrndx(elf, &names))
+		return;
+	while ((section = elf_nextscn(elf, section))) {
+		Elf64_Shdr *header = elf64_getshdr(section);
+		const char *name = header ? elf_strptr(elf, names, header->sh_name) : NULL;
+		size_t i = 0;
+
+		if (!name || strncmp(name, debug, strlen(debug)) != 0)
+			continue;
+		while (i < sizeof(used) / sizeof(*used) && strcmp(name + strlen(debug), used[i]) != 0)
+			i++;
+		if (i == sizeof(used) / sizeof(*used))
+			header->sh_type = SHT_NOBITS;
+	}
+}
+
+/*
  * Of a file that shares a part with others (dwz) that part would be opened by
  * its name, whatever and wherever it is: such a file's lines aren't read.
  */
@@ -116,6 +146,7 @@ struct rqs_lines *rqs_lines_new(Elf *elf)
 
 	if (!lines)
 		return NULL;
+	leave_out_unused(elf);
 	lines->dwarf = is_small(elf) ? dwarf_begin_elf(elf, DWARF_C_READ, NULL) : NULL;
 	if (lines->dwarf && dwelf_dwarf_gnu_debugaltlink(lines->dwarf, &shared, &id) == 0)
 		read_units(lines);
