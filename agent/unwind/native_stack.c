@@ -3,6 +3,7 @@
 
 #include "unwind/eh_frame.h"
 #include "unwind/remote.h"
+#include "unwind/rules.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,8 @@ struct rqs_native {
 	const struct rqs_eh_frame *table; /* that lies at OWN_TABLE */
 	bool missed;                      /* nothing is told of the function that was asked for */
 	bool beyond;                      /* stack was asked for that wasn't copied */
-	unsigned ahead;                   /* by how much the address lies behind the cursor's */
+	bool trying;                      /* with a stack that is made up */
+	struct rqs_rule rules[RQS_RULES];
 };
 
 /* ---- memory ---- */
@@ -73,6 +75,8 @@ static int access_word(unw_addr_space_t space, unw_word_t address, unw_word_t *v
 	if (write || !native->reads_left)
 		return -UNW_EINVAL;
 	native->reads_left--;
+	if (native->trying && rqs_rule_word(address, value))
+		return 0;
 	if (native->table && rqs_eh_frame_row(native->table, address - OWN_TABLE, value))
 		return 0;
 	return read_stack(native, address, value) || read_file_word(native, address, value) ? 0 : -UNW_EINVAL;
@@ -100,12 +104,15 @@ static int access_register(unw_addr_space_t space, unw_regnum_t number, unw_word
 
 static void keep_registers(struct rqs_native *native, unw_cursor_t *cursor)
 {
+	uint64_t values[RQS_SAMPLE_REGISTERS] = {0};
+
 	for (unsigned i = 0; i < RQS_SAMPLE_REGISTERS; i++) {
 		unw_word_t value = 0;
 
 		unw_get_reg(cursor, (int)libunwinds[i], &value);
-		native->registers[i] = value;
+		values[i] = value;
 	}
+	memcpy(native->registers, values, sizeof(values));
 }
 
 /* ---- what is told of functions ---- */
@@ -147,13 +154,15 @@ static int find_proc_info(unw_addr_space_t space, unw_word_t address, unw_proc_i
 
 uint64_t rqs_native_function(struct rqs_native *native, uint64_t address)
 {
-	struct rqs_native unwinding = *native;
+	size_t size = native->size;
+	uint32_t reads_left = native->reads_left;
 	unw_proc_info_t about = {0};
 
 	native->reads_left = READS;
 	native->size = 0;
 	bool told = !find_proc_info(native->space, address, &about, 0, native);
-	*native = unwinding;
+	native->reads_left = reads_left;
+	native->size = size;
 	return told ? about.start_ip : 0;
 }
 
@@ -195,24 +204,84 @@ static bool step_by_frame_pointer(struct rqs_native *native)
 
 enum step { STEP_CALLER, STEP_INTERRUPTED, STEP_LAST, STEP_FAILED };
 
+/* Libunwind takes an address that it is started from for no caller's. */
+static bool start(struct rqs_native *native, unw_cursor_t *cursor, bool call)
+{
+	native->missed = false;
+	native->registers[RQS_SAMPLE_RIP] -= call;
+	bool started = !unw_init_remote(cursor, native->space, native);
+	native->registers[RQS_SAMPLE_RIP] += call;
+	return started;
+}
+
 /* One of libunwind's own guesses is undone, but for what it knows of signals. */
-static enum step step_out(struct rqs_native *native, unw_cursor_t *cursor)
+static enum step step_by_libunwind(struct rqs_native *native, unw_cursor_t *cursor)
 {
 	unw_cursor_t before = *cursor;
 
 	native->missed = false;
-	native->ahead = 0;
 	int more = unw_step(cursor);
 	bool signal = unw_is_signal_frame(&before) > 0;
-	if (!native->missed || (signal && more > 0))
-		return more > 0 ? signal ? STEP_INTERRUPTED : STEP_CALLER : more ? STEP_FAILED : STEP_LAST;
-	keep_registers(native, &before);
-	if (!step_by_frame_pointer(native))
-		return STEP_FAILED;
-	/* Libunwind takes an address that it is started from for no caller's. */
-	native->registers[RQS_SAMPLE_RIP]--;
-	native->ahead = 1;
-	return unw_init_remote(cursor, native->space, native) ? STEP_FAILED : STEP_CALLER;
+	if (native->missed && !(signal && more > 0)) {
+		keep_registers(native, &before);
+		return step_by_frame_pointer(native) ? STEP_CALLER : STEP_FAILED;
+	}
+	if (more <= 0)
+		return more ? STEP_FAILED : STEP_LAST;
+	keep_registers(native, cursor);
+	return signal ? STEP_INTERRUPTED : STEP_CALLER;
+}
+
+static bool try_rule(struct rqs_native *native, struct rqs_rule *rule, unsigned trial)
+{
+	unw_cursor_t cursor;
+
+	rqs_rule_make_up(native->registers, rule->address, trial);
+	if (!start(native, &cursor, false) || unw_is_signal_frame(&cursor) > 0 || unw_step(&cursor) <= 0 ||
+	    native->missed)
+		return false;
+	keep_registers(native, &cursor);
+	return rqs_rule_learn(rule, native->registers, trial);
+}
+
+static void learn_rule(struct rqs_native *native, struct rqs_rule *rule, uint64_t address)
+{
+	uint64_t registers[RQS_SAMPLE_REGISTERS];
+	struct rqs_rule again = {.address = address};
+
+	memcpy(registers, native->registers, sizeof(registers));
+	native->trying = true;
+	*rule = again;
+	rule->simple = try_rule(native, rule, 0) && try_rule(native, &again, 1) && rule->base == again.base &&
+		       rule->from_base == again.from_base && !memcmp(rule->saved, again.saved, sizeof(again.saved));
+	native->trying = false;
+	memcpy(native->registers, registers, sizeof(registers));
+}
+
+/* False: nothing was done. */
+static bool step_by_rule(struct rqs_native *native, bool call)
+{
+	uint64_t callers[RQS_SAMPLE_REGISTERS], address = native->registers[RQS_SAMPLE_RIP] - call;
+	struct rqs_rule *rule = rqs_rule_at(native->rules, address);
+
+	if (rule->address != address)
+		learn_rule(native, rule, address);
+	uint64_t begin = native->registers[rule->base] + (uint64_t)(int64_t)rule->from_base;
+	if (!rule->simple || begin <= native->registers[RQS_SAMPLE_RSP])
+		return false;
+	for (unsigned i = 0; i < RQS_SAMPLE_REGISTERS; i++) {
+		unw_word_t value = native->registers[i];
+
+		if (rule->saved[i] != RQS_RULE_KEPT &&
+		    !read_stack(native, begin + (uint64_t)(int64_t)rule->saved[i], &value))
+			return false;
+		callers[i] = value;
+	}
+	callers[RQS_SAMPLE_RSP] = begin;
+	if (!callers[RQS_SAMPLE_RIP])
+		return false;
+	memcpy(native->registers, callers, sizeof(callers));
+	return true;
 }
 
 static void begin(struct rqs_native *native, const uint64_t *registers, const uint8_t *stack, size_t size)
@@ -223,9 +292,10 @@ static void begin(struct rqs_native *native, const uint64_t *registers, const ui
 	native->size = size;
 	native->reads_left = READS;
 	native->beyond = false;
-	native->ahead = 0;
-	if (native->looks != native->modules->looks)
+	if (native->looks != native->modules->looks) {
 		unw_flush_cache(native->space, 0, 0);
+		memset(native->rules, 0, sizeof(native->rules));
+	}
 	native->looks = native->modules->looks;
 }
 
@@ -234,18 +304,22 @@ enum rqs_native_end rqs_native_unwind(struct rqs_native *native, const uint64_t 
 {
 	unw_cursor_t cursor;
 	enum step step = STEP_INTERRUPTED;
+	bool live = false; /* the cursor is at the frame */
 
 	begin(native, registers, stack, size);
-	if (unw_init_remote(&cursor, native->space, native))
-		step = STEP_FAILED;
 	while (step < STEP_LAST) {
-		unw_word_t address = 0;
+		bool call = step == STEP_CALLER;
+		const struct rqs_native_frame frame = {native->registers[RQS_SAMPLE_RIP], call};
 
-		unw_get_reg(&cursor, UNW_REG_IP, &address);
-		const struct rqs_native_frame frame = {address + native->ahead, step == STEP_CALLER};
 		if (!visit(context, &frame))
 			return RQS_NATIVE_ENOUGH;
-		step = step_out(native, &cursor);
+		if (!live && step_by_rule(native, call)) {
+			step = STEP_CALLER;
+			continue;
+		}
+		step = live || start(native, &cursor, call) ? step_by_libunwind(native, &cursor) : STEP_FAILED;
+		/* What a signal interrupted may need registers that a sample doesn't have, but the signal's frame. */
+		live = step == STEP_INTERRUPTED;
 	}
 	return step == STEP_LAST ? RQS_NATIVE_WHOLE : native->beyond ? RQS_NATIVE_CUT : RQS_NATIVE_UNKNOWN;
 }
