@@ -265,6 +265,13 @@ same-server: ## recorded servers compared with themselves: how often a differenc
 	$(Q)RQS_SAME_SECONDS=$(SAME_SECONDS) $(BUILD)/venv/bin/python -m pytest -q -rP -c tests/long/pytest.ini \
 		tests/long/test_same_server.py
 
+SITES_RUNS ?= 20
+sites-long: ## what is estimated of known call sites, SITES_RUNS recordings of each server; and of leaks
+	$(Q)tests/deps.sh check
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all $(BUILD)/servers/httpd
+	$(Q)RQS_SITES_RUNS=$(SITES_RUNS) $(BUILD)/venv/bin/python -m pytest -q -rP -p no:cacheprovider \
+		tests/system/test_sites_known.py
+
 SOAK_SECONDS ?= 600
 soak: ## Go servers at full load for SOAK_SECONDS; servers attached to and left 200 times, and attachers killed
 	$(Q)tests/deps.sh check
@@ -338,6 +345,6 @@ help: ## this list
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo transparency-long python-versions simulations same-server soak bench baselines tested faults fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo transparency-long python-versions simulations same-server sites-long soak bench baselines tested faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD)/obj $(BUILD)/obj-musl $(BUILD)/sanobj -name '*.d' 2>/dev/null)
