@@ -23,6 +23,14 @@ void rqs_py_sites_next(struct rqs_py_thread *thread)
 	thread->ahead = ahead;
 }
 
+/* The child of a fork finds in its copies what its parent serves. */
+static bool is_of_this_process(uint32_t slot)
+{
+	uint64_t owner = rqs_load_relaxed(&rqs_agent.owners[slot / 64]);
+
+	return owner >> 32 == rqs_agent.process_index + 1;
+}
+
 /* Whose it is: as it is charged (rqs_py_settle). */
 static void find_request(const struct rqs_py_thread *thread, struct rqs_sample_facts *facts)
 {
@@ -30,11 +38,13 @@ static void find_request(const struct rqs_py_thread *thread, struct rqs_sample_f
 
 	if (!owner)
 		return;
+	uint32_t slot = (uint32_t)(owner - rqs_py_request_at(0));
+	if (!is_of_this_process(slot))
+		return;
 	facts->after = true;
 	if (!rqs_py_is_still(owner, thread->owner_id))
 		return;
 	/* It is open, and the ordinal is its own if it is open still. */
-	uint32_t slot = (uint32_t)(owner - rqs_py_request_at(0));
 	uint64_t ordinal = rqs_load(&rqs_slot_at(&rqs_agent, slot)->opened);
 	if (!rqs_py_is_still(owner, thread->owner_id))
 		return;

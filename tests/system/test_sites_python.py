@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,7 +11,7 @@ import raw_client
 import read_trace
 import works
 from python_servers import assert_marks
-from recording import ended_trace, recorded
+from recording import ended_trace, recorded, run_prefix
 
 SERVERS = ("threaded", "asyncio", "flask-sync", "flask-gthread", "flask-gevent", "django-sync", "fastapi-asyncio",
            "fastapi-uvloop", "fastapi-gunicorn-asgi", "django-asgi")  # fmt: skip
@@ -88,6 +90,41 @@ def test_freed_blocks_are_told(tmp_path):
     assert len(small) > 50 and len(blocks["/big"]) > 2 * len(small)
     assert all((site.process, site.number) in freed for site in blocks["/big"])
     assert len(blocks["/keep"]) > 50 and not any((site.process, site.number) in freed for site in blocks["/keep"])
+
+
+FORKING = """
+import http.server, os, sys, threading, urllib.request
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        child = os.fork()
+        if not child:
+            kept = [bytearray(100000) for _ in range(200)]
+            os._exit(len(kept) != 200)
+        self.send_response(200 if os.waitpid(child, 0)[1] == 0 else 500)
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+for _ in range(5):
+    urllib.request.urlopen(f"http://127.0.0.1:{server.server_address[1]}/fork").read()
+"""
+
+
+def test_what_a_forks_child_allocates_is_its_own(tmp_path):
+    """It has a copy of what the interpreter knows of the request that its parent serves."""
+    trace = tmp_path / "trace.rqs"
+    subprocess.run([*run_prefix(trace, *SITES), sys.executable, "-c", FORKING], check=True, timeout=60)
+    seen = ended_trace(trace)
+    assert [(request.route, request.status) for request in seen.requests] == [("/fork", 200)] * 5
+    assert not [note for note in seen.totals["notes"] if "wrote over" in note["why"]]
+    made = [site for site in seen.sites if site.event == read_trace.ALLOCATED and 100000 <= site.bytes < 100100]
+    lost = sum(process["events"].get("sample_lost", 0) for process in seen.totals["processes"])
+    assert len(made) > 5 * 200 * 0.9 - lost
+    assert {(site.owner, site.route) for site in made} == {(read_trace.UNATTRIBUTED, None)}
 
 
 def is_in_hold(trace, site) -> bool:
