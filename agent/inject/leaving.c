@@ -1,6 +1,7 @@
 /* leaving.c - see leaving.h. */
 #include "inject/leaving.h"
 
+#include "inject/room.h"
 #include "inject/task.h"
 
 #include <errno.h>
@@ -26,15 +27,8 @@ struct probing {
 
 static bool note_outside(struct probing *probing, pid_t tid)
 {
-	if (probing->count == probing->room) {
-		size_t room = probing->room ? 2 * probing->room : 256;
-		pid_t *outside = realloc(probing->outside, room * sizeof(*outside));
-
-		if (!outside)
-			return false;
-		probing->outside = outside;
-		probing->room = room;
-	}
+	if (!rqs_make_room((void **)&probing->outside, &probing->room, probing->count, sizeof(*probing->outside)))
+		return false;
 	probing->outside[probing->count++] = tid;
 	return true;
 }

@@ -3,6 +3,7 @@
 
 #include "inject/mappings.h"
 #include "inject/remote_symbols.h"
+#include "inject/room.h"
 #include "unwind/remote.h"
 
 #include <elf.h>
@@ -53,20 +54,6 @@ struct rqs_unwinder {
 
 /* ---- what is mapped ---- */
 
-static bool make_room(void **all, size_t *room, size_t count, size_t size)
-{
-	if (count < *room)
-		return true;
-	size_t more = *room ? 2 * *room : 256;
-	void *larger = realloc(*all, more * size);
-
-	if (!larger)
-		return false;
-	*all = larger;
-	*room = more;
-	return true;
-}
-
 static bool knows_eintr(const char *path)
 {
 	static const char *const names[] = {"/node",    "/python3", "/libpython3", "/select.cpython-",
@@ -89,7 +76,8 @@ static uint32_t note_object(struct rqs_unwinder *u, const struct rqs_mapping *ma
 		last->end = mapping->end;
 		return (uint32_t)u->object_count;
 	}
-	if (mapping->offset || !make_room((void **)&u->objects, &u->object_room, u->object_count, sizeof(*u->objects)))
+	if (mapping->offset ||
+	    !rqs_make_room((void **)&u->objects, &u->object_room, u->object_count, sizeof(*u->objects)))
 		return 0;
 	u->objects[u->object_count++] = (struct object){.start = mapping->start,
 							.end = mapping->end,
@@ -103,7 +91,7 @@ static bool note_span(const struct rqs_mapping *mapping, void *context)
 {
 	struct rqs_unwinder *u = context;
 
-	if (!make_room((void **)&u->spans, &u->room, u->count, sizeof(*u->spans)))
+	if (!rqs_make_room((void **)&u->spans, &u->room, u->count, sizeof(*u->spans)))
 		return true;
 	u->spans[u->count] = (struct span){mapping->start, mapping->end, mapping->writable || !mapping->inode,
 					   mapping->executable, note_object(u, mapping)};

@@ -1,6 +1,8 @@
 /* eh_frame.c - see eh_frame.h. LSB's .eh_frame: https://refspecs.linuxfoundation.org, "Exception Frames". */
 #include "unwind/eh_frame.h"
 
+#include "inject/room.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +21,8 @@ struct row {
 struct rqs_eh_frame {
 	uint64_t base;
 	struct row *rows;
-	uint32_t count, room;
+	uint32_t count;
+	size_t room;
 };
 
 /* Bytes yet to be read; reading beyond them makes `at` NULL. */
@@ -131,15 +134,8 @@ static bool add_row(struct rqs_eh_frame *frame, uint64_t function, uint64_t fde)
 
 	if (first != (int32_t)first || second != (int32_t)second)
 		return true;
-	if (frame->count == frame->room) {
-		uint32_t more = frame->room ? 2 * frame->room : 1024;
-		struct row *larger = realloc(frame->rows, more * sizeof(*larger));
-
-		if (!larger)
-			return false;
-		frame->rows = larger;
-		frame->room = more;
-	}
+	if (!rqs_make_room((void **)&frame->rows, &frame->room, frame->count, sizeof(*frame->rows)))
+		return false;
 	frame->rows[frame->count++] = (struct row){(int32_t)first, (int32_t)second};
 	return true;
 }

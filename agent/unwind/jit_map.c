@@ -1,6 +1,7 @@
 /* jit_map.c - see jit_map.h. */
 #include "unwind/jit_map.h"
 
+#include "inject/room.h"
 #include "unwind/modules.h"
 
 #include <ctype.h>
@@ -63,15 +64,8 @@ static bool add_line(struct rqs_jit_map *map, char *line)
 
 	if (*end != ' ' || !size)
 		return true;
-	if (map->count == map->room) {
-		size_t more = map->room ? 2 * map->room : 1024;
-		struct line *larger = realloc(map->lines, more * sizeof(*larger));
-
-		if (!larger)
-			return false;
-		map->lines = larger;
-		map->room = more;
-	}
+	if (!rqs_make_room((void **)&map->lines, &map->room, map->count, sizeof(*map->lines)))
+		return false;
 	map->lines[map->count] = (struct line){start, size, (uint32_t)map->count, (uint32_t)(end + 1 - map->text)};
 	map->count++;
 	return true;

@@ -1,6 +1,8 @@
 /* lines.c - see lines.h. */
 #include "unwind/lines.h"
 
+#include "inject/room.h"
+
 #include <dwarf.h>
 #include <elfutils/libdw.h>
 #include <elfutils/libdwelf.h>
@@ -31,15 +33,8 @@ static bool add_range(struct rqs_lines *lines, uint64_t start, uint64_t end, Dwa
 {
 	if (start >= end || !start) /* what the linker threw away lies at 0 */
 		return true;
-	if (lines->count == lines->room) {
-		size_t more = lines->room ? 2 * lines->room : 256;
-		struct range *larger = realloc(lines->ranges, more * sizeof(*larger));
-
-		if (!larger)
-			return false;
-		lines->ranges = larger;
-		lines->room = more;
-	}
+	if (!rqs_make_room((void **)&lines->ranges, &lines->room, lines->count, sizeof(*lines->ranges)))
+		return false;
 	lines->ranges[lines->count++] = (struct range){start, end, unit};
 	return true;
 }

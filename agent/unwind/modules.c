@@ -2,6 +2,7 @@
 #include "unwind/modules.h"
 
 #include "inject/mappings.h"
+#include "inject/room.h"
 
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -114,20 +115,6 @@ bool rqs_modules_linked(struct rqs_modules *modules, const struct rqs_span *span
 
 /* ---- looking ---- */
 
-static bool make_room(void **all, size_t *room, size_t count, size_t size, size_t limit)
-{
-	if (count < *room)
-		return true;
-	size_t more = *room ? 2 * *room : 256;
-	void *larger = count < limit ? realloc(*all, more * size) : NULL;
-
-	if (!larger)
-		return false;
-	*all = larger;
-	*room = more;
-	return true;
-}
-
 static void name_object(struct rqs_modules *modules, struct rqs_object *object, const char *path)
 {
 	static const char gone[] = " (deleted)";
@@ -150,8 +137,8 @@ static uint32_t object_of(struct rqs_modules *modules, const struct rqs_mapping 
 	for (size_t i = modules->object_count; i-- > 0;)
 		if (modules->objects[i].inode == mapping->inode && modules->objects[i].device == mapping->device)
 			return (uint32_t)i + 1;
-	if (!make_room((void **)&modules->objects, &modules->object_room, modules->object_count,
-		       sizeof(*modules->objects), OBJECTS))
+	if (modules->object_count >= OBJECTS || !rqs_make_room((void **)&modules->objects, &modules->object_room,
+							       modules->object_count, sizeof(*modules->objects)))
 		return 0;
 	struct rqs_object *object = &modules->objects[modules->object_count++];
 	*object = (struct rqs_object){.device = mapping->device, .inode = mapping->inode};
@@ -166,8 +153,8 @@ static bool note_span(const struct rqs_mapping *mapping, void *context)
 
 	if (!object && !mapping->executable)
 		return false;
-	if (!make_room((void **)&modules->spans, &modules->span_room, modules->span_count, sizeof(*modules->spans),
-		       SPANS))
+	if (modules->span_count >= SPANS || !rqs_make_room((void **)&modules->spans, &modules->span_room,
+							   modules->span_count, sizeof(*modules->spans)))
 		return true;
 	modules->spans[modules->span_count++] =
 	    (struct rqs_span){mapping->start, mapping->end, mapping->offset, mapping->executable, object};
