@@ -38,17 +38,18 @@ static void find_request(const struct rqs_py_thread *thread, struct rqs_sample_f
 
 	if (!owner)
 		return;
+	if (!rqs_py_is_still(owner, thread->owner_id)) {
+		facts->after = true;
+		return;
+	}
+	/* It is open, so it has a slot, and the ordinal is its own if it is open still. */
 	uint32_t slot = (uint32_t)(owner - rqs_py_request_at(0));
 	if (!is_of_this_process(slot))
 		return;
-	facts->after = true;
-	if (!rqs_py_is_still(owner, thread->owner_id))
-		return;
-	/* It is open, and the ordinal is its own if it is open still. */
 	uint64_t ordinal = rqs_load(&rqs_slot_at(&rqs_agent, slot)->opened);
-	if (!rqs_py_is_still(owner, thread->owner_id))
+	facts->after = !rqs_py_is_still(owner, thread->owner_id);
+	if (facts->after)
 		return;
-	facts->after = false;
 	facts->slot = slot;
 	facts->ordinal = ordinal;
 }
