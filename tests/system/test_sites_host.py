@@ -110,6 +110,15 @@ def test_behind_a_filter_a_stack_is_copied_without_the_kernel(mode, trace):
     assert_samples(sampled_as_ever(mode, trace))
 
 
+@pytest.mark.parametrize("mode", ("plainly", "held", "handler", "vfork"))
+def test_freed_blocks_are_told_wherever_they_are_freed(mode, trace, shim):
+    """A C library and the loader keep a few to the end."""
+    seen = sampled_as_ever(mode, trace, behind=[shim])
+    ended = {(site.process, site.number) for site in seen.sites if site.event != read_trace.ALLOCATED}
+    followed = {(site.process, site.number) for site in seen.sites if site.event == read_trace.ALLOCATED and site.followed}
+    assert len(followed - ended) <= 4 < len(followed) / 100
+
+
 # ---- attached ----
 
 
