@@ -56,7 +56,7 @@ bool rqs_sample_stays(const struct rqs_agent *agent, struct rqs_worker *worker, 
 
 /*
  * The sample that was followed as that (what rqs_followed_take() says) has
- * ended, or was a receive buffer. Later: for those who can't enter, and where
+ * ended, or is withdrawn: a receive buffer, or cut. Later: for those who can't enter, and where
  * there is no room for a record. It is told by the next sample or end, or as
  * the next request ends, and counted as RQS_EVENT_SAMPLE_UNFOLLOWED until then.
  */

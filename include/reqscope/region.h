@@ -373,7 +373,7 @@ struct rqs_freed_record {
 	uint16_t size;
 	uint8_t type;
 	uint8_t reserved;
-	uint32_t withdrawn; /* 1: it turned out to be a receive buffer, and is to count nowhere */
+	uint32_t withdrawn; /* 1: it was a receive buffer, or has been cut, and is to count nowhere */
 	uint64_t ticks;
 	uint64_t number;
 };
