@@ -359,6 +359,7 @@ static uint32_t stack_of(struct rqs_site_rows *rows, struct rqs_watched *watched
 
 	if (count && frames[count - 1].kind == RQS_FRAME_NOTE)
 		note_reason(rows, frames[count - 1].function);
+	rqs_stack_table_source(rows->sink.stacks, count ? rqs_code_serial(watched->code) : 0);
 	uint32_t stack = rqs_stack_table_number(rows->sink.stacks, frames, count);
 	rows->troubles.no_stack += !stack;
 	return stack;

@@ -15,6 +15,7 @@
 #define PIECE_TEXT (256u << 10)
 #define PIECE_STACKS 50000u
 #define FRAME_COST 64u
+#define KNOWN 1024u
 
 struct pool {
 	size_t size; /* of an entry, which begins with its hash, a u32 */
@@ -48,6 +49,12 @@ struct rqs_stack_table {
 	uint32_t bytes_length, bytes_capacity, bytes_limit;
 	uint32_t frames_written, stacks_written;
 	uint64_t beyond;
+	/* Frames of that source, found by their texts' addresses: stacks have most of theirs in common. */
+	uint64_t source;
+	struct {
+		struct rqs_code_frame frame;
+		uint32_t place;
+	} known[KNOWN]; /* without a function: none */
 };
 
 static bool pool_init(struct pool *pool, size_t size)
@@ -261,10 +268,40 @@ static uint32_t frame_place(struct rqs_stack_table *table, const struct rqs_code
 	return find_or_add(&table->frames, &frame);
 }
 
+void rqs_stack_table_source(struct rqs_stack_table *table, uint64_t source)
+{
+	if (source != table->source)
+		memset(table->known, 0, sizeof(table->known));
+	table->source = source;
+}
+
+static bool is_same(const struct rqs_code_frame *a, const struct rqs_code_frame *b)
+{
+	return a->function == b->function && a->file == b->file && a->module == b->module && a->line == b->line &&
+	       a->kind == b->kind && a->inlined == b->inlined;
+}
+
+static uint32_t known_place(struct rqs_stack_table *table, const struct rqs_code_frame *it)
+{
+	uint32_t at = hash_words((uintptr_t)it->function, (uintptr_t)it->file, it->line) % KNOWN;
+
+	if (!table->source)
+		return frame_place(table, it);
+	if (!is_same(&table->known[at].frame, it)) {
+		uint32_t place = frame_place(table, it);
+
+		if (place == NOWHERE)
+			return NOWHERE;
+		table->known[at].frame = *it;
+		table->known[at].place = place;
+	}
+	return table->known[at].place;
+}
+
 /* The number of that frame called by that stack. 0: no room. */
 static uint32_t stack_number(struct rqs_stack_table *table, uint32_t caller, const struct rqs_code_frame *it)
 {
-	uint32_t frame = frame_place(table, it);
+	uint32_t frame = known_place(table, it);
 
 	if (frame == NOWHERE)
 		return 0;

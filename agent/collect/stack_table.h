@@ -21,6 +21,12 @@ struct rqs_stack_table;
 struct rqs_stack_table *rqs_stack_table_new(void);
 void rqs_stack_table_free(struct rqs_stack_table *table);
 
+/*
+ * Frames from now on are of that source, which keeps their texts where they are
+ * as long as there is no other: the same pointer is the same text. 0: of any.
+ */
+void rqs_stack_table_source(struct rqs_stack_table *table, uint64_t source);
+
 /* The number of a stack, of which the innermost frame comes first. 0: it has no frame, or there is no memory. */
 uint32_t rqs_stack_table_number(struct rqs_stack_table *table, const struct rqs_code_frame *frames, size_t count);
 

@@ -34,6 +34,7 @@ struct go_object {
 };
 
 struct rqs_code {
+	uint64_t serial;
 	uint32_t runtime;
 	struct rqs_texts texts;
 	struct rqs_modules modules;
@@ -306,6 +307,15 @@ static struct place *place_of(struct rqs_code *code, uint64_t lookup)
 	return place;
 }
 
+/* As above, of an address that has been looked up; NULL: it hasn't. */
+static const struct place *known_place(const struct rqs_code *code, uint64_t lookup)
+{
+	if (code->looks != code->modules.looks || !code->place_room)
+		return NULL;
+	const struct place *place = place_at(code->places, code->place_room, lookup);
+	return place->frames ? place : NULL;
+}
+
 /* ---- stacks ---- */
 
 struct stack {
@@ -376,17 +386,19 @@ static void end_stack(struct stack *stack, enum rqs_native_end end, bool more)
 static void push_native(struct rqs_code *code, struct stack *stack, const struct rqs_native_frame *native)
 {
 	uint64_t lookup = native->address - native->call;
-	const struct rqs_span *span = rqs_modules_code(&code->modules, lookup);
+	const struct place *place = known_place(code, lookup);
 	struct rqs_code_frame made;
 
-	if (is_ours(code, lookup))
+	if (!place && is_ours(code, lookup))
 		return;
+	const struct rqs_span *span = place ? NULL : rqs_modules_code(&code->modules, lookup);
 	if (span && !span->object) {
 		name_made(code, lookup, &made);
 		push(stack, &made, native->address);
 		return;
 	}
-	const struct place *place = place_of(code, lookup);
+	if (!place)
+		place = place_of(code, lookup);
 	for (uint32_t i = 0; place && i < place->count; i++)
 		push(stack, &place->frames[i], native->address);
 }
@@ -422,10 +434,8 @@ static bool name_python(void *context, const struct rqs_sample_frame *frame, str
 
 	if (!code->python || !rqs_python_codes_frame(code->python, frame->code, frame->offset, &place))
 		return false;
-	*named = (struct rqs_code_frame){.function = rqs_texts_keep(&code->texts, place.function),
-					 .file = rqs_texts_keep(&code->texts, place.file),
-					 .line = place.line,
-					 .kind = RQS_FRAME_PYTHON};
+	*named = (struct rqs_code_frame){
+	    .function = place.function, .file = place.file, .line = place.line, .kind = RQS_FRAME_PYTHON};
 	return true;
 }
 
@@ -465,12 +475,19 @@ void rqs_code_python(struct rqs_code *code, const struct rqs_code_record *record
 
 /* ---- */
 
+uint64_t rqs_code_serial(const struct rqs_code *code)
+{
+	return code->serial;
+}
+
 struct rqs_code *rqs_code_new(int procdir, uint32_t runtime)
 {
+	static uint64_t serials;
 	struct rqs_code *code = calloc(1, sizeof(*code));
 
 	if (!code)
 		return NULL;
+	code->serial = __atomic_add_fetch(&serials, 1, __ATOMIC_RELAXED);
 	code->runtime = runtime;
 	rqs_modules_init(&code->modules, procdir, &code->texts);
 	code->native = rqs_native_new(&code->modules);

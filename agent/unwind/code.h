@@ -24,7 +24,7 @@ enum rqs_frame_kind {
 	RQS_FRAME_NOTE,
 };
 
-/* The texts are the code's own and stay until it is freed; the same text is the same pointer. */
+/* The texts are the code's own and stay until it is freed. */
 struct rqs_code_frame {
 	const char *function; /* never NULL */
 	const char *file;     /* NULL unknown */
@@ -37,6 +37,9 @@ struct rqs_code_frame {
 #define RQS_CODE_FRAMES 512u
 
 struct rqs_code;
+
+/* Differs between all that there ever are; never 0. */
+uint64_t rqs_code_serial(const struct rqs_code *code);
 
 /* procdir: /proc/PID, stays the caller's and is used while it lives; -1: it can't be read. NULL: no memory. */
 struct rqs_code *rqs_code_new(int procdir, uint32_t runtime);

@@ -6,8 +6,11 @@
 
 #define REPLACEMENT 0xfffdu /* for what is no character */
 
+#define RECENT 16u /* instructions of each whose lines are kept: tables are read from their beginning */
+
 struct code {
 	uint32_t first_line;
+	uint32_t recent[RECENT], recent_lines[RECENT]; /* by offset, in the table's units; offset + 1, 0: none */
 	uint16_t table_bytes;
 	uint8_t table_kind;
 	const char *function, *file; /* in data */
@@ -105,7 +108,7 @@ bool rqs_python_codes_take(struct rqs_python_codes *codes, const struct rqs_code
 	if (!is_valid(record, size) || !make_room(codes, record->number) || codes->codes[record->number])
 		return false;
 	const unsigned char *file = record->data, *name = file + record->file_bytes;
-	struct code *code = malloc(sizeof(*code) + record->table_bytes + utf8_room(record->file_bytes) +
+	struct code *code = calloc(1, sizeof(*code) + record->table_bytes + utf8_room(record->file_bytes) +
 				   utf8_room(record->name_bytes));
 
 	if (!code)
@@ -219,7 +222,7 @@ static int64_t line_by(bool (*next)(struct range *), struct range *range, uint32
 	return range->has_line ? range->line : 0;
 }
 
-static uint32_t line_of(const struct code *code, uint32_t offset)
+static uint32_t read_line(const struct code *code, uint32_t offset)
 {
 	struct range range = {.next = code->data, .table_end = code->data + code->table_bytes, .line = code->first_line};
 	int64_t line = 0;
@@ -233,10 +236,21 @@ static uint32_t line_of(const struct code *code, uint32_t offset)
 	return line > 0 && line <= UINT32_MAX ? (uint32_t)line : 0;
 }
 
+static uint32_t line_of(struct code *code, uint32_t offset)
+{
+	uint32_t at = offset / 2 % RECENT;
+
+	if (code->recent[at] != offset + 1) {
+		code->recent_lines[at] = read_line(code, offset);
+		code->recent[at] = offset + 1;
+	}
+	return code->recent_lines[at];
+}
+
 bool rqs_python_codes_frame(const struct rqs_python_codes *codes, uint32_t number, uint32_t offset,
 			    struct rqs_python_place *place)
 {
-	const struct code *code = number < codes->room ? codes->codes[number] : NULL;
+	struct code *code = number < codes->room ? codes->codes[number] : NULL;
 
 	if (!code)
 		return false;

@@ -118,6 +118,31 @@ static void stacks_are_numbered_once(void **state)
 	assert_null(cJSON_GetObjectItemCaseSensitive(frames[own[one]], "inlined"));
 }
 
+/* Where texts may have moved by then, addresses tell nothing any more. */
+static void frames_of_a_source_are_known_by_addresses(void **state)
+{
+	(void)state;
+	char function[] = "f";
+	const struct rqs_code_frame it = frame(function, "a.c", 1);
+
+	rqs_stack_table_source(table, 1);
+	uint32_t one = rqs_stack_table_number(table, &it, 1);
+	assert_int_equal(rqs_stack_table_number(table, &it, 1), one);
+	*function = 'g';
+	rqs_stack_table_source(table, 2);
+	uint32_t two = rqs_stack_table_number(table, &it, 1);
+	assert_int_not_equal(one, two);
+	*function = 'h';
+	rqs_stack_table_source(table, 0);
+	uint32_t three = rqs_stack_table_number(table, &it, 1);
+	assert_int_not_equal(two, three);
+	*function = 'f';
+	assert_int_equal(rqs_stack_table_number(table, &it, 1), one);
+	read_all();
+	assert_text(own[two], "function", "g");
+	assert_text(own[three], "function", "h");
+}
+
 static void only_what_is_new_is_written(void **state)
 {
 	(void)state;
@@ -256,6 +281,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    WITH_TABLE(stacks_are_numbered_once),
+	    WITH_TABLE(frames_of_a_source_are_known_by_addresses),
 	    WITH_TABLE(only_what_is_new_is_written),
 	    WITH_TABLE(frames_differ_by_all_that_they_say),
 	    WITH_TABLE(names_are_made_fit_to_be_shown),
