@@ -243,17 +243,24 @@ RQS_EXPORT void *reallocarray(void *p, size_t n, size_t size)
 	return realloc(p, total);
 }
 
-static void release_followed(void *p)
+static void __attribute__((noinline)) release_followed(void *p)
+{
+	rqs_sampled_freed(p);
+	next.free(p);
+}
+
+static void release_looking(void *p)
 {
 	if (rqs_followed_maybe(p))
-		rqs_sampled_freed(p);
-	next.free(p);
+		release_followed(p);
+	else
+		next.free(p);
 }
 
 void rqs_memory_follow(bool on)
 {
 	rqs_store_relaxed(&following, on);
-	rqs_store(&release, on ? release_followed : next.free);
+	rqs_store(&release, on ? release_looking : next.free);
 }
 
 RQS_EXPORT void free(void *p)

@@ -427,11 +427,17 @@ static bool passes(void)
 		return domain##_realloc_slowly(context, p, size);                                        \
 	}                                                                                                \
 	/* These two where allocations are sampled only. */                                              \
+	static void __attribute__((noinline)) domain##_free_followed(void *context, void *p)             \
+	{                                                                                                \
+		rqs_sampled_freed(p);                                                                    \
+		next_##domain.free(context, p);                                                          \
+	}                                                                                                \
 	static void domain##_free(void *context, void *p)                                                \
 	{                                                                                                \
 		if (rqs_followed_maybe(p))                                                               \
-			rqs_sampled_freed(p);                                                            \
-		next_##domain.free(context, p);                                                          \
+			domain##_free_followed(context, p);                                              \
+		else                                                                                     \
+			next_##domain.free(context, p);                                                  \
 	}                                                                                                \
 	static void *domain##_realloc_followed(void *context, void *p, size_t size)                      \
 	{                                                                                                \
