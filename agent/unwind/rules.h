@@ -15,7 +15,6 @@
 #include <stdint.h>
 
 #define RQS_RULES 1024u
-#define RQS_RULE_TRIALS 2u /* with other values, to find the same */
 
 struct rqs_rule {
 	uint64_t address; /* 0: none */
@@ -29,7 +28,7 @@ struct rqs_rule {
 /* Where the rule of that address is, if it is known. */
 struct rqs_rule *rqs_rule_at(struct rqs_rule rules[RQS_RULES], uint64_t address);
 
-/* Registers of a trial, for the code at that address. */
+/* Registers of a trial, 0 or 1, for the code at that address: each has other values, and finds the same. */
 void rqs_rule_make_up(uint64_t registers[RQS_SAMPLE_REGISTERS], uint64_t address, unsigned trial);
 /* The word of a made-up stack; false: the address isn't of one. */
 bool rqs_rule_word(uint64_t address, uint64_t *word);

@@ -4,6 +4,7 @@
 #include "unwind/code.h"
 #include "unwind/demangle.h"
 #include "unwind/jit_map.h"
+#include "unwind/rules.h"
 #include "unwind/texts.h"
 
 #include <elf.h>
@@ -166,6 +167,71 @@ static void test_own_stack(void **state)
 	assert_true(frames[count - 1].kind == RQS_FRAME_NATIVE);
 	free(known.sample);
 	rqs_code_free(code);
+}
+
+/* Nothing is learnt the second time. */
+static void test_again(void **state)
+{
+	struct rqs_code *code = own_code();
+	struct known known;
+
+	(void)state;
+	branch(&known, 5);
+	for (int round = 0; round < 3; round++)
+		check_equal(&known, rqs_code_frames(code, known.sample, frames), true);
+	free(known.sample);
+	rqs_code_free(code);
+}
+
+/* Made-up registers in a sample are addresses of nothing. */
+static void test_registers_of_trials(void **state)
+{
+	struct rqs_code *code = own_code();
+	uint64_t registers[RQS_SAMPLE_REGISTERS], stack[64] = {0};
+
+	(void)state;
+	for (unsigned trial = 0; trial < 2; trial++) {
+		rqs_rule_make_up(registers, (uint64_t)&test_registers_of_trials + 16, trial);
+		struct rqs_sample_record *sample = make_sample(registers, stack, sizeof(stack));
+		size_t count = rqs_code_frames(code, sample, frames);
+
+		assert_string_equal(frames[0].function, "test_registers_of_trials");
+		assert_true(count <= 3);
+		free(sample);
+	}
+	rqs_code_free(code);
+}
+
+/* What a trial tells: the caller's stack begins where, and has which registers. */
+static void test_rules(void **state)
+{
+	enum { SIZE = 0x80 };
+	uint64_t made[RQS_SAMPLE_REGISTERS], callers[RQS_SAMPLE_REGISTERS], begin;
+	struct rqs_rule rule = {0};
+
+	(void)state;
+	for (unsigned base = RQS_SAMPLE_RSP; base <= RQS_SAMPLE_RBP; base++) {
+		rqs_rule_make_up(made, 0x1000, 1);
+		memcpy(callers, made, sizeof(callers));
+		callers[RQS_SAMPLE_RSP] = begin = made[base] + SIZE;
+		assert_true(rqs_rule_word(begin - 8, &callers[RQS_SAMPLE_RIP]));
+		assert_true(rqs_rule_word(begin - 16, &callers[RQS_SAMPLE_RBX]));
+		assert_true(rqs_rule_learn(&rule, callers, 1));
+		assert_int_equal(rule.base, base);
+		assert_int_equal(rule.from_base, SIZE);
+		assert_int_equal(rule.saved[RQS_SAMPLE_RIP], -8);
+		assert_int_equal(rule.saved[RQS_SAMPLE_RBX], -16);
+		assert_int_equal(rule.saved[RQS_SAMPLE_R12], RQS_RULE_KEPT);
+		/* Of a trial of other values, of another register, of nothing that was made up. */
+		assert_false(rqs_rule_learn(&rule, callers, 0));
+		callers[RQS_SAMPLE_RBX] = made[RQS_SAMPLE_R12];
+		assert_false(rqs_rule_learn(&rule, callers, 1));
+		callers[RQS_SAMPLE_RBX] = made[RQS_SAMPLE_RBX];
+		assert_true(rqs_rule_learn(&rule, callers, 1));
+		callers[RQS_SAMPLE_RIP] = 0x2000;
+		assert_false(rqs_rule_learn(&rule, callers, 1));
+	}
+	assert_false(rqs_rule_word((uint64_t)&rule, &begin));
 }
 
 static void test_through_the_c_library(void **state)
@@ -591,13 +657,22 @@ static void test_texts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_own_stack),           cmocka_unit_test(test_through_the_c_library),
-	    cmocka_unit_test(test_through_a_signal),    cmocka_unit_test(test_any_cut),
-	    cmocka_unit_test(test_random_samples),      cmocka_unit_test(test_file_without_table_of_functions),
-	    cmocka_unit_test(test_broken_files),        cmocka_unit_test(test_cut_files),
-	    cmocka_unit_test(test_a_file_that_is_gone), cmocka_unit_test(test_no_process),
+	    cmocka_unit_test(test_own_stack),
+	    cmocka_unit_test(test_through_the_c_library),
+	    cmocka_unit_test(test_through_a_signal),
+	    cmocka_unit_test(test_any_cut),
+	    cmocka_unit_test(test_random_samples),
+	    cmocka_unit_test(test_file_without_table_of_functions),
+	    cmocka_unit_test(test_broken_files),
+	    cmocka_unit_test(test_cut_files),
+	    cmocka_unit_test(test_a_file_that_is_gone),
+	    cmocka_unit_test(test_no_process),
 	    cmocka_unit_test(test_no_room),
-	    cmocka_unit_test(test_script_names),        cmocka_unit_test(test_demangled),
+	    cmocka_unit_test(test_again),
+	    cmocka_unit_test(test_registers_of_trials),
+	    cmocka_unit_test(test_rules),
+	    cmocka_unit_test(test_script_names),
+	    cmocka_unit_test(test_demangled),
 	    cmocka_unit_test(test_texts),
 	};
 
