@@ -81,7 +81,7 @@ void rqs_go_sample_due(struct rqs_go_context *context, const struct rqs_go_due *
 	struct rqs_agent *agent = rqs_go.agent;
 	struct rqs_goroutine *goroutine = due->goroutine;
 
-	/* A recording that has ended doesn't go on: the goroutine's allocations are as quick as without samples again. */
+	/* A recording that has ended doesn't go on: the goroutine's allocations are as quick as without samples. */
 	if (!agent || !rqs_agent_on(agent)) {
 		goroutine->sample = 0;
 		return;

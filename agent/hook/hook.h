@@ -154,7 +154,10 @@ void rqs_sampled(enum rqs_sample_kind kind, const void *memory, size_t bytes);
 void rqs_sampled_freed(const void *memory);
 /* A block of this thread's turned out to be a receive buffer: it isn't a sample any more, if it was one. */
 void rqs_sampled_withdrawn(const void *memory);
-/* The same in two steps, for what may fail (realloc): what rqs_followed_take() said before, 0 none, and whether the block was moved. */
+/*
+ * The same in two steps, for what may fail (realloc): what rqs_followed_take() said before, 0 none, and whether the
+ * block was moved.
+ */
 void rqs_sampled_moved(const void *memory, uint64_t followed, bool moved);
 /* As was counted, a followed block of `from` bytes has given back all but `to`, of which it may be a sample still. */
 void rqs_sampled_shrunk(enum rqs_sample_kind kind, const void *memory, uint64_t followed, size_t from, size_t to);

@@ -74,7 +74,7 @@ bool rqs_py_code_read(const char *code, struct rqs_py_code *parts);
 /* False: no memory. */
 bool rqs_py_codes_start(void);
 void rqs_py_codes_forget(void);
-/* Sets the numbers of the frames' code, and commits the records of those that have none yet. With the worker entered. */
+/* Sets the numbers of the frames' code, and commits the records of what has none yet. With the worker entered. */
 void rqs_py_codes_number(const struct rqs_call *call, const struct rqs_py_frame *frames, uint16_t count,
 			 struct rqs_sample_frame *numbered);
 

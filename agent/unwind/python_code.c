@@ -192,7 +192,7 @@ static int64_t signed_varint(struct range *range)
 	return value & 1 ? -(int64_t)(value >> 1) : (int64_t)(value >> 1);
 }
 
-/* What the first byte's bits 3 to 6 say of an entry (PEP 657; InternalDocs/code_objects.md). Below, the line is the same. */
+/* What the first byte's bits 3 to 6 say of an entry (PEP 657; InternalDocs/code_objects.md). Below: the same line. */
 enum { ONE_LINE = 10, NO_COLUMNS = 13, LONG = 14, NO_LOCATION = 15 };
 
 static bool next_location(struct range *range)

@@ -28,7 +28,7 @@ struct rqs_python_place {
 struct rqs_python_codes *rqs_python_codes_new(void);
 void rqs_python_codes_free(struct rqs_python_codes *codes);
 
-/* Of `size` bytes that were copied out of the region. False: damaged, a number that is taken, too many, or no memory. */
+/* Of `size` bytes, copied out of the region. False: damaged, a number that is taken, too many, or no memory. */
 bool rqs_python_codes_take(struct rqs_python_codes *codes, const struct rqs_code_record *record, size_t size);
 
 /*

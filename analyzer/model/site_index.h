@@ -15,8 +15,7 @@
 
 /* Makes stack 0. Before anything is added; again is harmless. */
 void rqs_site_index_start(struct rqs_alloc_sites *s);
-/* The number of a frame, added where it is new. Texts are copied, and made fit for showing; NULL is "". `helper` is
- * found out. */
+/* The number of a frame, added where it is new. Texts are copied and made fit for showing, NULL is ""; `helper` is set. */
 uint32_t rqs_site_index_frame(struct rqs_alloc_sites *s, const struct rqs_frame_name *name);
 /* The number of a stack; `caller` and `frame` are there. Too deep: without its callers. */
 uint32_t rqs_site_index_stack(struct rqs_alloc_sites *s, uint32_t caller, uint32_t frame);

@@ -14,8 +14,7 @@ enum rqs_site_live_state {
 	RQS_LIVE_NONE, /* an empty slot */
 	RQS_LIVE_ALLOCATED,
 	RQS_LIVE_LEFT_OUT, /* allocated outside of the window */
-	RQS_LIVE_FREED, /* by what is known so far: while the parts went on, and its allocation is yet to come; or after
-			   them */
+	RQS_LIVE_FREED,    /* by what is known so far: its allocation is yet to come, or it ended after the parts */
 	RQS_LIVE_WITHDRAWN, /* its allocation is yet to come */
 };
 

@@ -12,8 +12,7 @@
 
 struct rqs_site_load;
 
-/* The window is [from, to): allocations then count. Its parts are those of [first, end); all ns on the trace's clock.
- */
+/* Allocations in [from, to) count; the parts are those of [first, end). All ns on the trace's clock. */
 struct rqs_site_load *rqs_site_load_new(struct rqs_alloc_sites *sites, uint64_t from, uint64_t to, uint64_t first,
 					uint64_t end);
 /* A stacks frame. */

@@ -1,4 +1,4 @@
-/* no_python.c - in the place of agent/python, and of memory.c, for an agent that measures no costs of Python's requests (make bench). */
+/* no_python.c - in place of agent/python and memory.c: an agent without the costs of Python's requests (make bench). */
 #include "hook/hook.h"
 #include "python/py.h"
 
