@@ -69,6 +69,19 @@ def test_what_went_away_is_an_improvement(side):
     assert row["bytes_per_request"][1]["samples"] == 0
 
 
+@pytest.mark.parametrize(("nowhere", "differs"), ((0, True), (4500, False)))
+def test_what_has_no_stack_is_no_difference(side, nowhere, differs):
+    """Half of a site's samples without one: it seems to allocate less, and that may be what is missing."""
+    at = [py("orders", line=19), *LIBRARY]
+    less = [Allocates("/orders", at, 9000, 0.5)]
+    if nowhere:
+        less.append(Allocates("/orders", [{"function": "(no room for its stack)", "kind": "note"}], nowhere, 1))
+    sites = compare(side("old", [Allocates("/orders", at, 9000)]), side("new", less))
+    found = verdicts(sites)
+    assert (found.pop(("/orders", "orders")) == "improved") == differs
+    assert not set(found.values()) & {"improved", "regressed"}
+
+
 def test_estimates_are_those_of_the_samples(side):
     """Against the sum over the rows, made here again."""
     old = usual()
