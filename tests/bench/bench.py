@@ -41,14 +41,14 @@ BASE = "none"
 class Work:
     path: str
     requests: int  # of one load: about a tenth of a second
-    warm_up: int  # requests; Node compiles for a while
+    warm_up: int  # requests; Node compiles for a while, and the collector reads names and lines of what samples see first
 
 
 WORK = {
     "nginx": Work("/users/7", 4_000, 20_000),
-    "fastapi-uvloop": Work("/users/7", 500, 2_000),
+    "fastapi-uvloop": Work("/users/7", 500, 6_000),
     "express": Work("/users/7", 1_000, 10_000),
-    "flask-gthread": Work("/users/7", 250, 1_000),
+    "flask-gthread": Work("/users/7", 250, 4_000),
 }
 DEFAULT_SERVERS = "nginx,fastapi-uvloop,express"
 DEFAULT_GO = "gin,fiber"
