@@ -434,8 +434,10 @@ static bool name_python(void *context, const struct rqs_sample_frame *frame, str
 
 	if (!code->python || !rqs_python_codes_frame(code->python, frame->code, frame->offset, &place))
 		return false;
-	*named = (struct rqs_code_frame){
-	    .function = place.function, .file = place.file, .line = place.line, .kind = RQS_FRAME_PYTHON};
+	*named = (struct rqs_code_frame){.function = place.function,
+					 .file = *place.file ? place.file : NULL,
+					 .line = place.line,
+					 .kind = RQS_FRAME_PYTHON};
 	return true;
 }
 

@@ -20,7 +20,11 @@ struct code {
 struct rqs_python_codes {
 	struct code **codes; /* by number; NULL: not known */
 	uint32_t room;
+	size_t bytes; /* of the codes together */
 };
+
+/* Stands for each of those for which there is no room. */
+static struct code too_many = {.function = "(too many code objects)", .file = ""};
 
 struct rqs_python_codes *rqs_python_codes_new(void)
 {
@@ -30,7 +34,8 @@ struct rqs_python_codes *rqs_python_codes_new(void)
 void rqs_python_codes_free(struct rqs_python_codes *codes)
 {
 	for (uint32_t i = 0; codes && i < codes->room; i++)
-		free(codes->codes[i]);
+		if (codes->codes[i] != &too_many)
+			free(codes->codes[i]);
 	if (codes)
 		free(codes->codes);
 	free(codes);
@@ -108,11 +113,18 @@ bool rqs_python_codes_take(struct rqs_python_codes *codes, const struct rqs_code
 	if (!is_valid(record, size) || !make_room(codes, record->number) || codes->codes[record->number])
 		return false;
 	const unsigned char *file = record->data, *name = file + record->file_bytes;
-	struct code *code = calloc(1, sizeof(*code) + record->table_bytes + utf8_room(record->file_bytes) +
-				   utf8_room(record->name_bytes));
+	size_t bytes = sizeof(struct code) + record->table_bytes + utf8_room(record->file_bytes) +
+		       utf8_room(record->name_bytes);
+	bool fits = bytes <= RQS_PYTHON_CODE_BYTES - codes->bytes;
+	struct code *code = fits ? calloc(1, bytes) : &too_many;
 
 	if (!code)
 		return false;
+	if (!fits) {
+		codes->codes[record->number] = code;
+		return true;
+	}
+	codes->bytes += bytes;
 	code->first_line = record->first_line;
 	code->table_bytes = record->table_bytes;
 	code->table_kind = record->table_kind;
@@ -252,10 +264,12 @@ bool rqs_python_codes_frame(const struct rqs_python_codes *codes, uint32_t numbe
 {
 	struct code *code = number < codes->room ? codes->codes[number] : NULL;
 
+	if (number > RQS_PYTHON_CODES)
+		code = &too_many;
 	if (!code)
 		return false;
 	place->function = code->function;
 	place->file = code->file;
-	place->line = line_of(code, offset & ~RQS_FRAME_ENTRY);
+	place->line = code == &too_many ? 0 : line_of(code, offset & ~RQS_FRAME_ENTRY);
 	return true;
 }

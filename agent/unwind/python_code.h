@@ -12,15 +12,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Numbers above it are of a program that makes code all the time: they aren't kept. */
+/*
+ * A program may make code all the time: what has a number above the first, or
+ * would take more memory than the second, is "(too many code objects)".
+ */
 #define RQS_PYTHON_CODES 1048576u
+#define RQS_PYTHON_CODE_BYTES (64u << 20)
 
 struct rqs_python_codes;
 
 /* The texts are UTF-8, never NULL, and stay until the codes are freed. */
 struct rqs_python_place {
 	const char *function; /* qualified, where the version has that */
-	const char *file;     /* as co_filename */
+	const char *file;     /* as co_filename; "": too many */
 	uint32_t line;        /* as a traceback gives it; 0: the instruction has none, or the line table is too long */
 };
 

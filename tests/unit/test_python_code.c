@@ -131,13 +131,34 @@ static void what_is_unknown_has_no_place(void **state)
 	assert_true(rqs_python_codes_take(codes, &taken.record, make_record(2, "x", 1, 1, "f")));
 	assert_false(rqs_python_codes_frame(codes, 0, 0, &place));
 	assert_false(rqs_python_codes_frame(codes, 1, 0, &place));
-	assert_false(rqs_python_codes_frame(codes, UINT32_MAX, 0, &place));
 	/* A number is never another's. */
 	assert_false(rqs_python_codes_take(codes, &taken.record, make_record(2, "y", 1, 1, "g")));
 	assert_true(rqs_python_codes_frame(codes, 2, 0, &place));
 	assert_string_equal(place.function, "f");
 	assert_false(rqs_python_codes_take(codes, &taken.record, make_record(0, "x", 1, 1, "f")));
 	assert_false(rqs_python_codes_take(codes, &taken.record, make_record(RQS_PYTHON_CODES + 1, "x", 1, 1, "f")));
+	rqs_python_codes_free(codes);
+}
+
+static void codes_without_end_are_bounded(void **state)
+{
+	static const char file[RQS_CODE_TEXT];
+	struct rqs_python_codes *codes = rqs_python_codes_new();
+	struct rqs_python_place place;
+	uint32_t number = 0;
+
+	(void)state;
+	do
+		assert_true(rqs_python_codes_take(codes, &taken.record, make_record(++number, file, sizeof(file), 1, "f")));
+	while (rqs_python_codes_frame(codes, number, 0, &place) && *place.file);
+	assert_in_range(number, RQS_PYTHON_CODE_BYTES / 4096, RQS_PYTHON_CODES / 2);
+	assert_string_equal(place.function, "(too many code objects)");
+	assert_int_equal(place.line, 0);
+	assert_true(rqs_python_codes_frame(codes, number - 1, 0, &place));
+	assert_string_equal(place.function, "f");
+	/* Nobody has to look for what isn't kept. */
+	assert_true(rqs_python_codes_frame(codes, UINT32_MAX, 0, &place));
+	assert_string_equal(place.function, "(too many code objects)");
 	rqs_python_codes_free(codes);
 }
 
@@ -192,6 +213,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(lines_are_the_interpreters), cmocka_unit_test(texts_are_utf8),
 	    cmocka_unit_test(what_is_unknown_has_no_place), cmocka_unit_test(cut_records_are_refused),
+	    cmocka_unit_test(codes_without_end_are_bounded),
 	    cmocka_unit_test(any_table_is_read),
 	};
 
