@@ -177,7 +177,7 @@ def test_the_disk_is_full(tmp_path):
     """What is in the trace by then is whole: no row names a stack that couldn't be written."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "none", disk], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20k", "none", disk], capture_output=True).returncode:
         pytest.skip("no tmpfs may be mounted here")
     try:
         with Server("sites", wrap=run_prefix(disk / "trace.rqs", "--sites", "--sample-bytes", "4096")) as server:
