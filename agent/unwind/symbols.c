@@ -15,6 +15,7 @@ struct symbol {
 	uint64_t address, size;
 	const char *name;
 	uint8_t rank; /* of those at one address the lowest is taken */
+	bool is_sized;
 };
 
 struct rqs_symbols {
@@ -64,6 +65,7 @@ static void add(struct rqs_symbols *symbols, Elf *elf, const Elf64_Shdr *table, 
 		return;
 	next->address = symbol->st_value;
 	next->rank = rank_of(symbol, next->name);
+	next->is_sized = symbol->st_size != 0;
 	symbols->count++;
 }
 
@@ -76,14 +78,23 @@ static int by_address(const void *a, const void *b)
 	return first->rank - second->rank;
 }
 
+/* One an address, and no labels inside of functions, such as those in V8's builtins. */
 static void leave_best(struct rqs_symbols *symbols)
 {
+	uint64_t function_end = 0;
 	size_t kept = 0;
 
 	qsort(symbols->all, symbols->count, sizeof(*symbols->all), by_address);
-	for (size_t i = 0; i < symbols->count; i++)
-		if (!kept || symbols->all[kept - 1].address != symbols->all[i].address)
-			symbols->all[kept++] = symbols->all[i];
+	for (size_t i = 0; i < symbols->count; i++) {
+		const struct symbol *next = &symbols->all[i];
+
+		if ((kept && symbols->all[kept - 1].address == next->address) ||
+		    (!next->is_sized && next->address < function_end))
+			continue;
+		if (next->is_sized)
+			function_end = next->address + next->size;
+		symbols->all[kept++] = *next;
+	}
 	symbols->count = kept;
 }
 

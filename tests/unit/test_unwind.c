@@ -2,9 +2,11 @@
 #include "unit.h"
 
 #include "unwind/code.h"
+#include "unwind/code_file.h"
 #include "unwind/demangle.h"
 #include "unwind/jit_map.h"
 #include "unwind/rules.h"
+#include "unwind/symbols.h"
 #include "unwind/texts.h"
 
 #include <elf.h>
@@ -12,6 +14,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <unwind.h>
@@ -584,6 +587,29 @@ static void test_no_room(void **state)
 
 /* ---- names ---- */
 
+/* As V8's builtins have them. */
+__attribute__((noinline, noclone)) static uint64_t behind_a_label(void)
+{
+	uint64_t address;
+
+	__asm__ volatile("nop\n a_label_inside: nop\n nop\n lea a_label_inside(%%rip), %0" : "=r"(address));
+	return address + 1;
+}
+
+static void test_labels_are_no_functions(void **state)
+{
+	extern const Elf64_Ehdr __executable_start;
+	uint64_t bias = getauxval(AT_ENTRY) - __executable_start.e_entry;
+	struct rqs_code_file *file = rqs_code_file_get(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+
+	(void)state;
+	assert_non_null(file);
+	const char *name = rqs_symbols_name(rqs_symbols_of(file, -1, "/proc/self/exe"), behind_a_label() - bias);
+	assert_non_null(name);
+	assert_string_equal(name, "behind_a_label");
+	rqs_code_file_put(file);
+}
+
 static void test_script_names(void **state)
 {
 	static const struct {
@@ -673,6 +699,7 @@ int main(void)
 	    cmocka_unit_test(test_rules),
 	    cmocka_unit_test(test_script_names),
 	    cmocka_unit_test(test_demangled),
+	    cmocka_unit_test(test_labels_are_no_functions),
 	    cmocka_unit_test(test_texts),
 	};
 
