@@ -212,12 +212,12 @@ c_servers += $(if $(MUSL_CC),$(addsuffix -musl,$(c_servers)))
 # What it loads calls it back; and it has little stack for the linker to resolve calls on.
 $(BUILD)/servers/sampled $(BUILD)/servers/sampled-musl: CFLAGS += -rdynamic -Wl,-z,now
 
-$(BUILD)/servers/%-musl: tests/servers/c/%.c
+$(BUILD)/servers/%-musl: tests/servers/c/%.c $(wildcard tests/servers/c/*.h)
 	$(call say,MUSLCC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -o $@ $< -lpthread
 
-$(BUILD)/servers/%: tests/servers/c/%.c
+$(BUILD)/servers/%: tests/servers/c/%.c $(wildcard tests/servers/c/*.h)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -o $@ $< -lpthread

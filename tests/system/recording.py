@@ -3,10 +3,12 @@
 import json
 import os
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import read_trace
 from serve import Server, wait_until
 
@@ -44,6 +46,36 @@ def recorded(name: str, trace: Path, mode: str, *, run_options=(), env=None, **o
         if server.process.poll() is None:
             time.sleep(SETTLE)
             server.stop()
+
+
+@contextmanager
+def meanwhile(work):
+    """Calls work over and over beside what is done in the block, and waits for its last call."""
+    over = threading.Event()
+
+    def go_on():
+        while not over.is_set():
+            work()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def small_disk(folder: Path, size: str):
+    """A disk that is soon full: /dev/full can't be a new file, a small tmpfs is one."""
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], capture_output=True).returncode:
+        pytest.skip("no tmpfs may be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def if_ended(path: Path) -> read_trace.Trace | None:

@@ -9,7 +9,6 @@ import signal
 import socket
 import struct
 import subprocess
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ import procfs
 import pytest
 from attaching import hooks, memory, shared_memory
 from raw_client import Connection, get
-from recording import BUILD, LIBRARY, REQSCOPE, ROOT, SETTLE, ended_trace
+from recording import BUILD, LIBRARY, REQSCOPE, ROOT, SETTLE, ended_trace, meanwhile
 from serve import Server, wait_until
 from test_attach_go import attacher, session
 
@@ -93,19 +92,9 @@ def attachable(name: str, folder: Path, library=LIBRARY, **options):
 @contextmanager
 def under_load(url: str, clients=4):
     """All the time, by short commands one after the other."""
-    ended, failed = threading.Event(), []
-
-    def run():
-        while not ended.is_set():
-            failed.append(load.fixed(url, 300, clients).errored)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
+    failed = []
+    with meanwhile(lambda: failed.append(load.fixed(url, 300, clients).errored)):
         yield
-    finally:
-        ended.set()
-        thread.join()
     assert not any(failed) and failed
 
 

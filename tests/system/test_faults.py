@@ -15,7 +15,7 @@ from pathlib import Path
 import load
 import pytest
 from procfs import command_line, descendants
-from recording import assert_balanced, ended_trace, if_ended, preload_env, recorded, report, run_prefix
+from recording import assert_balanced, ended_trace, if_ended, preload_env, recorded, report, run_prefix, small_disk
 from serve import Server, wait_until
 
 ROUNDS = int(os.environ.get("RQS_FAULT_ROUNDS", "3"))
@@ -165,21 +165,16 @@ def test_the_folder_of_the_trace_goes_away(tmp_path):
 
 
 def test_the_disk_is_full(tmp_path):
-    """/dev/full can't be a new file: a small tmpfs is."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], capture_output=True).returncode:
-        pytest.skip("no tmpfs may be mounted here")
-    try:
-        with Server("httpd", wrap=run_prefix(disk / "trace.rqs")) as server:
-            done = load.fixed(server.url + "/json", 60_000)
-            time.sleep(1.5)
-            done = load.fixed(server.url + "/json", 60_000)
-            assert done.succeeded == 60_000
-            server.stop()
-            assert "space" in server.output
-    finally:
-        subprocess.run(["umount", disk], check=True)
+    with (
+        small_disk(tmp_path / "disk", "64k") as disk,
+        Server("httpd", wrap=run_prefix(disk / "trace.rqs")) as server,
+    ):
+        done = load.fixed(server.url + "/json", 60_000)
+        time.sleep(1.5)
+        done = load.fixed(server.url + "/json", 60_000)
+        assert done.succeeded == 60_000
+        server.stop()
+        assert "space" in server.output
 
 
 def test_processes_are_gone():

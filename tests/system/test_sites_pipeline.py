@@ -3,7 +3,6 @@
 import math
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
@@ -13,7 +12,7 @@ import pytest
 import read_trace
 from raw_client import Connection, get
 from read_trace import AFTER_RESPONSE, ALLOCATED, FREED, OF_REQUEST, UNATTRIBUTED
-from recording import assert_balanced, ended_trace, recorded, run_prefix
+from recording import assert_balanced, ended_trace, recorded, run_prefix, small_disk
 from serve import Server
 
 # So far apart that all samples of a test fit the chunks that samples may take, however late the collector comes.
@@ -175,11 +174,7 @@ def test_killed_under_load(trace, workers):
 
 def test_the_disk_is_full(tmp_path):
     """What is in the trace by then is whole: no row names a stack that couldn't be written."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20k", "none", disk], capture_output=True).returncode:
-        pytest.skip("no tmpfs may be mounted here")
-    try:
+    with small_disk(tmp_path / "disk", "20k") as disk:
         with Server("sites", wrap=run_prefix(disk / "trace.rqs", "--sites", "--sample-bytes", "4096")) as server:
             for _ in range(4):
                 load.fixed(f"{server.url}/work?n={EACH}", 300)
@@ -189,5 +184,3 @@ def test_the_disk_is_full(tmp_path):
         seen = read_trace.read(disk / "trace.rqs")
         assert allocated(seen)
         assert_routes(seen)
-    finally:
-        subprocess.run(["umount", disk], check=True)

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import load
 import pytest
 from procfs import descendants
 from read_trace import ALLOCATED
-from recording import BUILD, ended_trace, run_prefix
+from recording import BUILD, ended_trace, meanwhile, run_prefix
 from serve import Server
 
 HERE = Path(__file__).parent
@@ -165,22 +164,9 @@ def check_equal(gdbs, ours):
     assert not any(frame.function == "(unknown code)" for frames in ours for frame in frames)
 
 
-@contextmanager
 def loaded(url):
     """Requests come all the time; the answers wait while the server is stopped."""
-    over = threading.Event()
-
-    def go_on():
-        while not over.is_set():
-            load.timed(url, 4, 2)
-
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return meanwhile(lambda: load.timed(url, 4, 2))
 
 
 @contextmanager

@@ -8,6 +8,8 @@
  * and no other), /sites/... (below), /__count (not counted itself), POST /echo
  * with a length.
  */
+#include "listening.h"
+
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -206,20 +208,6 @@ static void *serve(void *argument)
 	return NULL;
 }
 
-static int listen_at(int port)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, 1024)) {
-		perror("httpd");
-		exit(1);
-	}
-	return fd;
-}
-
 int main(int argc, char **argv)
 {
 	pthread_attr_t detached;
@@ -230,7 +218,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	pthread_attr_init(&detached);
 	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-	listener = listen_at(atoi(argv[1]));
+	listener = listen_at(atoi(argv[1]), "httpd");
 	for (;;) {
 		struct connection *c = calloc(1, sizeof(*c));
 		pthread_t thread;

@@ -10,6 +10,8 @@
  * All else is answered at once, and allocates nothing. With workers, these are
  * forked and accept; the parent waits for them, and they end with it.
  */
+#include "listening.h"
+
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -87,20 +89,6 @@ static void *serve(void *argument)
 	return NULL;
 }
 
-static int listen_at(int port)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, 1024)) {
-		perror("sites");
-		exit(1);
-	}
-	return fd;
-}
-
 /* Resting after each connection, so that other workers get the next one. */
 static void accept_all(int listener, useconds_t rest)
 {
@@ -129,7 +117,7 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
-	int listener = listen_at(atoi(argv[1]));
+	int listener = listen_at(atoi(argv[1]), "sites");
 	if (workers < 2)
 		accept_all(listener, 0);
 	while (workers--)
