@@ -384,6 +384,11 @@ static size_t visit_records(struct rqs_drain *drain, uint32_t chunk, struct rqs_
 	return records;
 }
 
+void rqs_drain_beat(struct rqs_drain *drain)
+{
+	__atomic_store_n(&drain->region->header->heartbeat, rqs_calibration_ticks(drain->clock), __ATOMIC_RELAXED);
+}
+
 size_t rqs_drain_records(struct rqs_drain *drain)
 {
 	size_t records = 0;
@@ -399,9 +404,8 @@ size_t rqs_drain_records(struct rqs_drain *drain)
 
 			records += read;
 			drain->chunks_read += read != 0;
-			/* Many samples may take long. */
-			__atomic_store_n(&drain->region->header->heartbeat, rqs_calibration_ticks(drain->clock),
-					 __ATOMIC_RELAXED);
+			if (read) /* many samples may take long */
+				rqs_drain_beat(drain);
 		}
 	}
 	if (drain->sites)

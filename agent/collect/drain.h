@@ -42,6 +42,9 @@ struct rqs_drain {
 int rqs_drain_init(struct rqs_drain *drain);
 void rqs_drain_free(struct rqs_drain *drain);
 
+/* Tells the agents that somebody reads what they commit. */
+void rqs_drain_beat(struct rqs_drain *drain);
+
 /* Reads every record committed so far; frees sealed chunks. The number of records of requests and samples. */
 size_t rqs_drain_records(struct rqs_drain *drain);
 

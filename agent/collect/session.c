@@ -255,7 +255,7 @@ static void pass(struct session *s, uint64_t now_ns)
 {
 	look_for_processes(s, now_ns);
 	rqs_processes_refresh(&s->processes, now_ns);
-	__atomic_store_n(&s->region.header->heartbeat, rqs_calibration_ticks(&s->clock), __ATOMIC_RELAXED);
+	rqs_drain_beat(&s->drain);
 	name_versions(s);
 	rqs_go_settle(&s->greeting.go, &s->processes, now_ns);
 	size_t records = rqs_drain_records(&s->drain);
