@@ -173,8 +173,7 @@ void rqs_worker_start(struct rqs_agent *agent, struct rqs_worker *worker)
 	worker->thread = claim_thread(agent, worker->tid);
 	worker->counters = worker->thread < RQS_THREADS ? &agent->threads[worker->thread] : &agent->fallback;
 	worker->random = rqs_sample_seed(worker);
-	uint64_t next = rqs_sample_next(agent, worker);
-	worker->sample_at = next == RQS_SAMPLE_NEVER ? next : worker->counters->alloc_bytes + next;
+	rqs_sample_draw(agent, worker);
 	if (agent->thread_starts)
 		agent->thread_starts(worker);
 	worker->epoch = agent->epoch;

@@ -74,6 +74,13 @@ uint64_t rqs_sample_next(const struct rqs_agent *agent, struct rqs_worker *worke
 	return mean && worker->thread != RQS_THREADS ? rqs_sample_distance(&worker->random, mean) : RQS_SAMPLE_NEVER;
 }
 
+void rqs_sample_draw(const struct rqs_agent *agent, struct rqs_worker *worker)
+{
+	uint64_t distance = rqs_sample_next(agent, worker);
+
+	worker->sample_at = distance == RQS_SAMPLE_NEVER ? distance : worker->counters->alloc_bytes + distance;
+}
+
 /* An exponential distance modulo a length is distributed as the first point within that length, where there is one. */
 bool rqs_sample_stays(const struct rqs_agent *agent, struct rqs_worker *worker, uint64_t from, uint64_t to)
 {

@@ -27,6 +27,9 @@ uint64_t rqs_sample_seed(const struct rqs_worker *worker);
  */
 uint64_t rqs_sample_next(const struct rqs_agent *agent, struct rqs_worker *worker);
 
+/* Sets worker->sample_at by that, from what its counters say now. */
+void rqs_sample_draw(const struct rqs_agent *agent, struct rqs_worker *worker);
+
 /* What is known of a sampled allocation. */
 struct rqs_sample_facts {
 	enum rqs_sample_kind kind;

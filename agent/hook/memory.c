@@ -147,12 +147,8 @@ static inline bool count(size_t bytes)
 /* Before a sampled allocation is made. In a process of Python's py_memory.c has done so. */
 static void __attribute__((noinline)) draw_next(void)
 {
-	struct rqs_worker *worker = &rqs_self;
-
-	if (rqs_py_on)
-		return;
-	uint64_t distance = rqs_sample_next(&rqs_agent, worker);
-	worker->sample_at = distance == RQS_SAMPLE_NEVER ? distance : worker->counters->alloc_bytes + distance;
+	if (!rqs_py_on)
+		rqs_sample_draw(&rqs_agent, &rqs_self);
 }
 
 /* sampled_NAME(): the same call as a sample. */

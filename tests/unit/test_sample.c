@@ -169,7 +169,7 @@ static bool allocate(uint64_t bytes)
 {
 	if (!rqs_worker_allocated(&worker, bytes))
 		return false;
-	worker.sample_at = worker.counters->alloc_bytes + rqs_sample_next(&agent, &worker);
+	rqs_sample_draw(&agent, &worker);
 	return true;
 }
 
