@@ -44,6 +44,7 @@ class Fixed:
     classes: dict  # "2xx" -> count
     seconds: float
     rows: list = field(default_factory=list)
+    latency_mean: float = 0.0  # seconds
 
     @property
     def answered(self) -> int:
@@ -104,7 +105,9 @@ def parse_fixed(output: str, rows: list[Row]) -> Fixed:
     total, succeeded, failed, errored = map(int, counts.groups())
     line = re.search(r"status codes: (.*)", output).group(1)
     classes = {name: int(count) for count, name in re.findall(r"(\d+) (\dxx)", line) if int(count)}
-    return Fixed(total, succeeded, failed, errored, classes, duration(re.search(r"finished in ([\d.]+\w+)", output).group(1)), rows)
+    took = duration(re.search(r"finished in ([\d.]+\w+)", output).group(1))
+    mean = re.search(r"time for request: +\S+ +\S+ +(\S+)", output)
+    return Fixed(total, succeeded, failed, errored, classes, took, rows, duration(mean.group(1)) if mean else 0.0)
 
 
 def duration(text: str) -> float:
