@@ -32,8 +32,11 @@ async def error(request):
     raise RuntimeError("on purpose")
 
 
+# Django tries one after the other and takes 1.2 KB for each: what is compared with /empty comes early, as that does.
 urlpatterns = [
     path("sync", sync),
+    path("async", django_app.async_),
+    path("background", django_app.background),
     path("stream", stream),
     path("error", error),
     *(path(name[1:], add_work(work)) for name, work in works.ASYNC.items()),
