@@ -143,6 +143,9 @@ def built(name: str, **env) -> Recipe:
 GO_BUILDS = ("stripped", "pie", "static-pie", "cgo", "pgo", "race", "plugin")
 GO_VERSIONS = ("1.18", "1.19", "1.21", "1.22", "1.23", "1.24", "1.25")
 
+# A gthread worker accepts a thousand connections unless told otherwise, and keeps fewer open between requests.
+GTHREAD = ("--threads", "4", "--keep-alive", "30", "--worker-connections", "4096")
+
 ASYNCIO = ("--loop", "asyncio", "--http", "h11")
 UVLOOP = ("--loop", "uvloop", "--http", "httptools")
 
@@ -161,13 +164,13 @@ SERVERS = {
     "aiohttp-uvloop": in_venv("aiohttp_app.py", LOOP="uvloop"),
     "tornado": in_venv("tornado_app.py"),
     "flask-sync": gunicorn("flask_app:app"),
-    "flask-gthread": gunicorn("flask_app:app", "--threads", "4", "--keep-alive", "30"),
+    "flask-gthread": gunicorn("flask_app:app", *GTHREAD),
     "flask-gevent": gunicorn("flask_app:app", "--worker-class", "gevent", "--keep-alive", "30"),
     "flask-cheroot": cheroot(),
     "flask-waitress": waitress(),
     "flask-dev": flask_dev(),
     "django-sync": gunicorn("django_app:application"),
-    "django-gthread": gunicorn("django_app:application", "--threads", "4", "--keep-alive", "30"),
+    "django-gthread": gunicorn("django_app:application", *GTHREAD),
     "django-asgi": uvicorn(*ASYNCIO, application="django_async:application"),
     "django-dev": django_dev(),
     "express": express("express_app.js", 1),
