@@ -27,6 +27,7 @@ from serve import Server
 
 REQSCOPE = BUILD / "reqscope"
 SETTLE = 0.2  # seconds between the last answer and the server's end
+WARM_UP_CONNECTIONS = 64  # at most: a slow server takes long to answer each of a thousand
 IDLE_STEP, IDLE_CPU, IDLE_DEADLINE = 0.15, 0.002, 15.0  # seconds: idle takes less CPU than that in a step
 
 
@@ -126,8 +127,8 @@ class Tally:
         self.sent = 0
         self.answered: Counter = Counter()
 
-    def send(self, requests: int) -> load.Fixed:
-        done = load.fixed(self.url, requests, self.connections, log=self.log)
+    def send(self, requests: int, connections: int | None = None) -> load.Fixed:
+        done = load.fixed(self.url, requests, connections or self.connections, log=self.log)
         self.sent += requests
         self.answered.update({str(status): n for status, n in (done.statuses if self.log else done.classes).items()})
         return done
@@ -136,22 +137,24 @@ class Tally:
 def warm_up(tally: Tally, seconds: float) -> float:
     """Loads the server until then, ever longer as it is seen how fast it is; returns its requests a second at last."""
     deadline = time.monotonic() + seconds
-    requests, rate = tally.connections, 0.0
-    while requests >= tally.connections:
+    connections = requests = min(tally.connections, WARM_UP_CONNECTIONS)
+    rate = 0.0
+    while requests >= connections:
         began = time.monotonic()
-        rate = requests / min(tally.send(requests).seconds, time.monotonic() - began)
+        tally.send(requests, connections)
+        rate = requests / (time.monotonic() - began)
         left = deadline - time.monotonic()
         # Never more than eight times the last one: the first are slow, so that their rate says little.
         requests = min(int(rate * left * 0.9), 8 * requests)
     return rate
 
 
-def wait_for(moment: float):
+def wait_for_load(first: float, timing: Timing):
     """A load that begins late would have its warm-up in its figures."""
-    left = moment - time.monotonic()
-    if left < 0:
-        raise TimeoutError(f"the warm-up took {-left:.1f} s longer than there was time for it")
-    time.sleep(left)
+    late = time.monotonic() - first - timing.skip
+    if late > 0:
+        raise TimeoutError(f"the warm-up took {late:.1f} s longer than there was time for it")
+    time.sleep(first + timing.start - time.monotonic())
 
 
 def report(trace: Path, *words) -> dict:
@@ -207,7 +210,7 @@ def run_once(name: str, *, path="/users/7", connections=64, workers=None, reques
         tally = Tally(server.url + path, connections, log)
         first = time.monotonic()
         rate = warm_up(tally, timing.warm_up)
-        wait_for(first + timing.start)
+        wait_for_load(first, timing)
         count = requests or max(int(rate * (seconds or 1)), connections)
 
         pids, own = server.pids(), own_processes(server)
