@@ -279,6 +279,11 @@ soak: ## Go servers at full load for SOAK_SECONDS; servers attached to and left 
 	$(Q)RQS_SOAK_SECONDS=$(SOAK_SECONDS) $(BUILD)/venv/bin/python -m pytest -q -rP -c tests/long/pytest.ini \
 		tests/long/test_soak.py tests/long/test_attach_soak.py tests/long/test_attach_go_kills.py
 
+picture: ## the picture in README.md, made again
+	$(Q)tests/deps.sh check
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all
+	$(Q)$(BUILD)/venv/bin/python tests/tools/picture.py analyzer/render/compare.png
+
 bench: ## measure what recording costs, in alternated pairs
 	$(Q)tests/deps.sh bench
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all baselines $(addprefix $(BUILD)/bench/,gen_trace toggle request_path)
@@ -345,6 +350,6 @@ help: ## this list
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo transparency-long python-versions simulations same-server sites-long soak bench baselines tested faults fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo transparency-long python-versions simulations same-server sites-long soak picture bench baselines tested faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD)/obj $(BUILD)/obj-musl $(BUILD)/sanobj -name '*.d' 2>/dev/null)

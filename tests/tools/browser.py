@@ -66,14 +66,17 @@ class Browser:
     def open(self, path, width=1280, height=2000, **media):
         """media: prefers_color_scheme="dark" and the like; or emulated="print"; scripts=False for none."""
         self._call("Emulation.setScriptExecutionDisabled", value=not media.pop("scripts", True))
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        self._call("Emulation.setDeviceMetricsOverride", **size)
+        self.resize(width, height)
         emulated = media.pop("emulated", "")
         features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
         self._call("Emulation.setEmulatedMedia", media=emulated, features=features)
         self._call("Page.navigate", url=path.resolve().as_uri())
         while self.run("document.readyState") != "complete" or self.run("location.protocol") != "file:":
             time.sleep(0.02)
+
+    def resize(self, width, height, scale=1):
+        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 500}
+        self._call("Emulation.setDeviceMetricsOverride", **size)
 
     def run(self, expression):
         """The value of an expression in the page."""
