@@ -102,7 +102,10 @@ static int write_special(const char *path, rqs_write write, void *context)
 
 static int write_new(const char *path, bool force, mode_t mode, rqs_write write, void *context)
 {
-	char *temporary = rqs_format("%s.XXXXXX", path);
+	const char *slash = strrchr(path, '/');
+	int folder = slash ? (int)(slash + 1 - path) : 0;
+	/* Hidden: who reads a folder of such files at the same time mustn't take it for one of them. */
+	char *temporary = rqs_format("%.*s.%s.XXXXXX", folder, path, path + folder);
 	mode_t mask = umask(0);
 	int fd = mkostemp(temporary, O_CLOEXEC), error = fd < 0 ? -errno : 0;
 	bool shown = false;
