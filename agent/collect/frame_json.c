@@ -103,10 +103,12 @@ static void add_host(cJSON *run)
 {
 	cJSON *host = cJSON_AddObjectToObject(run, "host");
 	struct utsname name;
+	bool named = !uname(&name);
 	char cpu[256];
 
 	read_cpu_name(cpu, sizeof(cpu));
-	add_text(host, "kernel", uname(&name) ? "unknown" : name.release);
+	add_text(host, "name", named ? name.nodename : NULL);
+	add_text(host, "kernel", named ? name.release : "unknown");
 	add_text(host, "cpu", cpu);
 	add_number(host, "cpus", (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
 	add_number(host, "memory_bytes", (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));

@@ -25,17 +25,17 @@ struct known {
 	uint64_t *text; /* + 1; 0: not yet known; RQS_NULL: none */
 };
 
-#define TEXTS_MAX 10000 /* hostile traces alone have more runtimes than that: they are then not told */
+#define TEXTS_MAX 10000 /* hostile traces alone have more texts of processes than that: they are then not told */
 
 struct rqs_field_reader {
 	const struct rqs_traces *traces;
 	unsigned texts;
 	char **text;
 	const struct rqs_trace *trace; /* of the block before */
-	uint64_t trace_name, label;
+	uint64_t trace_name, label, host;
 	uint64_t kernel, read;
-	struct known runtime;      /* by the trace's process index */
-	struct known method, path; /* by the routes' row */
+	struct known runtime, label_of, host_of; /* by the trace's process index */
+	struct known method, path;               /* by the routes' row */
 };
 
 /* There are few: file names, routes, runtimes. */
@@ -100,14 +100,32 @@ static const struct rqs_process *process_of(const struct rqs_field_reader *r, ui
 	return p && p->present ? p : NULL;
 }
 
+static uint64_t process_text(struct rqs_field_reader *r, struct known *known, uint64_t index, const char *text)
+{
+	uint64_t *at = known_at(known, (unsigned)index);
+
+	return *at ? recall(*at) : remember(at, text_of(r, r->texts < TEXTS_MAX ? text : NULL));
+}
+
 static uint64_t runtime_of(struct rqs_field_reader *r, uint64_t index)
 {
 	const struct rqs_process *p = process_of(r, index);
 
-	if (!p)
-		return RQS_NULL;
-	uint64_t *at = known_at(&r->runtime, (unsigned)index);
-	return *at ? recall(*at) : remember(at, text_of(r, r->texts < TEXTS_MAX ? p->runtime : NULL));
+	return p ? process_text(r, &r->runtime, index, p->runtime) : RQS_NULL;
+}
+
+static uint64_t label_of(struct rqs_field_reader *r, uint64_t index)
+{
+	const struct rqs_process *p = process_of(r, index);
+
+	return p ? process_text(r, &r->label_of, index, p->label) : r->label;
+}
+
+static uint64_t host_of(struct rqs_field_reader *r, uint64_t index)
+{
+	const struct rqs_process *p = process_of(r, index);
+
+	return p ? process_text(r, &r->host_of, index, p->host) : r->host;
 }
 
 /* What a table can't hold is not known: only a hostile trace has it. */
@@ -139,13 +157,21 @@ static uint64_t latency_from(const struct rqs_field_reader *r, const struct rqs_
 	return rows->block->column[RQS_COL_QUEUE][i] == RQS_NULL ? r->read : r->kernel;
 }
 
+static void forget(struct known *k)
+{
+	if (k->count)
+		memset(k->text, 0, k->count * sizeof(*k->text));
+}
+
 static void begin_trace(struct rqs_field_reader *r, const struct rqs_trace *trace)
 {
 	r->trace = trace;
 	r->trace_name = text_of(r, trace->file);
 	r->label = text_of(r, rqs_trace_label(trace));
-	if (r->runtime.count)
-		memset(r->runtime.text, 0, r->runtime.count * sizeof(*r->runtime.text));
+	r->host = text_of(r, rqs_trace_host(trace));
+	forget(&r->runtime);
+	forget(&r->label_of);
+	forget(&r->host_of);
 }
 
 static void metric_values(const struct rqs_chosen *chosen, unsigned metric, uint64_t *to)
@@ -177,7 +203,9 @@ void rqs_field_values(struct rqs_field_reader *r, const struct rqs_chosen *chose
 	case RQS_FIELD_TRACE_ID:
 		EACH(((void)i, r->trace_name));
 	case RQS_FIELD_LABEL_ID:
-		EACH(((void)i, r->label));
+		EACH(label_of(r, column[RQS_COL_PROCESS][i]));
+	case RQS_FIELD_HOST_ID:
+		EACH(host_of(r, column[RQS_COL_PROCESS][i]));
 	case RQS_FIELD_PID_ID:
 		EACH(pid_of(r, column[RQS_COL_PROCESS][i]));
 	case RQS_FIELD_RUNTIME_ID:
@@ -215,6 +243,8 @@ void rqs_field_reader_free(struct rqs_field_reader *r)
 		free(r->text[i]);
 	free(r->text);
 	free(r->runtime.text);
+	free(r->label_of.text);
+	free(r->host_of.text);
 	free(r->method.text);
 	free(r->path.text);
 	free(r);

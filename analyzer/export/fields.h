@@ -10,7 +10,7 @@
 
 #include "export/exporter.h"
 
-#define RQS_REQUESTS_SCHEMA "reqscope.requests/1"
+#define RQS_REQUESTS_SCHEMA "reqscope.requests/2"
 
 enum rqs_field_type {
 	RQS_FIELD_TEXT,
@@ -23,6 +23,7 @@ enum rqs_field_type {
 #define RQS_FIELDS(X)                                                                                                  \
 	X(TRACE, trace, TEXT, 0)                                                                                       \
 	X(LABEL, label, TEXT, 1)                                                                                       \
+	X(HOST, host, TEXT, 1)                                                                                         \
 	X(PID, pid, NUMBER, 1)                                                                                         \
 	X(RUNTIME, runtime, TEXT, 1)                                                                                   \
 	X(TIME, time, MOMENT, 1)                                                                                       \

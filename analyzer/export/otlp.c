@@ -68,6 +68,8 @@ static void put_resource(const struct otlp *o)
 	put_text_attribute(o->out, "", "service.name", rqs_telemetry_service(o->trace));
 	put_text_attribute(o->out, ",", "reqscope.trace", o->trace->file);
 	put_text_attribute(o->out, ",", "os.type", "linux");
+	if (rqs_trace_host(o->trace))
+		put_text_attribute(o->out, ",", "host.name", rqs_trace_host(o->trace));
 	if (kernel)
 		put_text_attribute(o->out, ",", "os.version", kernel);
 	if (cpu)

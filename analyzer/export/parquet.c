@@ -171,6 +171,13 @@ static void put_group(struct parquet *p)
 	p->group_rows = 0;
 }
 
+/* As precise as the trace; and Spark reads no timestamps of ns. */
+static void to_microseconds(uint64_t *moment, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		moment[i] = moment[i] == RQS_NULL ? RQS_NULL : moment[i] / 1000;
+}
+
 static void take_parquet(void *state, const struct rqs_chosen *chosen)
 {
 	struct parquet *p = state;
@@ -179,6 +186,8 @@ static void take_parquet(void *state, const struct rqs_chosen *chosen)
 		struct rqs_parquet_column *c = &p->column[f];
 
 		rqs_field_values(p->fields, chosen, f, rqs_parquet_column_room(c));
+		if (c->field->type == RQS_FIELD_MOMENT)
+			to_microseconds(rqs_parquet_column_room(c), chosen->count);
 		c->waiting += chosen->count;
 		if (c->waiting >= RQS_PARQUET_PAGE_ROWS)
 			rqs_parquet_column_page(c, p->zstd);
@@ -200,11 +209,12 @@ static void put_logical_type(struct rqs_thrift *t, enum rqs_field_type type)
 		rqs_thrift_end(t);
 		rqs_thrift_end(t);
 	} else if (type == RQS_FIELD_MOMENT) {
+		rqs_thrift_int(t, 6, RQS_THRIFT_I32, 10); /* TIMESTAMP_MICROS, for the same */
 		rqs_thrift_begin(t, 10);
 		rqs_thrift_begin(t, 8);      /* TIMESTAMP */
 		rqs_thrift_bool(t, 1, true); /* UTC */
 		rqs_thrift_begin(t, 2);
-		rqs_thrift_begin(t, 3); /* NANOS */
+		rqs_thrift_begin(t, 2); /* MICROS */
 		rqs_thrift_end(t);
 		rqs_thrift_end(t);
 		rqs_thrift_end(t);

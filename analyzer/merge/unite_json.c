@@ -93,6 +93,29 @@ static void add_agreed(cJSON *to, const struct origins *o, const char *key)
 	cJSON_AddItemToObject(to, key, same ? cJSON_Duplicate(first, true) : cJSON_CreateNull());
 }
 
+/* The same for each member of an object; null where none agrees. */
+static void add_agreed_members(cJSON *to, const struct origins *o, const char *key)
+{
+	const cJSON *first = get(o->origin[0].run, key), *member;
+	cJSON *all = cJSON_CreateObject();
+	bool any = false;
+
+	cJSON_ArrayForEach(member, cJSON_IsObject(first) ? first : NULL)
+	{
+		bool same = true;
+
+		for (unsigned i = 1; i < o->count && same; i++)
+			same = cJSON_Compare(member, get(get(o->origin[i].run, key), member->string), true);
+		cJSON_AddItemToObject(all, member->string, same ? cJSON_Duplicate(member, true) : cJSON_CreateNull());
+		any |= same;
+	}
+	if (!any) {
+		cJSON_Delete(all);
+		all = cJSON_CreateNull();
+	}
+	cJSON_AddItemToObject(to, key, all);
+}
+
 static cJSON *make_run(const struct rqs_inputs *inputs, struct origins *o)
 {
 	cJSON *run = cJSON_CreateObject();
@@ -108,7 +131,7 @@ static cJSON *make_run(const struct rqs_inputs *inputs, struct origins *o)
 	add_ns(run, "start_monotonic_ns", start);
 	add_ns(run, "start_realtime_ns", start);
 	add_agreed(run, o, "clock");
-	add_agreed(run, o, "host");
+	add_agreed_members(run, o, "host");
 	add_agreed(run, o, "options");
 	cJSON *from = cJSON_AddArrayToObject(run, "merged_from");
 	for (unsigned i = 0; i < o->count; i++) {
@@ -146,6 +169,21 @@ static bool has_number(const cJSON *object)
 	return cJSON_IsNumber(get(object, "process")) && rqs_json_u64(object, "process") < RQS_PROCESSES_MAX;
 }
 
+static void add_text(cJSON *object, const char *key, const char *text)
+{
+	cJSON_DeleteItemFromObjectCaseSensitive(object, key);
+	cJSON_AddItemToObject(object, key, text ? cJSON_CreateString(text) : cJSON_CreateNull());
+}
+
+/* Where the process was recorded: in the united trace the run frame can't tell. */
+static void add_origin_of(cJSON *process, const cJSON *run)
+{
+	if (cJSON_IsArray(get(run, "merged_from")))
+		return;
+	add_text(process, "host", rqs_json_string(get(run, "host"), "name"));
+	add_text(process, "label", rqs_json_string(run, "label"));
+}
+
 bool rqs_unite_process(struct rqs_inputs *inputs, struct rqs_input *in, cJSON *process)
 {
 	uint64_t start = rqs_json_u64(process, "start_monotonic_ns");
@@ -155,6 +193,7 @@ bool rqs_unite_process(struct rqs_inputs *inputs, struct rqs_input *in, cJSON *p
 	renumber(inputs, in, process);
 	if (start && start < RQS_TIME_LIMIT / 2)
 		add_ns(process, "start_monotonic_ns", start + in->shift);
+	add_origin_of(process, in->run);
 	return true;
 }
 

@@ -24,11 +24,17 @@ static struct rqs_process *process_at(struct rqs_trace *t, uint64_t index)
 	return &t->process[index];
 }
 
-static char *copy_string(const cJSON *object, const char *key)
+static char *copy_text(const char *text)
 {
-	const char *text = rqs_json_string(object, key);
-
 	return text ? rqs_strndup(text, strlen(text)) : NULL;
+}
+
+/* What the process says of its recording, as one of a merged trace does; else what its trace's only recording says. */
+static char *copy_origin(const cJSON *process, const char *key, const char *of_trace)
+{
+	bool own = cJSON_GetObjectItemCaseSensitive(process, key) != NULL;
+
+	return copy_text(own ? rqs_json_string(process, key) : of_trace);
 }
 
 static void take_process(struct rqs_load *l, const cJSON *object)
@@ -44,8 +50,10 @@ static void take_process(struct rqs_load *l, const cJSON *object)
 		return;
 	p->present = true;
 	p->pid = (int64_t)rqs_json_u64(object, "pid");
-	p->runtime = copy_string(runtime, "name");
-	p->runtime_version = copy_string(runtime, "version");
+	p->runtime = copy_text(rqs_json_string(runtime, "name"));
+	p->runtime_version = copy_text(rqs_json_string(runtime, "version"));
+	p->host = copy_origin(object, "host", rqs_trace_host(l->trace));
+	p->label = copy_origin(object, "label", rqs_trace_label(l->trace));
 	l->trace->result.processes++;
 	l->trace->result.has_runtime_stats |= p->runtime && !strcmp(p->runtime, "go");
 	uint64_t start = rqs_json_u64(object, "start_monotonic_ns");

@@ -51,11 +51,18 @@ const char *rqs_trace_label(const struct rqs_trace *t)
 	return t->run ? rqs_json_string(t->run, "label") : NULL;
 }
 
+const char *rqs_trace_host(const struct rqs_trace *t)
+{
+	return rqs_json_string(cJSON_GetObjectItemCaseSensitive(t->run, "host"), "name");
+}
+
 static void free_trace(struct rqs_trace *t)
 {
 	for (unsigned i = 0; i < t->processes; i++) {
 		free(t->process[i].runtime);
 		free(t->process[i].runtime_version);
+		free(t->process[i].host);
+		free(t->process[i].label);
 	}
 	free(t->process);
 	free(t->fatal);

@@ -18,6 +18,7 @@ struct rqs_process {
 	bool present;
 	int64_t pid;
 	char *runtime, *runtime_version; /* NULL: not said */
+	char *host, *label;              /* of its recording; NULL: not said */
 	uint64_t requests;
 };
 
@@ -74,6 +75,7 @@ void rqs_traces_free(struct rqs_traces *traces);
 /* Metadata; NULL when the trace doesn't say. */
 const struct rqs_process *rqs_trace_main_process(const struct rqs_trace *t); /* the one with the most requests */
 const char *rqs_trace_label(const struct rqs_trace *t);
+const char *rqs_trace_host(const struct rqs_trace *t); /* its name */
 /* Whether the recording began while the program ran already. */
 bool rqs_trace_is_attached(const struct rqs_trace *t);
 /* What the totals say of the attaching: pid, processes, attach_stopped_ns, detach_stopped_ns. NULL: nothing. */

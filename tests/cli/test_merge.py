@@ -167,10 +167,20 @@ def test_the_run_frame_tells_of_all(files, tmp_path):
     assert part["label"] == "host 1" and part["host"]["cpu"] == "Some CPU" and len(part["merged_from"]) == 1
 
 
+def test_what_the_machines_agree_on_is_told(tmp_path):
+    for i in range(2):
+        host = {"name": f"web-{i}", "kernel": "6.1", "cpus": 2}
+        (tmp_path / f"{i}.rqs").write_bytes(trace([Request(START)], host=host, label=str(i)))
+    merge(tmp_path / "all.rqs", tmp_path / "0.rqs", tmp_path / "1.rqs")
+    got = read_trace.read(tmp_path / "all.rqs")
+    assert got.run["host"] == {"name": None, "kernel": "6.1", "cpus": 2}
+    assert [(p["host"], p["label"]) for p in got.processes] == [("web-0", "0"), ("web-1", "1")]
+
+
 def test_servers_that_have_nothing_in_common(tmp_path):
     """What differs is null in the run frame, and every command can show it."""
     for i in range(2):
-        more = {"command": [f"./server{i}"], "host": {"cpu": str(i)}, "clock": ("tsc", "monotonic")[i], "agent_version": f"0.{i}"}
+        more = {"command": [f"./server{i}"], "host": {"cpu": str(i)} if i else {"cpu": "0", "name": "a"}, "clock": ("tsc", "monotonic")[i], "agent_version": f"0.{i}"}
         (tmp_path / f"{i}.rqs").write_bytes(trace([Request(START)], runtime=("go", "python")[i], **more))
     merge(tmp_path / "all.rqs", tmp_path / "0.rqs", tmp_path / "1.rqs")
     got = read_trace.read(tmp_path / "all.rqs").run

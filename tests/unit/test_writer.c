@@ -167,6 +167,7 @@ static void a_run_is_told(void **state)
 	assert_int_equal(cJSON_GetArraySize(list), 3);
 	assert_string_equal(cJSON_GetArrayItem(list, 2)->valuestring, "app?");
 	assert_true(cJSON_GetObjectItem(cJSON_GetObjectItem(run, "host"), "cpus")->valuedouble >= 1);
+	assert_true(cJSON_IsString(cJSON_GetObjectItem(cJSON_GetObjectItem(run, "host"), "name")));
 	cJSON_Delete(run);
 }
 
