@@ -122,14 +122,18 @@ def wait_until_idle(server: Server):
 class Tally:
     """What the load generator counts, from the first request on."""
 
-    def __init__(self, url: str, connections: int, log: bool):
-        self.url, self.connections, self.log = url, connections, log
+    def __init__(self, server: Server, path: str, connections: int, log: bool):
+        self.server, self.url = server, server.url + path
+        self.connections, self.log = connections, log
         self.sent = 0
         self.answered: Counter = Counter()
 
     def send(self, requests: int, connections: int | None = None) -> load.Fixed:
         done = load.fixed(self.url, requests, connections or self.connections, log=self.log)
         self.sent += requests
+        if not done.answered:
+            last_words = self.server.output.strip().rpartition("\n")[2]
+            raise RuntimeError(f"{self.server.name} answers nothing; the last it said: {last_words or 'nothing'}")
         self.answered.update({str(status): n for status, n in (done.statuses if self.log else done.classes).items()})
         return done
 
@@ -207,7 +211,7 @@ def run_once(name: str, *, path="/users/7", connections=64, workers=None, reques
     wrap = [REQSCOPE, "run", "-o", trace, *options, "--"] if trace else []
     with Server(name, workers=workers, wrap=wrap, env=env, upstream=upstream) as server:
         wait_until_idle(server)
-        tally = Tally(server.url + path, connections, log)
+        tally = Tally(server, path, connections, log)
         first = time.monotonic()
         rate = warm_up(tally, timing.warm_up)
         wait_for_load(first, timing)

@@ -1,0 +1,240 @@
+"""What `make table` found, as text, as Markdown, and short for the README."""
+
+import json
+import sys
+from pathlib import Path
+
+BEGIN, END = "<!-- make table: begin -->", "<!-- make table: end -->"
+SURE = ("improved", "regressed")  # verdicts of compare that say that a difference isn't chance
+LEGEND = (
+    "Figures are `reqscope compare`'s, of all runs together; h2load's own, of the same runs, in brackets. × Gin in brackets: of the "
+    "published figures (1,000 users, another machine). ~: by compare's test it may be chance. *Recording costs*: server's CPU a request "
+    "and requests/s with the agent, against the run without it beside it, median (least .. greatest). *Counted*: responses by h2load's "
+    "count, warm-up included, = requests in the traces."
+)  # fmt: skip
+GO_CORES = (
+    "One core: Go with GOMAXPROCS=1, one process of uvicorn and node, one worker of gunicorn; h2load has the other. Production: Go "
+    "as it is, one process on all cores; as many workers as cores of the others; h2load shares the cores with them."
+)  # fmt: skip
+
+
+def digits(value: float, unit: str) -> str:
+    """Three digits that count, as compare prints them."""
+    places = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:,.{places}f}{unit}"
+
+
+def scaled(value, units) -> str:
+    """units: (size, name), smallest first."""
+    if value is None:
+        return "-"
+    size, name = next((unit for unit in reversed(units) if value >= 0.9995 * unit[0]), units[0])
+    return digits(value / size, f" {name}")
+
+
+def seconds(value) -> str:
+    return scaled(value, ((1e-6, "µs"), (1e-3, "ms"), (1, "s")))
+
+
+def size(value) -> str:
+    return scaled(value, ((1, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB")))
+
+
+def rate(value) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def times(value) -> str:
+    return "-" if value is None else digits(value, "×")
+
+
+def percent(change: dict) -> str:
+    return f"{change['median']:+.1%} ({change['min']:+.1%} .. {change['max']:+.1%})".replace("%", " %")
+
+
+def measured_times(figure: dict) -> str:
+    """Of the base itself nothing."""
+    if figure["times"] is None:
+        return "" if figure["value"] is not None else "-"
+    return times(figure["times"]) + ("" if figure["verdict"] in SURE else " ~")
+
+
+def published_times(row: dict, base: dict | None, name: str) -> str:
+    """The published figure's ratio to the base's; empty where either wasn't published."""
+    if not (row["published"] and base and base["published"]) or row is base:
+        return ""
+    return times(row["published"][name] / base["published"][name])
+
+
+def counted(row: dict) -> str:
+    counts = row["counts"]
+    equal = not row["differences"]
+    return f"{counts['load_generator']:,} {'=' if equal else '≠'} {counts['recorded']:,}" + ("" if equal else " COUNTS DIFFER")
+
+
+def with_published(row: dict, base: dict | None, name: str) -> str:
+    of_others = published_times(row, base, name)
+    return measured_times(row["figures"][name]) + (f" ({of_others})" if of_others else "")
+
+
+def base_of(cell: dict) -> dict | None:
+    return next((row for row in cell["rows"] if row["framework"] == cell["base"]), None)
+
+
+# ---- Markdown: one table a cell ----
+
+
+def short_row(row: dict, base: dict) -> list[str]:
+    figures, generator = row["figures"], row["load_generator"]
+
+    def both(name, form):
+        return f"{form(figures[name]['value'])} ({form(generator[name])})"
+
+    return [
+        row["framework"], both("throughput", rate), with_published(row, base, "throughput"),
+        both("latency_mean", seconds), with_published(row, base, "latency_mean"), seconds(figures["p50"]["value"]), both("p99", seconds),
+        f"{size(figures['rss_peak']['value'])} ({size(row['bare']['rss_peak'])})", with_published(row, base, "rss_peak"),
+        size(figures["alloc_bytes"]["value"]), seconds(figures["cpu"]["value"]),
+        f"{percent(row['cost']['cpu'])}", f"{percent(row['cost']['throughput'])}", counted(row),
+    ]  # fmt: skip
+
+
+SHORT_HEADS = (
+    "requests/s", "× Gin", "mean", "× Gin", "p50", "p99", "memory (without agent)", "× Gin", "allocated a request", "CPU a request",
+    "recording costs CPU", "and requests/s", "counted",
+)  # fmt: skip
+
+
+def markdown_table(heads, rows: list[list[str]]) -> list[str]:
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    return lines + ["| " + " | ".join(row + [""] * (len(heads) - len(row))) + " |" for row in rows]
+
+
+def title_of(cell: dict) -> str:
+    return f"{cell['title']}; {cell['connections']:,} connections; {cell['rounds']} runs each"
+
+
+def markdown_table_of(cell: dict) -> list[str]:
+    base = base_of(cell)
+    heads = [title_of(cell), *(head.replace("Gin", cell["base"] or "Gin") for head in SHORT_HEADS)]
+    rows = [short_row(row, base) if "failed" not in row else [row["framework"], f"not measured: {row['failed']}"] for row in cell["rows"]]
+    return markdown_table(heads, rows)
+
+
+def machine_line(result: dict) -> str:
+    of = result["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in of["versions"].items())
+    return (
+        f"{of['cpu']}, {of['cores']} cores, {size(of['memory'])}, {of['system']}, kernel {of['kernel']}; Go {of['go']}, Python "
+        f"{of['python']}, Node {of['node']}; {versions}; {of['load_generator']} on the same machine. `GET {result['path']}`, "
+        f"{result['seconds']:g} s a load, {result['date']}."
+    )
+
+
+def published_line(result: dict) -> str:
+    rows = [row for row in result["cells"][0]["rows"] if row["published"]]
+    figures = [
+        f"{row['framework']} {rate(of['throughput'])}/s, {seconds(of['latency_mean'])}, {size(of['rss_peak'])}"
+        for row, of in ((row, row["published"]) for row in rows)
+    ]
+    return "Published, as a reference: " + "; ".join(figures) + "."
+
+
+def for_readme(result: dict, questions: str) -> str:
+    tables = ["\n".join(markdown_table_of(cell)) for cell in result["cells"]]
+    legend = f"{LEGEND} {published_line(result)}"
+    return "\n\n".join([f"{machine_line(result)} {GO_CORES}", *tables, legend, *([questions] if questions else [])])
+
+
+def markdown(result: dict) -> str:
+    parts = ["# Seven frameworks side by side", f"{machine_line(result)} {GO_CORES}", f"{LEGEND} {published_line(result)}"]
+    for cell in result["cells"]:
+        links = ", ".join(f"[{kind}]({cell['name']}.{kind})" for kind in ("md", "html", "txt", "json"))
+        parts += [f"## {title_of(cell)}", "\n".join(markdown_table_of(cell))]
+        parts += [f"- **{row['framework']}** {row['version']}: {row['server']}" for row in cell["rows"]]
+        parts += [f"The whole comparison, by `reqscope compare`: {links}"] if cell["base"] else []
+    return "\n\n".join(parts).replace("\n\n- **", "\n- **") + "\n"
+
+
+# ---- text ----
+
+
+def figure_cells(row: dict, base: dict) -> list[str]:
+    figures, generator = row["figures"], row["load_generator"]
+    cells = []
+    for name, form in (("throughput", rate), ("latency_mean", seconds)):
+        cells += [form(figures[name]["value"]), form(generator[name]), measured_times(figures[name]), published_times(row, base, name)]
+    return [*cells, seconds(figures["p50"]["value"]), seconds(figures["p99"]["value"]), seconds(generator["p99"])]
+
+
+def cost_cells(row: dict, base: dict) -> list[str]:
+    figures, paid = row["figures"], row["cost"]
+    memory = figures["rss_peak"]
+    return [
+        size(memory["value"]), size(row["bare"]["rss_peak"]), measured_times(memory), published_times(row, base, "rss_peak"),
+        size(figures["alloc_bytes"]["value"]), seconds(figures["cpu"]["value"]),
+        percent(paid["cpu"]), percent(paid["throughput"]), counted(row),
+    ]  # fmt: skip
+
+
+TEXT_TABLES = (
+    (("", "REQUESTS/S", "H2LOAD", "× GIN", "PUBL.", "MEAN", "H2LOAD", "× GIN", "PUBL.", "p50", "p99", "H2LOAD"), figure_cells),
+    (("", "MEMORY", "NO AGENT", "× GIN", "PUBL.", "BYTES/REQ", "CPU/REQ", "COST: CPU", "COST: REQUESTS/S", "COUNTED"), cost_cells),
+)
+
+
+def aligned(heads, rows: list[list[str]]) -> str:
+    """Right, but for the first column; a row of two cells is a name and a remark."""
+    full = [row for row in rows if len(row) == len(heads)]
+    widths = [max(len(row[at]) for row in [list(heads), *full]) for at in range(len(heads))]
+    first = max(len(row[0]) for row in rows)
+    lines = []
+    for row in [list(heads), *rows]:
+        rest = "  ".join(cell.rjust(width) for cell, width in zip(row[1:], widths[1:])) if len(row) == len(heads) else row[1]
+        lines.append(f"  {row[0].ljust(first)}  {rest}".rstrip())
+    return "\n".join(lines)
+
+
+def overview(cell: dict, out: Path) -> str:
+    """What compare prints, without its charts."""
+    return (out / f"{cell['name']}.txt").read_text().partition("\nCharts\n")[0].rstrip()
+
+
+def text_of(cell: dict, out: Path) -> str:
+    base = base_of(cell)
+    parts = [f"== {title_of(cell)} =="]
+    for heads, cells in TEXT_TABLES:
+        named = [head.replace("GIN", (cell["base"] or "Gin").upper()) for head in heads]
+        rows = [[row["framework"], *cells(row, base)] if "failed" not in row else [row["framework"], f"not measured: {row['failed']}"] for row in cell["rows"]]
+        parts.append(aligned(named, rows))
+    if cell["base"]:
+        page = (out / f"{cell['name']}.html").resolve()
+        parts += [f"-- reqscope compare --\n{overview(cell, out)}", f"with charts: {page}"]
+    return "\n\n".join(parts)
+
+
+def text(result: dict, out: Path) -> str:
+    parts = [machine_line(result).replace("`", ""), GO_CORES, LEGEND.replace("`", "").replace("*", ""), published_line(result)]
+    return "\n\n".join([*parts, *(text_of(cell, out) for cell in result["cells"])]) + "\n"
+
+
+def write(result: dict, out: Path):
+    (out / "table.md").write_text(markdown(result))
+    (out / "table.txt").write_text(text(result, out))
+
+
+def into_readme(readme: Path, out: Path) -> int:
+    """Replaces what stands between the markers."""
+    try:
+        result = json.loads((out / "table.json").read_text())
+    except OSError as error:
+        print(f"table.py: {error.filename}: nothing was measured yet: make table", file=sys.stderr)
+        return 2
+    text = readme.read_text()
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        print(f"table.py: {readme}: no lines {BEGIN} and {END}, once each", file=sys.stderr)
+        return 2
+    questions = out / "questions.md"
+    inner = for_readme(result, questions.read_text().strip() if questions.exists() else "")
+    readme.write_text(text[: text.index(BEGIN)] + f"{BEGIN}\n{inner}\n" + text[text.index(END) :])
+    return 0
