@@ -302,6 +302,13 @@ $(BUILD)/bench/request_path: $(BUILD)/obj/tests/bench/request_path.o $(sort $(li
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+TABLE ?=
+table: ## seven frameworks side by side under the same load: some 20 minutes (TABLE: options of tests/bench/table.py)
+	$(Q)tests/deps.sh check
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all
+	$(Q)$(BUILD)/venv/bin/python tests/bench/table.py $(TABLE); status=$$?; \
+		if [ -e tests/bench/questions.py ]; then $(BUILD)/venv/bin/python tests/bench/questions.py || status=1; fi; exit $$status
+
 FAULT_ROUNDS ?= 40
 faults: all ## kill server, worker and collector FAULT_ROUNDS times each (five kinds)
 	$(Q)tests/deps.sh check
@@ -350,6 +357,6 @@ help: ## this list
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo transparency-long python-versions simulations same-server sites-long soak picture bench baselines tested faults fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo table transparency-long python-versions simulations same-server sites-long soak picture bench baselines tested faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD)/obj $(BUILD)/obj-musl $(BUILD)/sanobj -name '*.d' 2>/dev/null)

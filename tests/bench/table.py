@@ -234,7 +234,7 @@ def result_of(cell: Cell, frameworks: list[Framework], out: Path) -> dict:
         "title": SETUPS[cell.setup],
         "connections": cell.connections,
         "rounds": cell.done,
-        "base": next(iter(cell.recorded), None),
+        "base": next(iter(cell.recorded)) if compared else None,
         "rows": [row_of(cell, framework, compared) for framework in frameworks],
         "runs": [{key: value for key, value in run.as_json().items() if key != "report"} for run in runs],
     }
