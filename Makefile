@@ -284,6 +284,17 @@ picture: ## the picture in README.md, made again
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all
 	$(Q)$(BUILD)/venv/bin/python tests/tools/picture.py analyzer/render/compare.png
 
+# Each has a short variant in `make check`.
+LOAD_REQUESTS ?= 20000000
+LOAD_WORKERS ?= 5000
+LOAD_SECONDS ?= 10
+load-long: ## 10,000 idle and 1,000 busy connections; LOAD_REQUESTS in one trace; short-lived workers; slow disk; clock steps
+	$(Q)tests/deps.sh check
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all $(c_servers)
+	$(Q)RQS_LOAD_IDLE=10000 RQS_LOAD_BUSY=1000 RQS_LOAD_REQUESTS=$(LOAD_REQUESTS) RQS_LOAD_WORKERS=$(LOAD_WORKERS) \
+		RQS_LOAD_GUNICORN=200 RQS_LOAD_SECONDS=$(LOAD_SECONDS) RQS_LOAD_SERVERS="httpd nginx gin express flask-gthread" \
+		$(BUILD)/venv/bin/python -m pytest -v -rP -p no:cacheprovider $(wildcard tests/system/test_load_*.py)
+
 bench: ## measure what recording costs, in alternated pairs
 	$(Q)tests/deps.sh bench
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all baselines $(addprefix $(BUILD)/bench/,gen_trace toggle request_path)
@@ -357,6 +368,6 @@ help: ## this list
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo table transparency-long python-versions simulations same-server sites-long soak picture bench baselines tested faults fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo table transparency-long python-versions simulations same-server sites-long soak load-long picture bench baselines tested faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD)/obj $(BUILD)/obj-musl $(BUILD)/sanobj -name '*.d' 2>/dev/null)

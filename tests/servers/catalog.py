@@ -120,10 +120,11 @@ def stdlib(script: str) -> Recipe:
     return Recipe(lambda at: [sys.executable, PYTHON / script, at.port], PYTHON / script)
 
 
-def nginx() -> Recipe:
+def nginx(connections: int = 2048) -> Recipe:
     def command(at: Place) -> list:
         config = (HERE / "nginx/nginx.conf.in").read_text()
-        for name, value in {"WORKERS": at.workers, "PORT": at.port, "UPSTREAM": at.upstream or 9}.items():
+        values = {"WORKERS": at.workers, "PORT": at.port, "UPSTREAM": at.upstream or 9, "CONNECTIONS": connections}
+        for name, value in values.items():
             config = config.replace(f"@{name}@", str(value))
         (at.folder / "nginx.conf").write_text(config)
         shutil.copytree(HERE / "nginx/files", at.folder / "files", dirs_exist_ok=True)
@@ -137,6 +138,11 @@ def nginx() -> Recipe:
 def built(name: str, **env) -> Recipe:
     """One that is compiled: the Go and C servers."""
     return Recipe(lambda at: [BUILD / "servers" / name, at.port], BUILD / "servers" / name, env=tuple(env.items()))
+
+
+def shortlived(how: str) -> Recipe:
+    program = BUILD / "servers/shortlived"
+    return Recipe(lambda at: [program, at.port, at.workers, how], program, workers=4)
 
 
 # Kinds of build of the net/http server, and those by older Gos, all by tests/servers/go/build.sh.
@@ -165,6 +171,7 @@ SERVERS = {
     "tornado": in_venv("tornado_app.py"),
     "flask-sync": gunicorn("flask_app:app"),
     "flask-gthread": gunicorn("flask_app:app", *GTHREAD),
+    "flask-shortlived": gunicorn("flask_app:app", "--max-requests", "5"),
     "flask-gevent": gunicorn("flask_app:app", "--worker-class", "gevent", "--keep-alive", "30"),
     "flask-cheroot": cheroot(),
     "flask-waitress": waitress(),
@@ -176,11 +183,14 @@ SERVERS = {
     "express": express("express_app.js", 1),
     "express-cluster": express("express_cluster.js", 2),
     "nginx": nginx(),
+    "nginx-many": nginx(connections=16384),
     **{name: built(name) for name in ("gin", "fiber", "echo", "chi", "nethttp")},
     **{f"nethttp-{kind}": built(f"nethttp-{kind}", PLUGIN=str(BUILD / "servers/plugin.so")) for kind in GO_BUILDS},
     **{f"nethttp-{version}": built(f"nethttp-{version}") for version in GO_VERSIONS},
     "fiber-prefork": built("fiber", PREFORK="1"),
     "httpd": built("httpd"),
     "httpd-musl": built("httpd-musl"),
+    "shortlived-fork": shortlived("fork"),
+    "shortlived-exec": shortlived("exec"),
     "sites": Recipe(lambda at: [BUILD / "servers/sites", at.port, at.workers], BUILD / "servers/sites"),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import read_trace
+from procfs import command_line
 from serve import Server, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,17 @@ def recorded(name: str, trace: Path, mode: str, *, run_options=(), env=None, **o
         if server.process.poll() is None:
             time.sleep(SETTLE)
             server.stop()
+
+
+def collector_of(trace: Path) -> int:
+    def find():
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            words = command_line(pid)
+            if "collect" in words and str(trace) in words:
+                return pid
+        return None
+
+    return wait_until(find, 5, "the collector")
 
 
 @contextmanager
@@ -100,10 +112,15 @@ def report(path: Path) -> dict:
     return trace
 
 
-def assert_balanced(completeness: dict):
-    """Every request that was begun is accounted for, and none was lost."""
+def assert_accounted(completeness: dict):
+    """Every request that was begun is accounted for."""
     ends = ("finished", "dropped", "unfinished", "given_up")
     assert completeness["started"] == sum(completeness[end] for end in ends), completeness
+
+
+def assert_balanced(completeness: dict):
+    """And none was lost."""
+    assert_accounted(completeness)
     assert completeness["dropped"] == 0, completeness
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import load
 import pytest
 from procfs import command_line, descendants
-from recording import assert_balanced, ended_trace, if_ended, preload_env, recorded, report, run_prefix, small_disk
+from recording import assert_balanced, collector_of, ended_trace, if_ended, preload_env, recorded, report, run_prefix, small_disk
 from serve import Server, wait_until
 
 ROUNDS = int(os.environ.get("RQS_FAULT_ROUNDS", "3"))
@@ -80,17 +80,6 @@ def test_a_worker_is_killed(round_, trace):
     assert_kill_balances(report(trace), done.answered)
 
 
-def collector_of(server, trace) -> int:
-    def find():
-        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-            words = command_line(pid)
-            if "collect" in words and str(trace) in words:
-                return pid
-        return None
-
-    return wait_until(find, 5, "the collector")
-
-
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_the_collector_is_killed(round_, trace, mode):
     """The server goes on as if nothing was; what had been written is readable."""
@@ -99,7 +88,7 @@ def test_the_collector_is_killed(round_, trace, mode):
     with Server("httpd", **how) as server:
         running = Load(server, 60_000)
         pause(dice)
-        os.kill(collector_of(server, trace), signal.SIGKILL)
+        os.kill(collector_of(trace), signal.SIGKILL)
         done = running.join()
         assert (done.succeeded, done.failed, done.errored) == (60_000, 0, 0)
         server.stop()
@@ -129,7 +118,7 @@ def test_without_a_collector_memory_stays_small(trace):
     """Nobody takes the records away any more: they are dropped, not piled up."""
     with Server("httpd", env=preload_env(trace)) as server:
         load.fixed(server.url + "/json", 1_000)
-        os.kill(collector_of(server, trace), signal.SIGKILL)
+        os.kill(collector_of(trace), signal.SIGKILL)
         time.sleep(2.5)
         done = load.fixed(server.url + "/json", 150_000, log=False)
         assert done.succeeded == 150_000
@@ -140,7 +129,7 @@ def test_a_stopped_collector_holds_nobody_up(trace):
     """It drains late; until then requests are kept or, where there is no room left, dropped and counted."""
     with recorded("httpd", trace, "preload") as server:
         load.fixed(server.url + "/json", 1_000)
-        collector = collector_of(server, trace)
+        collector = collector_of(trace)
         os.kill(collector, signal.SIGSTOP)
         done = load.fixed(server.url + "/json", 100_000)
         os.kill(collector, signal.SIGCONT)
