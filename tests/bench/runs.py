@@ -27,6 +27,7 @@ from serve import Server
 
 REQSCOPE = BUILD / "reqscope"
 SETTLE = 0.2  # seconds between the last answer and the server's end
+RAMP = 0.2  # seconds in which connections are opened: of those that come at once one worker takes most
 WARM_UP_CONNECTIONS = 64  # at most: a slow server takes long to answer each of a thousand
 IDLE_STEP, IDLE_CPU, IDLE_DEADLINE = 0.15, 0.002, 15.0  # seconds: idle takes less CPU than that in a step
 
@@ -129,7 +130,7 @@ class Tally:
         self.answered: Counter = Counter()
 
     def send(self, requests: int, connections: int | None = None) -> load.Fixed:
-        done = load.fixed(self.url, requests, connections or self.connections, log=self.log)
+        done = load.fixed(self.url, requests, connections or self.connections, log=self.log, ramp=RAMP)
         self.sent += requests
         if not done.answered:
             last_words = self.server.output.strip().rpartition("\n")[2]

@@ -72,23 +72,27 @@ def check_local(urls):
             raise ValueError(f"{url}: loads go to 127.0.0.1 only")
 
 
-def fixed_command(urls, n, clients=8, pipeline=1, data=None, log=None) -> list[str]:
-    """h2load's command line, for who wants to start it beside something else. The URLs are asked in turn by each client."""
+def fixed_command(urls, n, clients=8, pipeline=1, data=None, log=None, ramp=0.0) -> list[str]:
+    """h2load's command line, for who wants to start it beside something else. The URLs are asked in turn by each client.
+
+    ramp is in how many seconds the connections are opened. All at once may go to one of several workers.
+    """
     check_local(urls)
     if n > MAX_REQUESTS:
         raise ValueError(f"{n} requests are more than {MAX_REQUESTS}")
     command = ["h2load", "--h1", "-n", str(n), "-c", str(min(clients, n)), "-m", str(pipeline)]
     command += ["-d", str(data)] if data else []
     command += [f"--log-file={log}"] if log else []
+    command += ["-r", str(max(round(min(clients, n) / ramp / 100), 1)), "--rate-period=10ms"] if ramp else []
     return command + list(urls)
 
 
-def fixed(urls, n, clients=8, pipeline=1, data=None, log=True, seconds=MAX_SECONDS) -> Fixed:
+def fixed(urls, n, clients=8, pipeline=1, data=None, log=True, seconds=MAX_SECONDS, ramp=0.0) -> Fixed:
     """Sends exactly n requests. Without log the exact statuses and rows are missing, and the client is a bit faster."""
     urls = [urls] if isinstance(urls, str) else urls
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "rows") if log else None
-        command = fixed_command(urls, n, clients, pipeline, data, path)
+        command = fixed_command(urls, n, clients, pipeline, data, path, ramp)
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
         return parse_fixed(done.stdout, parse_rows(path) if log else [])
 
