@@ -27,29 +27,33 @@
 
 #define SITE __attribute__((noinline))
 
-/* Nothing that is allocated may be found to be of no use. */
-static void *volatile block;
+/* Nothing that is allocated may be found to be of no use. All threads write it, and none reads it. */
+static void *volatile last;
 
 static SITE void small_block(void)
 {
-	block = malloc(100);
+	void *block = malloc(100);
+
+	last = block;
 	free(block);
 }
 
 static SITE void large_block(void)
 {
-	block = calloc(3, 1000);
+	void *block = calloc(3, 1000);
+
+	last = block;
 	free(block);
 }
 
 static SITE void kept_block(void)
 {
-	block = malloc(2000);
+	last = malloc(2000);
 }
 
 static SITE void hanging_block(void)
 {
-	block = malloc(1000);
+	last = malloc(1000);
 }
 
 static void handle(const char *text)
