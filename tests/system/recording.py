@@ -90,6 +90,16 @@ def small_disk(folder: Path, size: str):
         subprocess.run(["umount", folder], check=True)
 
 
+def collector_of(trace: Path) -> int:
+    """The pid of the process that writes the trace."""
+
+    def find():
+        pids = map(int, filter(str.isdigit, os.listdir("/proc")))
+        return next((pid for pid in pids if {"collect", str(trace)} <= set(command_line(pid))), None)
+
+    return wait_until(find, 5, "the collector")
+
+
 def if_ended(path: Path) -> read_trace.Trace | None:
     """The trace if it has its end frame."""
     try:

@@ -14,7 +14,7 @@ import load
 import procfs
 import pytest
 import works
-from recording import REQSCOPE, recorded
+from recording import REQSCOPE, collector_of, recorded
 from serve import NotAvailable, wait_until
 
 SERVERS = Path(__file__).resolve().parents[1] / "servers"
@@ -92,13 +92,6 @@ GOS = (
     Work("/alloc?kb=8", 700, (Place("Allocate", 8192, "go/common/payload.go", "block = make([]byte, kb*1024)"),)),
 )
 KNOWN = {"httpd": HTTPD, "flask-sync": PYTHON, "fastapi-uvloop": PYTHON, "nethttp": GOS, "gin": GOS}
-
-
-def collector_of(trace) -> int:
-    words = ("collect", str(trace))
-    found = [int(p.name) for p in Path("/proc").glob("[0-9]*") if set(words) <= set(procfs.command_line(int(p.name)))]
-    assert len(found) == 1
-    return found[0]
 
 
 def is_idle(pid: int) -> bool:

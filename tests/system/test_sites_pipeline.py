@@ -12,10 +12,11 @@ import pytest
 import read_trace
 from raw_client import Connection, get
 from read_trace import AFTER_RESPONSE, ALLOCATED, FREED, OF_REQUEST, UNATTRIBUTED
-from recording import assert_balanced, ended_trace, recorded, run_prefix, small_disk
+from recording import assert_balanced, collector_of, ended_trace, recorded, run_prefix, small_disk
 from serve import Server
 
-# So far apart that all samples of a test fit the chunks that samples may take, however late the collector comes.
+# So far apart that all samples of a test fit the chunks that stacks may take, however late the collector comes; but where
+# the load has no end before the kill.
 MEAN = 32768
 OPTIONS = ("--sites", "--sample-bytes", str(MEAN))
 REQUESTS = 200
@@ -23,15 +24,13 @@ CLIENTS = 6
 EACH = 25  # pairs of blocks a request of /work
 # The server's functions that allocate: whose route each is, and the bytes it asks for.
 SITES = {"small_block": ("/work", 100), "large_block": ("/work", 3000), "kept_block": ("/keep", 2000)}
+BY_SIZE = {size: name for name, (_, size) in SITES.items()}
+NO_ROOM = "(no room for its stack)"
 
 
-def inclusion(size):
-    return -math.expm1(-size / MEAN)
-
-
-def assert_expected(seen, calls, size):
+def assert_expected(seen, calls, size, mean=MEAN):
     """Within 4 standard deviations of a binomial distribution."""
-    p = inclusion(size)
+    p = -math.expm1(-size / mean)
     assert abs(seen - calls * p) <= 4 * math.sqrt(calls * p * (1 - p)) + 1, (seen, calls * p)
 
 
@@ -39,6 +38,15 @@ def site(trace, row):
     """The server's own innermost function."""
     named = (frame["function"] for frame in trace.stack(row.stack) if frame.get("module") == "sites")
     return next(named, None)
+
+
+def has_no_stack(trace, row):
+    return [frame["function"] for frame in trace.stack(row.stack)] == [NO_ROOM]
+
+
+def whose(trace, row):
+    """As site(); where there was no room for the stack, as no two functions ask for the same, by the size."""
+    return BY_SIZE.get(row.bytes) if has_no_stack(trace, row) else site(trace, row)
 
 
 def allocated(trace):
@@ -165,11 +173,30 @@ def test_killed_under_load(trace, workers):
     assert_complete(seen, at_once=CLIENTS)
     finished = len(seen.requests)
     assert finished == seen.totals["completeness"]["finished"] > 100
-    wrong = [row for row in allocated(seen) if site(seen, row) in SITES and row.owner != OF_REQUEST]
+    # The collector may come late here, and stacks have found no room.
+    wrong = [row for row in allocated(seen) if whose(seen, row) in SITES and row.owner != OF_REQUEST]
     # Of requests that the kill ended.
     assert len(wrong) <= seen.totals["completeness"]["unfinished"] * 2
-    mine = Counter(site(seen, row) for row in allocated(seen) if row.route == "/work")
+    mine = Counter(whose(seen, row) for row in allocated(seen) if row.route == "/work")
     assert_expected(mine["large_block"], finished, SITES["large_block"][1])
+
+
+def test_no_room_for_stacks(trace):
+    """Behind a collector that doesn't come for a while: all samples are there, with their sizes and routes, and say it."""
+    requests = 2 * REQUESTS
+    with recorded("sites", trace, "run", run_options=("--sites", "--sample-bytes", "4096")) as server:
+        collector = collector_of(trace)
+        os.kill(collector, signal.SIGSTOP)
+        load.fixed(f"{server.url}/work?n={EACH}", requests, log=False)
+        os.kill(collector, signal.SIGCONT)
+    seen = ended_trace(trace)
+    assert_complete(seen)
+    without = [row for row in allocated(seen) if has_no_stack(seen, row)]
+    assert {(row.owner, row.route, row.bytes) for row in without} == {(OF_REQUEST, *SITES[name]) for name in ("small_block", "large_block")}
+    assert set(counts(seen)) > {"small_block", "large_block"}
+    named = Counter(whose(seen, row) for row in allocated(seen))
+    for name in ("small_block", "large_block"):
+        assert_expected(named[name], requests * EACH, SITES[name][1], 4096)
 
 
 def test_the_disk_is_full(tmp_path):
