@@ -51,6 +51,12 @@ def gunicorn(application: str, *options: str, workers: int = 2) -> Recipe:
     return Recipe(command, VENV_PYTHON, workers)
 
 
+def gthread(application: str, threads=4) -> Recipe:
+    """A worker accepts a thousand connections unless told otherwise, and keeps fewer open between requests."""
+    return gunicorn(application, "--worker-class", "gthread", "--threads", threads, "--keep-alive", "30",
+                    "--worker-connections", "4096")  # fmt: skip
+
+
 def uvicorn(*options: str, workers: int = 1, application: str = "fastapi_app:app") -> Recipe:
     def command(at: Place) -> list:
         return [VENV_PYTHON, "-m", "uvicorn", "--host", "127.0.0.1", "--port", at.port, "--no-access-log",
@@ -149,9 +155,6 @@ def shortlived(how: str) -> Recipe:
 GO_BUILDS = ("stripped", "pie", "static-pie", "cgo", "pgo", "race", "plugin")
 GO_VERSIONS = ("1.18", "1.19", "1.21", "1.22", "1.23", "1.24", "1.25")
 
-# A gthread worker accepts a thousand connections unless told otherwise, and keeps fewer open between requests.
-GTHREAD = ("--threads", "4", "--keep-alive", "30", "--worker-connections", "4096")
-
 ASYNCIO = ("--loop", "asyncio", "--http", "h11")
 UVLOOP = ("--loop", "uvloop", "--http", "httptools")
 
@@ -170,21 +173,22 @@ SERVERS = {
     "aiohttp-uvloop": in_venv("aiohttp_app.py", LOOP="uvloop"),
     "tornado": in_venv("tornado_app.py"),
     "flask-sync": gunicorn("flask_app:app"),
-    "flask-gthread": gunicorn("flask_app:app", *GTHREAD),
+    "flask-gthread": gthread("flask_app:app"),
+    **{f"flask-gthread-{threads}": gthread("flask_app:app", threads) for threads in (1, 2, 4, 8)},
     "flask-shortlived": gunicorn("flask_app:app", "--max-requests", "5"),
     "flask-gevent": gunicorn("flask_app:app", "--worker-class", "gevent", "--keep-alive", "30"),
     "flask-cheroot": cheroot(),
     "flask-waitress": waitress(),
     "flask-dev": flask_dev(),
     "django-sync": gunicorn("django_app:application"),
-    "django-gthread": gunicorn("django_app:application", *GTHREAD),
+    "django-gthread": gthread("django_app:application"),
     "django-asgi": uvicorn(*ASYNCIO, application="django_async:application"),
     "django-dev": django_dev(),
     "express": express("express_app.js", 1),
     "express-cluster": express("express_cluster.js", 2),
     "nginx": nginx(),
     "nginx-many": nginx(connections=16384),
-    **{name: built(name) for name in ("gin", "fiber", "echo", "chi", "nethttp")},
+    **{name: built(name) for name in ("gin", "gin-otel", "fiber", "echo", "chi", "nethttp")},
     **{f"nethttp-{kind}": built(f"nethttp-{kind}", PLUGIN=str(BUILD / "servers/plugin.so")) for kind in GO_BUILDS},
     **{f"nethttp-{version}": built(f"nethttp-{version}") for version in GO_VERSIONS},
     "fiber-prefork": built("fiber", PREFORK="1"),

@@ -66,8 +66,8 @@ class Server:
 
     wrap is a command to put before the server's, such as ["build/reqscope", "run", "-o", FILE, "--"]; env is added to
     the environment of that, and cwd is where it runs. python is what comes behind the name of a Python server's
-    interpreter, such as ["-m", "memray", "run"]. upstream=True starts the little server that /db asks, outside of all that.
-    seconds is how long its start may take.
+    interpreter, such as ["-m", "memray", "run"]. upstream=True starts the little server that /db asks, outside of all that;
+    another Server, not yet started, takes its place. seconds is how long its start may take.
     """
 
     def __init__(self, name, *, port=0, workers=None, wrap=(), env=None, cwd=None, upstream=False, python=(),
@@ -85,10 +85,11 @@ class Server:
         self.env = env or {}
         self.cwd = cwd
         self.seconds = seconds
-        self.upstream = Server("asyncio") if upstream else None
+        self.upstream = Server("asyncio") if upstream is True else upstream or None
         self.folder = None
         self.process = None
         self.pid = None
+        self.last_words = ""  # what it printed, where it didn't start
 
     def __enter__(self):
         return self.start()
@@ -113,7 +114,8 @@ class Server:
             self._spawn()
             wait_until(self._is_ready, self.seconds, f"{self.name} to listen")
         except BaseException:
-            print(self._tail(), file=sys.stderr)
+            self.last_words = self._tail()
+            print(self.last_words, file=sys.stderr)
             self.close()
             raise
         return self

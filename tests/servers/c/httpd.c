@@ -5,8 +5,8 @@
  *    httpd PORT
  *
  * GET /json, /users/N, /alloc?kb=N (one malloc and one calloc of that size,
- * and no other), /sites/... (below), /__count (not counted itself), POST /echo
- * with a length.
+ * and no other), /sleep?ms=N (to be what other servers' /db asks), /sites/...
+ * (below), /__count (not counted itself), POST /echo with a length.
  */
 #include "listening.h"
 
@@ -142,6 +142,11 @@ static bool handle(struct connection *c, const char *target, const char *body, s
 	if (sscanf(target, "/alloc?kb=%u", &n) == 1 && n && n <= 65536) {
 		allocate((size_t)n * 1024);
 		return answer(c, "200 OK", "{}", 2);
+	}
+	if (sscanf(target, "/sleep?ms=%u", &n) == 1) {
+		usleep(n * 1000);
+		snprintf(text, sizeof(text), "{\"slept\": %u}", n);
+		return answer(c, "200 OK", text, strlen(text));
 	}
 	if (!strncmp(target, "/sites/", 7)) {
 		allocate_at(target + 7);

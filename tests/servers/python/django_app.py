@@ -4,10 +4,8 @@ Usage: django_app.py runserver --noreload 127.0.0.1:PORT
 """
 
 import itertools
-import os
 import time
 
-import requests
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.core.management import execute_from_command_line
@@ -18,11 +16,11 @@ from django.utils.decorators import sync_and_async_middleware
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
+import upstream
 import works
 from payload import allocate, user
 
 COUNT_PATH = "/__count"
-UPSTREAM = f"http://127.0.0.1:{os.environ.get('UPSTREAM', '9')}"
 
 settings.configure(
     DEBUG=False,
@@ -76,10 +74,10 @@ def sleep(request):
 @require_GET
 def db(request):
     try:
-        row = requests.get(f"{UPSTREAM}/sleep", params={"ms": int(request.GET.get("ms", 0))}, timeout=10)
-    except requests.RequestException:
+        row = upstream.row(int(request.GET.get("ms", 0)))
+    except upstream.Failure:
         return HttpResponse(status=502)
-    return JsonResponse({"row": row.json()})
+    return JsonResponse({"row": row})
 
 
 @csrf_exempt

@@ -18,7 +18,8 @@ served = 0
 @asynccontextmanager
 async def lifespan(app: FastAPI):
     base = f"http://127.0.0.1:{os.environ.get('UPSTREAM', '9')}"
-    async with httpx.AsyncClient(base_url=base, timeout=10) as client:
+    kept = httpx.Limits(max_connections=1024, max_keepalive_connections=1024)
+    async with httpx.AsyncClient(base_url=base, timeout=10, limits=kept) as client:
         app.state.upstream = client
         yield
 

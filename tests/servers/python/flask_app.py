@@ -1,17 +1,15 @@
 """The Flask test server."""
 
 import itertools
-import os
 import time
 
-import requests
 from flask import Flask, Response, abort, jsonify, request
 
+import upstream
 import works
 from payload import allocate, user
 
 COUNT_PATH = "/__count"
-UPSTREAM = f"http://127.0.0.1:{os.environ.get('UPSTREAM', '9')}"
 
 app = Flask(__name__)
 served = itertools.count()  # next() is atomic, so threads need no lock
@@ -50,10 +48,10 @@ def sleep():
 @app.get("/db")
 def db():
     try:
-        row = requests.get(f"{UPSTREAM}/sleep", params={"ms": request.args.get("ms", 0, int)}, timeout=10)
-    except requests.RequestException:
+        row = upstream.row(request.args.get("ms", 0, int))
+    except upstream.Failure:
         abort(502)
-    return jsonify(row=row.json())
+    return jsonify(row=row)
 
 
 @app.post("/echo")

@@ -1,6 +1,6 @@
 """What the handlers of all Python test servers do, so that the servers differ in nothing but how they run it.
 
-A work takes the whole numbers of the query (`ms`, `kb`) as keywords, and returns what is answered as JSON. Those of SYNC
+A work takes the whole numbers of the query (`ms`, `k`) as keywords, and returns what is answered as JSON. Those of SYNC
 run on the thread that serves the request, those of ASYNC in its task. Their memory is known: a request for /small asks
 CPython for SMALL bytes more than one for /empty, and each of the others for PART bytes more, in blocks that nothing recycles.
 
@@ -148,6 +148,14 @@ def waited_for_cpu() -> float:
     return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
+def steps(k=1) -> dict:
+    """k thousand steps, which take as much of a CPU however many threads there are."""
+    total = 0
+    for number in range(k * 1000):
+        total += number & 7
+    return {"total": total}
+
+
 def spin_until(deadline: float):
     while time.monotonic() < deadline:
         pass
@@ -204,6 +212,7 @@ ANYWHERE = {
     "/lost": lost,
     "/recent": recent,
     "/spin": spin,
+    "/steps": steps,
     "/contended": contended,
     "/traced": traced,
     "/interpreter": interpreter,

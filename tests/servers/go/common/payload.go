@@ -64,9 +64,14 @@ func Allocate(kb int) map[string]int {
 	return map[string]int{"kb": kb, "allocated": len(block)}
 }
 
+// Connections stay open, as a database's do, however many requests there are at once.
+var client = http.Client{
+	Timeout:   10 * time.Second,
+	Transport: &http.Transport{MaxIdleConns: 1024, MaxIdleConnsPerHost: 1024},
+}
+
 // UpstreamRow asks the upstream, which answers after ms milliseconds.
 func UpstreamRow(ms int) (map[string]any, error) {
-	client := http.Client{Timeout: 10 * time.Second}
 	response, err := client.Get(fmt.Sprintf("http://127.0.0.1:%s/sleep?ms=%d", os.Getenv("UPSTREAM"), ms))
 	if err != nil {
 		return nil, err
