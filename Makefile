@@ -7,6 +7,7 @@
 #   build/bench/*.so           agents with layers left out, baselines for `make bench`
 
 VERSION := 0.1.0
+RELEASED := 2026-11-23
 PREFIX ?= /usr/local
 CC ?= gcc
 MUSL_CC ?= $(shell command -v musl-gcc)
@@ -29,7 +30,9 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(WERROR)
 CFLAGS ?= -O2 -g
 DEFS := -D_GNU_SOURCE -DRQS_VERSION='"$(VERSION)"'
-ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(WARN) $(DEFS) -Iinclude -fno-strict-aliasing -MMD -MP
+# What is built doesn't depend on the folder that it is built in.
+SAME := -ffile-prefix-map=$(CURDIR)=.
+ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(CPPFLAGS) $(WARN) $(DEFS) $(SAME) -Iinclude -fno-strict-aliasing -MMD -MP
 LDLIBS := -lzstd -lz -lcjson -lelf -ldw -liberty -lZydis -lunwind-ptrace -lunwind-x86_64 -lunwind -lm -lpthread
 
 ifneq ($(SAN),)
@@ -63,7 +66,8 @@ program_src := $(filter-out analyzer/placer.c,$(wildcard agent/inject/*.c agent/
 program_src += $(filter agent/os/%,$(placing_src)) agent/os/executable.c agent/os/reserve.c
 unit_src := $(wildcard tests/unit/test_*.c)
 
-obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+# Sorted: `wildcard` has the order of the locale.
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(1)))
 core_obj := $(call obj,$(core_src))
 go_entries := $(BUILD)/obj/agent/go/go_entries.o
 hook_obj := $(call obj,$(hook_src)) $(go_entries)
@@ -74,7 +78,7 @@ unit_bin := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(unit_src))
 
 libraries := $(BUILD)/libreqscope.so $(if $(MUSL_CC),$(BUILD)/libreqscope-musl.so)
 
-all: $(BUILD)/reqscope $(BUILD)/reqscope-place $(libraries) ## build the program and the agent
+all: $(BUILD)/reqscope $(BUILD)/reqscope-place $(libraries) $(if $(SAN_FLAGS),,$(BUILD)/share.made) ## build the program and the agent
 
 $(BUILD)/obj/agent/core/%.o $(BUILD)/obj/agent/proto/%.o: KIND = $(CORE)
 $(BUILD)/obj/agent/os/%.o $(BUILD)/obj/agent/go/%.o: KIND = $(FREESTANDING)
@@ -117,14 +121,14 @@ $(BUILD)/payload.so: $(payload_obj)
 $(BUILD)/obj/%.o: %.S
 	$(call say,AS,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(DEFS) -MMD -MP -DPAYLOAD='"$(BUILD)/payload.so"' -c -o $@ $<
+	$(Q)$(CC) $(DEFS) -MMD -MP $(SAME) -DPAYLOAD='"$(BUILD)/payload.so"' -c -o $@ $<
 
 $(BUILD)/obj/agent/inject/payload_image.o: $(BUILD)/payload.so
 $(BUILD)/obj/analyzer/render/page_assets.o: analyzer/render/page.css analyzer/render/page.js
 
 # One rule for the agent and its baselines; AGENT_OBJ says what goes in.
 agent_link = $(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,--version-script=agent/hook/exports.map \
-	-Wl,-z,now,-z,relro,-z,nodelete -Wl,--hash-style=gnu -Wl,-Bsymbolic-functions -o $@ $(filter %.o,$^) $(LIBC)
+	-Wl,-z,now,-z,relro,-z,nodelete -Wl,--hash-style=gnu,--build-id -Wl,-Bsymbolic-functions -o $@ $(filter %.o,$^) $(LIBC)
 LIBC := -Wl,-z,defs -ldl
 
 $(BUILD)/libreqscope.so: $(core_obj) $(hook_obj) agent/hook/exports.map
@@ -133,7 +137,7 @@ $(BUILD)/libreqscope.so: $(core_obj) $(hook_obj) agent/hook/exports.map
 
 # For musl, whose loader needs no DT_NEEDED of libc; without one glibc's loader takes the library too (membership.c).
 # The kernel's headers come from the machine's own libc.
-musl_obj = $(patsubst %.c,$(BUILD)/obj-musl/%.o,$(core_src) $(hook_src)) $(go_entries)
+musl_obj = $(patsubst %.c,$(BUILD)/obj-musl/%.o,$(sort $(core_src) $(hook_src))) $(go_entries)
 # Its loader takes no initial-exec TLS by dlopen; where the library comes at the start this one is as quick.
 MUSL_TLS := -ftls-model=global-dynamic -mtls-dialect=gnu2
 MUSL := -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
@@ -339,30 +343,13 @@ fuzz: ## fuzz every target for FUZZ_SECONDS with libFuzzer, ASan and UBSan
 format: ## clang-format all C files
 	$(Q)clang-format -i $$(git ls-files '*.c' '*.h')
 
-install: all ## install below PREFIX (DESTDIR in front)
-	install -D -m 755 $(BUILD)/reqscope $(DESTDIR)$(PREFIX)/bin/reqscope
-	install -D -m 755 $(BUILD)/reqscope-place $(DESTDIR)$(PREFIX)/lib/reqscope/reqscope-place
-	for library in $(notdir $(libraries)); do \
-		install -D -m 755 $(BUILD)/$$library $(DESTDIR)$(PREFIX)/lib/reqscope/$$library || exit 1; done
-	install -D -m 644 analyzer/reqscope.1 $(DESTDIR)$(PREFIX)/share/man/man1/reqscope.1
-	install -D -m 644 analyzer/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/reqscope
-
-uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/reqscope \
-		$(addprefix $(DESTDIR)$(PREFIX)/lib/reqscope/,reqscope-place $(notdir $(libraries))) \
-		$(DESTDIR)$(PREFIX)/share/man/man1/reqscope.1 \
-		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/reqscope
-	-rmdir $(DESTDIR)$(PREFIX)/lib/reqscope
-
-dist: ## a source archive of the last commit
-	$(Q)mkdir -p $(BUILD)
-	git archive --prefix=reqscope-$(VERSION)/ -o $(BUILD)/reqscope-$(VERSION).tar.gz HEAD
+include analyzer/package/package.mk
 
 clean: ## remove the build folders
 	rm -rf build build-*
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile $(package)/package.mk | expand -t 26
 	@echo '  SAN=address|undefined|thread, COVERAGE=1: kinds of build, each in a folder of its own; V=1: show commands'
 
 # Objects of tests are made on the way to their programs; keep them.

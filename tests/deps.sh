@@ -5,6 +5,7 @@
 #   tests/deps.sh demo    ... and to run `make demo`
 #   tests/deps.sh check   ... and to run `make check`
 #   tests/deps.sh bench   ... and to run `make bench`
+#   tests/deps.sh deb     to build and to run `make deb`
 #   tests/deps.sh fuzz    ... and to fuzz and format with clang
 #
 # Debian packages come by apt when we are root; else the one command that installs them is printed. Pinned Python, Node and
@@ -23,7 +24,9 @@ build='gcc:gcc make:make libc6-dev:stdio.h pkg-config:pkg-config libunwind-dev:l
 demo='python3:python3 wrk:wrk'
 check='python3-venv:ensurepip nghttp2-client:h2load nginx-light:nginx gdb:gdb nodejs:node golang-1.19-go:/usr/lib/go-1.19/bin/go
 	musl-tools:musl-gcc libjemalloc2:/usr/lib/x86_64-linux-gnu/libjemalloc.so.2
-	libmimalloc2.0:/usr/lib/x86_64-linux-gnu/libmimalloc.so.2'
+	libmimalloc2.0:/usr/lib/x86_64-linux-gnu/libmimalloc.so.2 mandoc:mandoc'
+deb='build-essential:g++ dpkg-dev:dpkg-buildpackage debhelper:dh fakeroot:fakeroot lintian:lintian musl-tools:musl-gcc
+	zsh:zsh fish:fish debootstrap:debootstrap'
 fuzz='clang:clang clang-format:clang-format libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a'
 
 case $level in
@@ -31,9 +34,10 @@ build) wanted=$build ;;
 demo) wanted="$build $demo" ;;
 check) wanted="$build $demo $check" ;;
 bench) wanted="$build $demo $check valgrind:valgrind" ;;
+deb) wanted="$build $deb" ;;
 fuzz) wanted="$build $demo $check $fuzz" ;;
 *)
-	echo "deps.sh: no level '$level': build, demo, check, bench, fuzz" >&2
+	echo "deps.sh: no level '$level': build, demo, check, bench, deb, fuzz" >&2
 	exit 2
 	;;
 esac
@@ -88,7 +92,7 @@ if [ -n "$packages" ]; then
 	fi
 fi
 
-case $level in build | demo) exit 0 ;; esac
+case $level in build | demo | deb) exit 0 ;; esac
 
 # Without a browser its tests are skipped, which is no reason to stop. Chromium's smallest package is 64 MB.
 if ! has chromium && ! has chromium-headless-shell && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
