@@ -15,8 +15,8 @@ from read_trace import AFTER_RESPONSE, ALLOCATED, FREED, OF_REQUEST, UNATTRIBUTE
 from recording import assert_balanced, collector_of, ended_trace, recorded, run_prefix, small_disk
 from serve import Server
 
-# So far apart that all samples of a test fit the chunks that stacks may take, however late the collector comes; but where
-# the load has no end before the kill.
+# So far apart that all samples of a test fit the chunks that stacks may take, however late the collector comes; but not
+# where a kill ends the load.
 MEAN = 32768
 OPTIONS = ("--sites", "--sample-bytes", str(MEAN))
 REQUESTS = 200
@@ -182,7 +182,7 @@ def test_killed_under_load(trace, workers):
 
 
 def test_no_room_for_stacks(trace):
-    """Behind a collector that doesn't come for a while: all samples are there, with their sizes and routes, and say it."""
+    """Behind a collector that doesn't come for a while all samples have sizes and routes, and say what they lack."""
     requests = 2 * REQUESTS
     with recorded("sites", trace, "run", run_options=("--sites", "--sample-bytes", "4096")) as server:
         collector = collector_of(trace)
@@ -191,12 +191,13 @@ def test_no_room_for_stacks(trace):
         os.kill(collector, signal.SIGCONT)
     seen = ended_trace(trace)
     assert_complete(seen)
+    blocks = {name: SITES[name] for name in ("small_block", "large_block")}
     without = [row for row in allocated(seen) if has_no_stack(seen, row)]
-    assert {(row.owner, row.route, row.bytes) for row in without} == {(OF_REQUEST, *SITES[name]) for name in ("small_block", "large_block")}
-    assert set(counts(seen)) > {"small_block", "large_block"}
+    assert {(row.owner, row.route, row.bytes) for row in without} == {(OF_REQUEST, *block) for block in blocks.values()}
+    assert set(counts(seen)) > blocks.keys()
     named = Counter(whose(seen, row) for row in allocated(seen))
-    for name in ("small_block", "large_block"):
-        assert_expected(named[name], requests * EACH, SITES[name][1], 4096)
+    for name, (_, size) in blocks.items():
+        assert_expected(named[name], requests * EACH, size, 4096)
 
 
 def test_the_disk_is_full(tmp_path):
