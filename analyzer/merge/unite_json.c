@@ -96,11 +96,11 @@ static void add_agreed(cJSON *to, const struct origins *o, const char *key)
 /* The same for each member of an object; null where none agrees. */
 static void add_agreed_members(cJSON *to, const struct origins *o, const char *key)
 {
-	const cJSON *first = get(o->origin[0].run, key), *member;
+	const cJSON *first = get(o->origin[0].run, key), *members = cJSON_IsObject(first) ? first : NULL, *member;
 	cJSON *all = cJSON_CreateObject();
 	bool any = false;
 
-	cJSON_ArrayForEach(member, cJSON_IsObject(first) ? first : NULL)
+	cJSON_ArrayForEach(member, members)
 	{
 		bool same = true;
 
