@@ -140,16 +140,13 @@ char *rqs_payload_run(const struct rqs_run_facts *facts)
 
 static const char *runtime_name(uint32_t runtime)
 {
-	switch (runtime) {
-	case RQS_RUNTIME_PYTHON:
-		return "python";
-	case RQS_RUNTIME_NODE:
-		return "node";
-	case RQS_RUNTIME_GO:
-		return "go";
-	default:
-		return "native";
-	}
+	static const char *const names[] = {
+#define NAME(symbol, name) #name,
+		RQS_RUNTIMES(NAME)
+#undef NAME
+	};
+
+	return names[runtime < RQS_RUNTIME_COUNT ? runtime : RQS_RUNTIME_NATIVE];
 }
 
 char *rqs_payload_process(const struct rqs_watched *watched)

@@ -120,11 +120,18 @@ enum rqs_event {
 	RQS_EVENT_COUNT,
 };
 
+/* X(SYMBOL, name in the trace). */
+#define RQS_RUNTIMES(X)   \
+	X(NATIVE, native) \
+	X(PYTHON, python) \
+	X(NODE, node)     \
+	X(GO, go)
+
 enum rqs_runtime {
-	RQS_RUNTIME_NATIVE = 0,
-	RQS_RUNTIME_PYTHON = 1,
-	RQS_RUNTIME_NODE = 2,
-	RQS_RUNTIME_GO = 3,
+#define RQS_RUNTIME_ID(symbol, name) RQS_RUNTIME_##symbol,
+	RQS_RUNTIMES(RQS_RUNTIME_ID)
+#undef RQS_RUNTIME_ID
+	RQS_RUNTIME_COUNT,
 };
 
 /* What the hooks that were placed in a Go program measure. */
