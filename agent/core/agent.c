@@ -237,22 +237,38 @@ static bool has_room(const struct rqs_worker *worker, size_t size)
 	return worker->chunk && sizeof(*worker->chunk) + worker->chunk_used + size <= RQS_CHUNK_SIZE;
 }
 
+static void seal(struct rqs_worker *worker)
+{
+	rqs_store(&worker->chunk->sealed, 1);
+	worker->chunk = NULL;
+}
+
 static void *turn_to(struct rqs_worker *worker, struct rqs_chunk_header *chunk)
 {
 	if (worker->chunk)
-		rqs_store(&worker->chunk->sealed, 1);
+		seal(worker);
 	worker->chunk = chunk;
 	worker->chunk_used = 0;
+	worker->shares = false;
 	return chunk ? chunk + 1 : NULL;
 }
 
+/*
+ * So many threads keep a chunk between their requests (the lowest free one is claimed). Further ones, which had none,
+ * seal theirs with each record: with a thread a connection, those that wait would leave none to the others.
+ */
+#define CHUNKS_KEPT_BY_THREADS RQS_SILENT_CHUNKS
+
 void *rqs_record_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size)
 {
-	uint32_t index;
+	bool is_first = !worker->chunk;
+	uint32_t index = 0;
 
 	if (has_room(worker, size))
 		return (char *)(worker->chunk + 1) + worker->chunk_used;
-	return turn_to(worker, rqs_chunk_claim(agent, worker, RQS_CHUNK_RECORDS, &index));
+	void *space = turn_to(worker, rqs_chunk_claim(agent, worker, RQS_CHUNK_RECORDS, &index));
+	worker->shares = space && is_first && index >= CHUNKS_KEPT_BY_THREADS;
+	return space;
 }
 
 static uint32_t index_of(const struct rqs_agent *agent, const struct rqs_chunk_header *chunk)
@@ -293,4 +309,6 @@ void rqs_record_commit(struct rqs_worker *worker, size_t size)
 {
 	worker->chunk_used += (uint32_t)size;
 	rqs_store(&worker->chunk->head, worker->chunk_used);
+	if (rqs_unlikely(worker->shares))
+		seal(worker);
 }

@@ -35,6 +35,7 @@ struct rqs_worker {
 	uint32_t tid;
 	struct rqs_chunk_header *chunk; /* where records go, or NULL */
 	uint32_t chunk_used;
+	bool shares; /* the chunk is for one record: too many threads have one already */
 	bool busy;       /* inside the core: a signal handler's call passes by */
 	bool event_loop; /* has waited on several descriptors at once: it may serve many requests at a time */
 	uint32_t spare; /* a request slot that it keeps for its next one, or RQS_NO_SLOT */

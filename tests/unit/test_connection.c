@@ -427,6 +427,56 @@ static void a_full_region_drops_and_counts(void **state)
 	assert_int_equal(totals().finished, 1);
 }
 
+/* As the collector does with what it has read. */
+static uint64_t free_sealed(void)
+{
+	uint64_t records = 0;
+
+	for (uint32_t i = 0; i < RQS_CHUNKS; i++)
+		if (region.owners[i] && rqs_chunk_at(&region, i)->sealed) {
+			struct totals t = { 0 };
+
+			add_records(&t, rqs_chunk_at(&region, i));
+			records += t.records;
+			rqs_region_free_chunk(&region, i);
+		}
+	return records;
+}
+
+/* A thread a connection, each with a request now and then: some wait with a chunk of their own, and none takes the last. */
+static void more_threads_than_chunks(void **state)
+{
+	const uint32_t count = RQS_CHUNKS + 1000;
+	struct rqs_worker *many = calloc(count, sizeof(*many));
+	uint64_t freed = 0;
+
+	(void)state;
+	accepted(5);
+	for (uint32_t i = 0; i < 2 * count; i++) {
+		struct rqs_call call = call_by(&many[i % count]);
+
+		rqs_conn_input(&call, 5, REQUEST, strlen(REQUEST));
+		rqs_conn_output(&call, 5, RESPONSE, strlen(RESPONSE));
+		if (i % 1000 == 0)
+			freed += free_sealed();
+	}
+	assert_int_equal(agent.process->events[RQS_EVENT_CHUNK_STARVED], 0);
+	freed += free_sealed();
+	uint64_t held = 0, chunks = 0;
+	for (uint32_t i = 0; i < RQS_CHUNKS; i++) {
+		struct totals t = { 0 };
+
+		if (!region.owners[i] || rqs_chunk_at(&region, i)->kind != RQS_CHUNK_RECORDS)
+			continue;
+		add_records(&t, rqs_chunk_at(&region, i));
+		held += t.records;
+		chunks++;
+	}
+	assert_int_equal(freed + held, 2 * count);
+	assert_in_range(chunks, 1, RQS_SILENT_CHUNKS);
+	free(many);
+}
+
 /* A holder that doesn't come back is waited for by other threads' turns, not for ever, and its request is given up. */
 static void a_lock_that_is_not_had(void **state)
 {
@@ -716,6 +766,7 @@ int main(void)
 		TEST(forked_children),
 		TEST(unanswered_after_fork_is_given_up),
 		TEST(a_full_region_drops_and_counts),
+		TEST(more_threads_than_chunks),
 		TEST(a_lock_that_is_not_had),
 		TEST(a_stamp_may_come_with_the_rest),
 		TEST(a_worker_keeps_a_slot),
