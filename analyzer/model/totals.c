@@ -16,7 +16,19 @@ static void add_alloc(struct rqs_alloc *to, const cJSON *process, const char *ke
 	rqs_alloc_add(to, rqs_json_u64(alloc, "alloc_bytes"), rqs_json_u64(alloc, "alloc_count"));
 }
 
-static void add_connections(struct rqs_result *r, const cJSON *process)
+static bool has_started(const cJSON *of)
+{
+	return rqs_json_u64(cJSON_GetObjectItemCaseSensitive(of, "completeness"), "started") > 0;
+}
+
+/* One that accepts connections and passes them on, as Node's cluster does, has none of its own: they count where they
+ * are served. */
+static bool serves(const struct rqs_trace *t, const cJSON *process)
+{
+	return has_started(process) || !has_started(t->totals);
+}
+
+static void add_connections(struct rqs_result *r, const cJSON *process, bool serves)
 {
 	const cJSON *connections = cJSON_GetObjectItemCaseSensitive(process, "connections");
 
@@ -24,7 +36,7 @@ static void add_connections(struct rqs_result *r, const cJSON *process)
 		return;
 	r->connections_known = true;
 	r->accepted += rqs_json_u64(connections, "accepted");
-	r->peak += rqs_json_u64(connections, "peak");
+	r->peak += serves ? rqs_json_u64(connections, "peak") : 0;
 }
 
 static void note_events(struct rqs_result *r, const cJSON *process)
@@ -52,7 +64,7 @@ static void apply_processes(struct rqs_trace *t)
 	{
 		processes++;
 		peak = rqs_json_u64(process, "rss_peak");
-		add_connections(r, process);
+		add_connections(r, process, serves(t, process));
 #define ADD(name) add_alloc(&r->name, process, #name);
 		RQS_ALLOCS(ADD)
 #undef ADD

@@ -52,18 +52,30 @@ char *rqs_verdict_text(const struct rqs_difference *d)
 static const struct {
 	enum rqs_figure figure;
 	const char *head;
+	bool below; /* of few sides it stands figure by figure below, and not here */
 } columns[] = {
-    {RQS_FIGURE_THROUGHPUT, "REQUESTS/S"},
-    {RQS_FIGURE_MEAN, "MEAN"},
-    {RQS_FIGURE_P99, "p99"},
-    {RQS_FIGURE_RSS_PEAK, "MEMORY"},
-    {RQS_FIGURE_ALLOC_COUNT, "ALLOCS/REQ"},
-    {RQS_FIGURE_ALLOC_BYTES, "BYTES/REQ"},
-    {RQS_FIGURE_CPU, "CPU/REQ"},
-    {RQS_FIGURE_QUEUE, "QUEUE"},
-    {RQS_FIGURE_ERROR_RATE, "ERRORS"},
+    {RQS_FIGURE_THROUGHPUT, "REQUESTS/S", false},
+    {RQS_FIGURE_MEAN, "MEAN", false},
+    {RQS_FIGURE_P50, "p50", true},
+    {RQS_FIGURE_P99, "p99", false},
+    {RQS_FIGURE_RSS_PEAK, "MEMORY", false},
+    {RQS_FIGURE_ALLOC_COUNT, "ALLOCS/REQ", false},
+    {RQS_FIGURE_ALLOC_BYTES, "BYTES/REQ", false},
+    {RQS_FIGURE_CPU, "CPU/REQ", false},
+    {RQS_FIGURE_QUEUE, "QUEUE", false},
+    {RQS_FIGURE_ERROR_RATE, "ERRORS", false},
 };
 #define COLUMNS (sizeof(columns) / sizeof(columns[0]))
+
+static bool has_figures_below(const struct rqs_findings *f)
+{
+	return f->c->sides <= RQS_SIDES_AS_COLUMNS;
+}
+
+static bool is_shown(const struct rqs_findings *f, unsigned column)
+{
+	return rqs_is_compared(f, columns[column].figure) && !(columns[column].below && has_figures_below(f));
+}
 
 static bool is_best(const struct rqs_findings *f, unsigned side, enum rqs_figure figure)
 {
@@ -86,7 +98,7 @@ static struct rqs_table *start_side_table(struct rqs_doc *d, const struct rqs_fi
 
 	rqs_table_column(t, false, "");
 	for (unsigned i = 0; i < COLUMNS; i++)
-		if (rqs_is_compared(f, columns[i].figure))
+		if (is_shown(f, i))
 			rqs_table_column(t, true, columns[i].head);
 	return t;
 }
@@ -102,13 +114,26 @@ static void add_values(struct rqs_doc *d, const struct rqs_findings *f)
 			enum rqs_figure figure = columns[k].figure;
 			double value = value_of(f, figure, i);
 
-			if (!rqs_is_compared(f, figure))
+			if (!is_shown(f, k))
 				continue;
 			rqs_table_cell(t, is_best(f, i, figure) ? RQS_TONE_GOOD : RQS_TONE_PLAIN,
 				       rqs_figure_text(figure, value));
 			rqs_table_sort_key(t, value);
 		}
 	}
+}
+
+/* "0.52x", and "0.97x ~" where a test was made and the difference may be chance: of many sides only this says so. */
+static char *multiple_text(const struct rqs_findings *f, double ratio, const struct rqs_difference *difference)
+{
+	enum rqs_verdict verdict = difference->verdict;
+	bool sure = verdict == RQS_VERDICT_IMPROVED || verdict == RQS_VERDICT_REGRESSED;
+	bool marked = !has_figures_below(f) && verdict != RQS_VERDICT_NONE && !sure && !isnan(ratio);
+	char *factor = rqs_human_factor(ratio);
+	char *text = rqs_format("%s%s", factor, marked ? " ~" : "");
+
+	free(factor);
+	return text;
 }
 
 static void add_multiples(struct rqs_doc *d, const struct rqs_findings *f)
@@ -123,10 +148,11 @@ static void add_multiples(struct rqs_doc *d, const struct rqs_findings *f)
 			enum rqs_figure figure = columns[k].figure;
 			const struct rqs_row *row = rqs_rows_find(&f->rows, figure, RQS_WHOLE);
 
-			if (!rqs_is_compared(f, figure))
+			if (!is_shown(f, k))
 				continue;
 			double ratio = rqs_figure_ratio(row->side[0].value, row->side[i].value);
-			rqs_table_cell(t, rqs_tone_of_difference(figure, row, i), rqs_human_factor(ratio));
+			rqs_table_cell(t, rqs_tone_of_difference(figure, row, i),
+				       multiple_text(f, ratio, &row->difference[i]));
 			rqs_table_sort_key(t, ratio);
 		}
 	}
@@ -215,6 +241,9 @@ static void add_legend(struct rqs_doc *d, const struct rqs_findings *f)
 {
 	struct verdict_count n = count_verdicts(f);
 
+	if (!has_figures_below(f) &&
+	    n.of[RQS_VERDICT_OK] + n.of[RQS_VERDICT_INCONCLUSIVE] + n.of[RQS_VERDICT_UNRESOLVED])
+		rqs_doc_text(d, RQS_TONE_DIM, "~ may be chance, as far as these runs tell.");
 	if (n.within)
 		rqs_doc_text(d, RQS_TONE_DIM,
 			     "* within these runs: with one run a side, how another run would differ isn't known. "
@@ -239,7 +268,7 @@ static void add_legend(struct rqs_doc *d, const struct rqs_findings *f)
 
 void rqs_doc_add_figures(struct rqs_doc *d, const struct rqs_findings *f)
 {
-	if (f->c->sides <= RQS_SIDES_AS_COLUMNS) {
+	if (has_figures_below(f)) {
 		rqs_doc_heading(d, "Figures");
 		add_figure_table(d, f);
 	}

@@ -120,28 +120,63 @@ static void check_mix(const struct preflight *p, const struct rqs_side *base, co
 	free(other);
 }
 
+/* What a side has, in words; NULL where it is the base's, or isn't known of both. */
+typedef char *(*difference_of)(const struct rqs_side *base, const struct rqs_side *side);
+
+/* One sentence of all the sides that differ from the base: "HEAD OF-BASE, 3 of Express, 2 of Flask". At the first of
+ * them. */
+static void check_number(const struct preflight *p, const struct rqs_side *new, const char *id, const char *head,
+			 difference_of difference)
+{
+	const struct rqs_side *base = p->c->side;
+	char *text = NULL;
+
+	for (unsigned i = 1; i < p->c->sides; i++) {
+		char *differs = difference(base, &p->c->side[i]);
+
+		if (!differs)
+			continue;
+		if (!text && &p->c->side[i] != new) {
+			free(differs);
+			return; /* told when it was that one's turn */
+		}
+		char *of_base = text ? NULL : difference(&p->c->side[i], base);
+		char *longer = text ? rqs_format("%s, %s of %s", text, differs, p->c->side[i].name)
+				    : rqs_format(head, of_base, base->name, differs, p->c->side[i].name);
+		free(of_base);
+		free(differs);
+		free(text);
+		text = longer;
+	}
+	if (text)
+		say(p, id, text);
+}
+
+static char *other_flight(const struct rqs_side *base, const struct rqs_side *side)
+{
+	double a = rqs_in_flight_mean(&base->result), b = rqs_in_flight_mean(&side->result);
+
+	return isnan(a) || isnan(b) || near(a, b) ? NULL : rqs_format("%.3g", b);
+}
+
 static void check_flight(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
 {
-	double a = rqs_in_flight_mean(&base->result), b = rqs_in_flight_mean(&new->result);
+	(void)base;
+	check_number(p, new, "in_flight", "different numbers of requests in flight: %s on average of %s, %s of %s",
+		     other_flight);
+}
 
-	if (isnan(a) || isnan(b) || near(a, b))
-		return;
-	say(p, "in_flight",
-	    rqs_format("different numbers of requests in flight: %.3g on average of %s, %.3g of %s", a, base->name, b,
-		       new->name));
+static char *other_workers(const struct rqs_side *base, const struct rqs_side *side)
+{
+	double a = (double)base->result.processes / base->runs, b = (double)side->result.processes / side->runs;
+
+	return a == b ? NULL : rqs_human_count(b);
 }
 
 static void check_workers(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
 {
-	double a = (double)base->result.processes / base->runs, b = (double)new->result.processes / new->runs;
-
-	if (a == b)
-		return;
-	char *one = rqs_human_count(a), *other = rqs_human_count(b);
-	say(p, "processes",
-	    rqs_format("different numbers of processes: %s of %s, %s of %s", one, base->name, other, new->name));
-	free(one);
-	free(other);
+	(void)base;
+	check_number(p, new, "processes", "different numbers of processes: %s of %s, %s of %s", other_workers);
 }
 
 /* X(key of the run frame's host object, what it is called). */

@@ -79,10 +79,35 @@ def test_seven_sides_are_one_neat_table(write):
     sides = [f"{n}={write(n, steady(100, 1000 + i, 1024 * (i + 1)))}" for i, n in enumerate(names)]
     out, _ = run("compare", *sides)
     table = out.split("\n\n")[2].splitlines()
-    assert table[0].split()[:3] == ["REQUESTS/S", "MEAN", "p99"]
+    assert table[0].split()[:4] == ["REQUESTS/S", "MEAN", "p50", "p99"]
     assert [line.split()[0] for line in table[1:]] == names
     assert max(len(line) for line in out.splitlines() if "/" not in line or line.startswith("  GET")) <= 110
     assert "As a multiple of Gin" in out
+
+
+def test_of_many_sides_multiples_that_may_be_chance_are_marked(write):
+    """Two runs a side: what differs by much more than the runs do is sure at best of two as alike as two peas."""
+    def side(name, gaps, handler):
+        return f"{name}=" + ",".join(str(write(f"{name}-{i}", steady(9000, gap, handler))) for i, gap in enumerate(gaps))
+
+    steadily = side("slow", range(2000, 2005), 4096)
+    out, _ = run("compare", side("base", range(1000, 1005), 1024), side("like", range(1001, 1006), 1024), steadily,
+                 side("wild", range(800, 1300, 100), 1024))  # fmt: skip
+    multiples = {line.split()[0]: line for line in out.partition("As a multiple of base")[2].splitlines() if "x" in line}
+    assert re.match(r" *slow +0\.50x +4\.0\dx +4\.0\dx ", multiples["slow"])
+    assert re.match(r" *wild +[01]\.\d\dx ~", multiples["wild"])
+    assert "~ may be chance" in out
+    few, _ = run("compare", side("one", range(1000, 1005), 1024), side("two", range(800, 1300, 100), 1024))
+    assert "~" not in few  # there each verdict has its line
+
+
+def test_sides_that_differ_from_the_base_are_one_finding(write):
+    def processes(name, count):
+        return write(name, [Request(START + i * 1_000_000, process=i % count) for i in range(100)])
+
+    value = compare(*(processes(name, count) for name, count in (("a", 1), ("b", 2), ("c", 1), ("d", 3))))
+    assert [f["text"] for f in value["preflight"] if f["id"] == "processes"] == [
+        "different numbers of processes: 1 of a, 2 of b, 3 of d"]  # fmt: skip
 
 
 def test_a_route_that_one_side_lacks(write):
