@@ -256,6 +256,10 @@ python-versions: ## every CPython that can be had, recorded; as root, with deboo
 	$(Q)$(BUILD)/venv/bin/python -m pytest -v -c tests/long/pytest.ini tests/long/test_python_gil.py \
 		tests/long/test_python_versions.py
 
+FRESH_SECONDS ?= 5400
+fresh: ## make demo and make check in a Debian 12 that is made for it, as root; each within FRESH_SECONDS
+	$(Q)FRESH_SECONDS=$(FRESH_SECONDS) tests/long/fresh.sh
+
 SIMULATIONS ?= 10
 simulations: ## the statistics on simulated servers, SIMULATIONS times as many as in `make check`
 	$(Q)tests/deps.sh check
@@ -355,6 +359,6 @@ help: ## this list
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo table transparency-long python-versions simulations same-server sites-long soak load-long picture bench baselines tested faults fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo table transparency-long python-versions fresh simulations same-server sites-long soak load-long picture bench baselines tested faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD)/obj $(BUILD)/obj-musl $(BUILD)/sanobj -name '*.d' 2>/dev/null)
