@@ -287,6 +287,11 @@ soak: ## Go servers at full load for SOAK_SECONDS; servers attached to and left 
 	$(Q)RQS_SOAK_SECONDS=$(SOAK_SECONDS) $(BUILD)/venv/bin/python -m pytest -q -rP -c tests/long/pytest.ini \
 		tests/long/test_soak.py tests/long/test_attach_soak.py tests/long/test_attach_go_kills.py
 
+tour: ## the commands of README.md's tour, run again: what they print goes into it
+	$(Q)tests/deps.sh demo
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all
+	$(Q)python3 tests/tools/tour.py --write
+
 picture: ## the picture in README.md, made again
 	$(Q)tests/deps.sh check
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all

@@ -255,7 +255,7 @@ def test_the_duration_ends_it(trace):
 
 @pytest.mark.parametrize("name", ("nethttp", "httpd", "fastapi-asyncio"))
 def test_what_remains_is_what_is_documented(name, trace):
-    """As README has it, "A server that runs already"; and once there it is used again."""
+    """As agent/README.md has it, "A server that runs already"; and once there it is used again."""
     with Server(name) as server, Connection(server.port) as client:
         remains = []
         for _ in range(10):
