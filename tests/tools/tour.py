@@ -80,11 +80,10 @@ class Shell:
                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
         self.run(PRELUDE)
 
-    def run(self, command: str, seconds: float | None = None) -> list[str]:
-        """What it prints. With seconds no load or recording lasts longer."""
+    def run(self, command: str, haste: int = 1) -> list[str]:
+        """What it prints. With haste loads and recordings take a part of their time, whole seconds at least."""
         command = command.replace(PORT, self.port)
-        if seconds:
-            command = re.sub(r"(-d|--duration )\d+", lambda m: f"{m[1]}{seconds:g}", command)
+        command = re.sub(r"(-d|--duration )(\d+)", lambda m: f"{m[1]}{max(1, int(m[2]) // haste)}", command)
         self.bash.stdin.write(command + "\necho; echo END-OF-STEP\n")
         self.bash.stdin.flush()
         lines = []
