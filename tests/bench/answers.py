@@ -13,7 +13,7 @@ BUSY = 0.85  # of its cores: no more work gets done
 HALF = 0.5
 NEARLY_ALL = 0.8
 ALIKE = 0.1  # ratios that far from 1 are one in words
-MAYBE = "~"  # behind a number that may be chance
+MAYBE = "(~)"  # behind a number that may be chance
 
 
 def listed(words) -> str:
@@ -59,7 +59,7 @@ def how_many(base: str, names: list, chance: list, figures: dict) -> list[str]:
         return figures[name]["against"]["throughput"]
 
     told = [f"{as_many(1 / against(name)['times'], against(name))} as many as {name}" for name in names]
-    sentences = [f"On one core {base} answers {listed(told)}: {rate(figures[base]['throughput'])} requests a second."] if told else []
+    sentences = [f"On one core {base} answers {rate(figures[base]['throughput'])} requests a second: {listed(told)}."] if told else []
     told = [f"{name} ({number(1 / against(name)['times'])} times)" for name in chance]
     return sentences + ([f"Whether {base} answers more than {listed(told)} can't be told from chance."] if told else [])
 
@@ -99,8 +99,8 @@ def idle_too(base: str, own: dict, name: str, other: dict) -> str:
 
 def on_more_cores(figures: dict) -> list[str]:
     """What remains where there are as many processes as cores."""
-    told = [f"{number(1000 * one['cpu'])} cores with {name}" for name, one in figures.items()]
-    return [f"With all cores in use that is what remains: a load of 1,000 requests a second takes {listed(told)}."]
+    told = [f"{number(1000 * one['cpu'])} with {name}" for name, one in figures.items()]
+    return [f"That is what remains where all cores are used: 1,000 requests a second take so many cores: {listed(told)}."]
 
 
 PARTS = {
@@ -180,7 +180,7 @@ def when_larger(by_time: dict, names: list, connections: int) -> str:
         since.setdefault(larger_from(by_time, name), []).append(name)
     told = [f"from {ms} ms on for {listed(since[ms])}" for ms in sorted(ms for ms in since if ms is not None)]
     told += [f"at none of these times for {listed(since[None])}"] if None in since else []
-    return f"With {connections} connections the database is the larger part of a request {listed(told)}."
+    return f"With {connections} connections the database is the larger part of a request {', '.join(told)}."
 
 
 def limit_of(figures: dict, cores: int) -> str:
@@ -200,7 +200,7 @@ def why_not(name: str, figures: dict, ms: int, connections: int, cores: int) -> 
         return f"{does} and {used}: its {seconds(figures['cpu'])} of CPU a request are the limit, until a database takes some {needed}."
     if limit == "threads":
         return f"{does} and {used}: {percent(figures['queue'] / figures['latency'])} of the latency is the queue for its threads."
-    return f"{does} and {used}: neither its CPU nor its queue is the limit."
+    return f"{does} and {used}: the limit is neither its CPU nor its queue, but else in the handler, or the machine."
 
 
 def statement(few: dict, many: dict, names: list, connections: tuple) -> str:
@@ -208,22 +208,22 @@ def statement(few: dict, many: dict, names: list, connections: tuple) -> str:
     held = {name: (larger_from(few, name), larger_from(many, name)) for name in names}
     least = min(few)
     if all(at == (least, least) for at in held.values()):
-        return "So «the bottleneck is the database, not Python» holds in all that was measured."
+        return "«The bottleneck is the database, not Python» holds in all that was measured."
     if all(at == (None, None) for at in held.values()):
-        return "So «the bottleneck is the database, not Python» holds in nothing that was measured."
+        return "«The bottleneck is the database, not Python» holds in nothing that was measured."
 
     def words(at, clients):
         return f"with {clients} connections " + ("at none of these times" if at is None else f"from {at} ms on")
 
     told = [f"{name}: {listed([words(at, clients) for at, clients in zip(held[name], connections)])}" for name in names]
-    return f"So whether «the bottleneck is the database, not Python» holds depends on the load: {'; '.join(told)}."
+    return f"Whether «the bottleneck is the database, not Python» holds depends on the load. {'; '.join(told)}."
 
 
 def against_base(by_time: dict, base: str, name: str, connections: int) -> str:
     """The slower language's price, when the database is slow, too."""
     ratios = {ms: of[name]["against"]["throughput"] for ms, of in sorted(by_time.items()) if name in of}
     told = [f"{as_many(one['times'], one)} at {ms} ms" for ms, one in ratios.items()]
-    return f"{name} answers with {connections} connections, of {base}'s requests a second, {listed(told)}."
+    return f"Of {base}'s requests a second {name} answers with {connections} connections {listed(told)}."
 
 
 def database(numbers: dict, python: list, cores: dict) -> list[str]:
@@ -231,12 +231,12 @@ def database(numbers: dict, python: list, cores: dict) -> list[str]:
     few, many = min(numbers), max(numbers)
     base, *_ = names = [name for name in cores if all(name in of for of in numbers[many].values())]
     slowest = max(numbers[many])
-    sentences = [when_larger(numbers[clients], names, clients) for clients in sorted(numbers)]
+    there = [name for name in python if name in names]
+    sentences = [statement(numbers[few], numbers[many], there, (few, many))] if there else []
+    sentences += [when_larger(numbers[clients], names, clients) for clients in sorted(numbers)]
     last = numbers[many][slowest]
     sentences += [why_not(name, last[name], slowest, many, cores[name]) for name in names if database_share(last[name]) < HALF]
-    there = [name for name in python if name in names]
-    sentences += [against_base(numbers[many], base, name, many) for name in there if name != base]
-    return sentences + ([statement(numbers[few], numbers[many], there, (few, many))] if there else [])
+    return sentences + [against_base(numbers[many], base, name, many) for name in there if name != base]
 
 
 # ---- the GIL ----

@@ -21,7 +21,6 @@ import argparse
 import json
 import subprocess
 import sys
-import textwrap
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -39,7 +38,6 @@ FEW, MANY, SHARED = 4, 64, 16  # connections
 TIMES = (0, 1, 5, 20)  # of the database, in ms
 STEPS = 20  # thousand: about a millisecond of Python
 WAIT = 5  # ms
-WIDTH = 140
 
 GO = (("GOMAXPROCS", "1"),)
 GIN, ECHO = Contender("Gin", "gin", env=GO), Contender("Echo", "echo", env=GO)
@@ -304,22 +302,31 @@ def result_of(question: Question, out: Path) -> dict:
 # ---- pages ----
 
 LEGEND = (
-    "Each one process on one core but for *2 processes*; h2load and the database, a stub with the time that heads its column, share the "
-    "other core. ~: may be chance, or too few runs to tell. The database's part is its own latency, by a recording of the database "
-    "(of `downstream` the servers' recordings have no figure yet). Counted: responses by h2load's count = requests in the traces."
+    "Each one process on one core, but for *2 processes*. ~: may be chance, or too few runs to tell. The database is a stub that takes "
+    "the time at the head of its column; its part of a request is its own latency, by a recording of it, as reqscope doesn't measure "
+    "`downstream` yet. Counted: responses by h2load's count = requests in the traces."
 )
 
 
 def page(results: list[dict], rounds: int) -> str:
     """For the README."""
-    parts = ["#### Questions", "\n".join(textwrap.wrap(f"{rounds} runs of each, alternated. {LEGEND}", WIDTH))]
+    parts = ["#### Three questions", f"{rounds} runs of each, alternated. {LEGEND}"]
     for result in results:
         heads, *rows = result["table"]
         table = ["", *markdown_table(heads, rows)] if heads else []
         failed = [f"Not measured: {name} ({why})." for name, why in result["failed"].items()]
-        answer = textwrap.wrap(" ".join([f"**{result['title']}**", *result["answer"], *failed]), WIDTH)
-        parts.append("\n".join([*answer, *table]))
+        parts.append("\n".join([" ".join([f"**{result['title']}**", *result["answer"], *failed]), *table]))
     return "\n\n".join(parts) + "\n"
+
+
+def asked(options) -> list[Question]:
+    """With the servers that are wanted; without a question that has none of them."""
+    questions = [QUESTIONS[name](options) for name in options.questions]
+    for question in questions:
+        question.contenders = [of for of in question.contenders if not options.servers or of.name in options.servers]
+        if options.quick:
+            question.slots = Slots(seconds=0.4, slack=1.5)
+    return [question for question in questions if question.contenders]
 
 
 def measure(options) -> list[Question]:
@@ -327,11 +334,7 @@ def measure(options) -> list[Question]:
     folder.mkdir(parents=True, exist_ok=True)
     for old in [*folder.glob("*.rqs"), *folder.glob("*.txt"), *folder.glob("*.json")]:
         old.unlink()
-    questions = [QUESTIONS[name](options) for name in options.questions]
-    for question in questions:
-        question.contenders = [of for of in question.contenders if not options.servers or of.name in options.servers]
-        if options.quick:
-            question.slots = Slots(seconds=0.4, slack=1.5)
+    questions = asked(options)
     try:
         run_rounds(questions, options)
     except KeyboardInterrupt:
@@ -355,6 +358,8 @@ def parse_arguments():
     options.rounds = options.rounds or (1 if options.quick else 4)
     if unknown := set(options.questions) - set(QUESTIONS):
         parser.error(f"no question '{unknown.pop()}': {', '.join(QUESTIONS)}")
+    if not asked(options):
+        parser.error(f"--servers: none of these questions asks {' or '.join(options.servers)}")
     return options
 
 
