@@ -1,6 +1,7 @@
 """`make install` and `make uninstall`: what is installed records by itself, from wherever it stands."""
 
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -92,3 +93,18 @@ def test_uninstalled(prefix):
     make("uninstall", f"PREFIX={prefix}")
     assert files(prefix) == {"bin/other"}
     assert os.listdir(prefix / "lib") == []
+
+
+def test_another_folder_makes_the_same_bytes(tmp_path):
+    """And another umask and locale. Of all that is built `make package-check` tells it."""
+    built = []
+    for folder, umask, locale in (("a", 0o022, "C"), ("another/place", 0o077, "C.UTF-8")):
+        for part in ("agent", "analyzer", "include"):
+            shutil.copytree(ROOT / part, tmp_path / folder / part)
+        shutil.copy(ROOT / "Makefile", tmp_path / folder)
+        names = ("build/payload.so", "build/reqscope-place")
+        environment = {**os.environ, "LC_ALL": locale}
+        subprocess.run(["make", "-s", "-j2", "SAN=", "COVERAGE=", "BUILD=build", *names], cwd=tmp_path / folder, check=True, umask=umask,
+                       env=environment, stdout=subprocess.DEVNULL, timeout=300)  # fmt: skip
+        built.append([(tmp_path / folder / name).read_bytes() for name in names])
+    assert built[0] == built[1]
