@@ -9,7 +9,7 @@ from math import log
 
 from table_pages import digits, rate, seconds, size
 
-BUSY = 0.85  # of its cores: no more work gets done
+BUSY = 0.8  # of its cores: no more work gets done; a sampled second may miss some percent
 HALF = 0.5
 NEARLY_ALL = 0.8
 ALIKE = 0.1  # ratios that far from 1 are one in words

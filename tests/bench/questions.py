@@ -62,12 +62,12 @@ class Question:
 
 def lead_question(_) -> Question:
     loads = [Load("users", ("/users/7",), MANY)]
-    return Question("lead", "How much faster is Go, and what of?", [GIN, ECHO, FASTAPI, FLASK, DJANGO, EXPRESS], loads, Slots(1.2, 0.5))
+    return Question("lead", "How much faster is Go, and what of?", [GIN, ECHO, FASTAPI, FLASK, DJANGO, EXPRESS], loads, Slots(1.0, 0.5))
 
 
 def database_question(options) -> Question:
     loads = [Load(f"{ms} ms, {clients} connections", (f"/db?ms={ms}",), clients) for clients in (FEW, MANY) for ms in options.times]
-    slots = Slots(seconds=0.8, slack=0.3, warm_up=0.3, margin=0.15)
+    slots = Slots(seconds=0.65, slack=0.35, warm_up=0.2, margin=0.15)
     return Question("database", "Is the bottleneck the database, not Python?", [GIN, EXPRESS, FASTAPI, FLASK], loads, slots, True)
 
 
@@ -75,7 +75,7 @@ def gil_question(_) -> Question:
     compute, wait = f"/steps?k={STEPS}", f"/sleep?ms={WAIT}"
     loads = [Load("cpu", (compute,), SHARED), Load("wait", (wait,), SHARED), Load("mixed", (compute, wait), SHARED)]
     contenders = [*THREADED, Contender(PROCESSES, "flask-gthread-1", 2, cores=2)]
-    return Question("gil", "What does the GIL cost with threads?", contenders, loads, Slots(seconds=0.9, slack=0.4, warm_up=0.3))
+    return Question("gil", "What does the GIL cost with threads?", contenders, loads, Slots(seconds=0.75, slack=0.4, warm_up=0.3, margin=0.15))
 
 
 QUESTIONS = {"lead": lead_question, "database": database_question, "gil": gil_question}
@@ -347,7 +347,7 @@ def parse_arguments():
     parser.add_argument("--questions", default=",".join(QUESTIONS), help=f"of {','.join(QUESTIONS)}; default all")
     parser.add_argument("--servers", default="", help="by the names in the tables, the base first; default all")
     parser.add_argument("--times", default=",".join(map(str, TIMES)), help=f"of the database, in ms (default {','.join(map(str, TIMES))})")
-    parser.add_argument("--rounds", type=int, help="default 4, the fewest that a test can tell from chance; with --quick 1")
+    parser.add_argument("--rounds", type=int, help="default 5, so that a test can tell what is no chance; with --quick 1")
     parser.add_argument("--minutes", type=float, default=13, help="no further round begins that would end later (default 13)")
     parser.add_argument("--quick", action="store_true", help="shorter loads, on a machine that may be busy")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for the results")
@@ -355,7 +355,7 @@ def parse_arguments():
     options.questions = options.questions.split(",")
     options.servers = options.servers.split(",") if options.servers else []
     options.times = [int(word) for word in options.times.split(",")]
-    options.rounds = options.rounds or (1 if options.quick else 4)
+    options.rounds = options.rounds or (1 if options.quick else 5)
     if unknown := set(options.questions) - set(QUESTIONS):
         parser.error(f"no question '{unknown.pop()}': {', '.join(QUESTIONS)}")
     if not asked(options):

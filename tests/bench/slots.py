@@ -40,7 +40,7 @@ class Slots:
 
     def start(self, loads: int) -> float:
         """Of the first load, after the run's first request."""
-        return loads * (self.warm_up + 0.15) + self.slack
+        return loads * (self.warm_up + 0.2) + 0.5
 
     def window(self, at: int, loads: int) -> tuple[float, float]:
         """From and to, of the at-th load."""
