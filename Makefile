@@ -314,6 +314,11 @@ bench: ## measure what recording costs, in alternated pairs
 	$(Q)$(BUILD)/bench/request_path
 	$(Q)$(BUILD)/venv/bin/python tests/bench/bench.py
 
+bench-peers: ## measure reqscope, the tools one would pick instead, and nothing, in alternated turns; PEERS_OPTIONS
+	$(Q)tests/deps.sh peers
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all baselines $(BUILD)/bench/toggle
+	$(Q)$(BUILD)/venv/bin/python tests/bench/peers.py $(PEERS_OPTIONS)
+
 $(BUILD)/bench/gen_trace $(BUILD)/bench/toggle: $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(library_obj)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
@@ -329,9 +334,9 @@ $(BUILD)/bench/request_path: $(BUILD)/obj/tests/bench/request_path.o $(sort $(li
 TABLE ?=
 table: ## seven frameworks side by side under the same load: some 20 minutes (TABLE: options of tests/bench/table.py)
 	$(Q)tests/deps.sh check
-	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all $(BUILD)/servers/httpd
 	$(Q)$(BUILD)/venv/bin/python tests/bench/table.py $(TABLE); status=$$?; \
-		if [ -e tests/bench/questions.py ]; then $(BUILD)/venv/bin/python tests/bench/questions.py || status=1; fi; exit $$status
+		$(BUILD)/venv/bin/python tests/bench/questions.py $(QUESTIONS) || status=1; exit $$status
 
 FAULT_ROUNDS ?= 40
 faults: all ## kill server, worker and collector FAULT_ROUNDS times each (five kinds)
@@ -364,6 +369,6 @@ help: ## this list
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo table transparency-long python-versions fresh simulations same-server sites-long soak load-long picture bench baselines tested faults fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo table transparency-long python-versions fresh simulations same-server sites-long soak load-long picture bench bench-peers baselines tested faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD)/obj $(BUILD)/obj-musl $(BUILD)/sanobj -name '*.d' 2>/dev/null)

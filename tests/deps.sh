@@ -5,6 +5,7 @@
 #   tests/deps.sh demo    ... and to run `make demo`
 #   tests/deps.sh check   ... and to run `make check`
 #   tests/deps.sh bench   ... and to run `make bench`
+#   tests/deps.sh peers   ... or `make bench-peers`: whatever of the other tools can be had
 #   tests/deps.sh deb     to build and to run `make deb`
 #   tests/deps.sh fuzz    ... and to fuzz and format with clang
 #
@@ -34,10 +35,11 @@ build) wanted=$build ;;
 demo) wanted="$build $demo" ;;
 check) wanted="$build $demo $check" ;;
 bench) wanted="$build $demo $check valgrind:valgrind" ;;
+peers) wanted="$build $demo $check" ;;
 deb) wanted="$build $deb" ;;
 fuzz) wanted="$build $demo $check $fuzz" ;;
 *)
-	echo "deps.sh: no level '$level': build, demo, check, bench, deb, fuzz" >&2
+	echo "deps.sh: no level '$level': build, demo, check, bench, peers, deb, fuzz" >&2
 	exit 2
 	;;
 esac
@@ -120,17 +122,9 @@ if ! fresh build/deps/python "$servers/requirements.txt"; then
 	touch build/deps/python
 fi
 
-# What can't be had is left out of the tables.
-if [ "$level" = bench ] && ! fresh build/deps/peers tests/bench/requirements.txt; then
-	echo "deps: other tools into build/bench/peers"
-	rm -rf build/bench/peers
-	build/venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --target build/bench/peers \
-		-r tests/bench/requirements.txt && touch build/deps/peers
-fi
-
 # Debian's npm brings 360 packages; where there is none, a wheel that carries it comes into the venv instead.
 install_node_packages() {
-	set -- ci --prefix build/node --no-audit --no-fund --loglevel=error
+	set -- ci --prefix "$1" --no-audit --no-fund --loglevel=error
 	if command -v npm >/dev/null; then
 		npm "$@"
 	else
@@ -144,7 +138,7 @@ if ! fresh build/deps/node "$servers/express/package-lock.json"; then
 	rm -rf build/node
 	mkdir -p build/node
 	cp "$servers/express/package.json" "$servers/express/package-lock.json" build/node/
-	install_node_packages >/dev/null
+	install_node_packages build/node >/dev/null
 	touch build/deps/node
 fi
 
@@ -152,4 +146,65 @@ fi
 if ! fresh build/deps/go "$servers/go"; then
 	echo "deps: Go test servers into build/servers; some minutes at the first time"
 	"$servers/go/build.sh" && touch build/deps/go || [ $? = 3 ]
+fi
+
+# Other tools, beside which reqscope is measured: each by itself, so that one that can't be had takes no other out. Why it can't is
+# in NAME.failed, and from there in the tables.
+peers=build/bench/peers
+
+# peer NAME PINS COMMAND...: installs one of them below its folder unless its pins are older than that.
+peer() {
+	name=$1
+	pins=$2
+	shift 2
+	mkdir -p $peers
+	! fresh "build/deps/peer-$name" "$pins" || return 0
+	echo "deps: $name into $peers"
+	rm -rf "${peers:?}/$name" "$peers/$name.failed"
+	if "$@" >"$peers/$name.log" 2>&1; then
+		touch "build/deps/peer-$name"
+	else
+		tail -n 1 "$peers/$name.log" >"$peers/$name.failed"
+		echo "deps: no $name: $(cat "$peers/$name.failed")" >&2
+	fi
+}
+
+python_peer() {
+	peer "$1" "tests/bench/pinned/$1.txt" build/venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --target "$peers/$1" \
+		-r "tests/bench/pinned/$1.txt"
+}
+
+node_peer() {
+	mkdir -p $peers/node
+	cp tests/bench/pinned/node/package.json tests/bench/pinned/node/package-lock.json $peers/node/
+	install_node_packages $peers/node
+}
+
+# debian_peer PACKAGE COMMAND
+debian_peer() {
+	has "$2" || {
+		mkdir -p $peers
+		echo "deps: installing $1"
+		if [ "$(id -u)" = 0 ] && (apt_install "$1"); then
+			rm -f "$peers/$1.failed"
+		else
+			echo "apt-get install $1 failed, or needs root" >"$peers/$1.failed"
+		fi
+	}
+}
+
+case $level in bench | peers)
+	python_peer memray
+	python_peer opentelemetry
+	;;
+esac
+if [ "$level" = peers ]; then
+	python_peer ddtrace
+	python_peer scalene
+	python_peer py-spy
+	peer node tests/bench/pinned/node node_peer
+	peer gin-otel "$servers/go" "$servers/go/build.sh" gin-otel
+	for package in heaptrack bpftrace linux-perf:perf strace; do
+		debian_peer "${package%:*}" "${package#*:}"
+	done
 fi

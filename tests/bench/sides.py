@@ -14,7 +14,7 @@ from serve import Server  # noqa: E402
 
 BUILD = TESTS.parent / os.environ.get("BUILD", "build")
 OUT = BUILD / "bench"
-PEERS = OUT / "peers"  # where deps.sh puts the other tools
+PEERS = OUT / "peers"  # where deps.sh puts the other tools, each in a folder of its own
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ def agent(library: Path, *env: tuple) -> Layer:
 
 def memray(*options: str) -> Layer:
     words = ("-m", "memray", "run", "--quiet", "--follow-fork", "--force", "-o", "{file}", *options)
-    return Layer(PEERS / "memray", (("PYTHONPATH", str(PEERS)),), python=words, peer=True)
+    return Layer(PEERS / "memray/bin/memray", (("PYTHONPATH", str(PEERS / "memray")),), python=words, peer=True)
 
 
 def opentelemetry() -> Layer:
     """Its spans are made, and sent nowhere."""
     silent = tuple((f"OTEL_{signal}_EXPORTER", "none") for signal in ("TRACES", "METRICS", "LOGS"))
-    command = PEERS / "bin/opentelemetry-instrument"
-    return Layer(command, (("PYTHONPATH", str(PEERS)), *silent), wrap=(str(command),), peer=True)
+    command = PEERS / "opentelemetry/bin/opentelemetry-instrument"
+    return Layer(command, (("PYTHONPATH", str(command.parents[1])), *silent), wrap=(str(command),), peer=True)
 
 
 # The control is a second server without an agent: it shows the noise.
@@ -67,9 +67,9 @@ def layers_of(name: str) -> list[str]:
     return [layer for layer, one in there.items() if is_python or not (one.peer or layer == "memory")]
 
 
-def server_under(name: str, layer: str, file: Path, **more) -> Server:
+def server_under(name: str, layer: str | Layer, file: Path, **more) -> Server:
     """Not started yet; more is what Server takes, and a wrap in it is closest to the server."""
-    chosen = LAYERS[layer]
+    chosen = layer if isinstance(layer, Layer) else LAYERS[layer]
 
     def filled(words) -> list[str]:
         return [word.replace("{file}", str(file)) for word in words]
@@ -82,7 +82,7 @@ def server_under(name: str, layer: str, file: Path, **more) -> Server:
 class Side:
     """A running server under one layer; also a context manager."""
 
-    def __init__(self, name: str, layer: str, trace: Path):
+    def __init__(self, name: str, layer: str | Layer, trace: Path):
         self.server = server_under(name, layer, trace)
         self.trace = trace
         self.loads: list[dict] = []

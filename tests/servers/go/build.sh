@@ -3,6 +3,9 @@
 #
 # Debian's Go is too old for the servers, but newer ones are modules of Go's module proxy, and it can fetch them.
 # An older Go that can't be had is left out with a word, and its tests are skipped. Quick when nothing changed.
+#
+#   build.sh            all of them but gin-otel
+#   build.sh gin-otel
 set -eu
 cd "$(dirname "$0")"
 build=$(cd ../../.. && pwd)/build
@@ -49,6 +52,13 @@ server() {
 	shift
 	"$go" build -trimpath -o "$out/$name" "$@"
 }
+
+# For `make bench-peers` alone, and a module of its own.
+if [ "${1:-}" = gin-otel ]; then
+	cd gin-otel
+	server gin-otel .
+	exit
+fi
 
 for name in gin fiber echo chi nethttp micro mirror hostile; do
 	server $name ./$name

@@ -1,0 +1,368 @@
+#!/usr/bin/env python3
+"""`make bench-peers`: reqscope, the tools that a user would pick instead, and nothing, on the same servers in the same turns.
+
+    peers.py [--servers gin,express] [--peers memray,ddtrace-run] [--rounds N] [--turns N] [--minutes M]
+    peers.py --readme README.md      puts the tables of the last run between README's markers, and measures nothing
+
+In a round each server is started once under each tool (others.py), warmed up, and all of them are loaded in turn, many times and
+each time for a tenth of a second. CPU a request is that of the server's processes, against that of the server under nothing in the
+same turn. What a tool has outside of them (py-spy, collectors, sinks) is counted apart. A tool that isn't there, or doesn't
+work here, is in the table with its reason. Writes build/bench/peers.{md,json}.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import mean
+
+import contenders
+import others
+import peers_tables
+import sink
+import toggled
+from others import BASE, Tool
+from sides import OUT, Side
+
+import load
+import procfs
+from serve import free_port, wait_until
+
+SERVERS = ("gin", "fastapi-uvloop", "flask-gthread", "express")
+PATH = "/users/7"
+CLIENTS = 16
+LOAD_SECONDS = 0.1
+MOST_REQUESTS = 4_000  # of a load
+WARM_UP_SECONDS = {"express": 1.5}  # Node compiles for a while
+WARM_UP = 0.6
+STARTS_AT_ONCE = 3
+BESIDE_SECONDS = 2.0  # until what is started beside a server is at work
+END_SECONDS = 8.0
+GO_SLICES = 80
+
+
+class Under(Side):
+    """A server under one tool, with all that belongs to the tool."""
+
+    def __init__(self, name: str, tool: Tool, folder: Path):
+        folder.mkdir()
+        self.folder = folder
+        self.beside: list[subprocess.Popen] = []
+        self.sink_port = free_port()
+        self.each = 0  # requests of a load
+        self.sent = 0
+        self.at_start = 0  # bytes written before the first request
+        self.cpu_before = 0.0
+        self.tool = self.filled(tool, {"{sink}": f"http://127.0.0.1:{self.sink_port}"})
+        super().__init__(tool.server or name, self.tool, folder / "file")
+
+    @staticmethod
+    def filled(tool: Tool, values: dict) -> Tool:
+        def fill(word: str) -> str:
+            for name, value in values.items():
+                word = word.replace(name, value)
+            return word
+
+        env = tuple((key, fill(value)) for key, value in tool.env)
+        return dataclasses.replace(tool, env=env, beside=tuple(map(fill, tool.beside)))
+
+    def start(self):
+        if self.tool.sink:
+            self.run_beside([sys.executable, sink.__file__, self.sink_port, self.folder / "sent"])
+            wait_until(lambda: procfs.listener_inode(self.sink_port), END_SECONDS, "the sink to listen")
+        self.server.start()
+        if self.tool.beside:
+            words = self.filled(self.tool, {"{file}": str(self.trace), "{url}": self.server.url}).beside
+            started = self.run_beside(words)
+            try:
+                started.wait(BESIDE_SECONDS)
+            except subprocess.TimeoutExpired:
+                return
+            raise RuntimeError(last_line((self.folder / "beside").read_text(errors="replace")))
+
+    def run_beside(self, words) -> subprocess.Popen:
+        with open(self.folder / "beside", "ab") as said:
+            self.beside.append(subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=said, stderr=said))
+        return self.beside[-1]
+
+    def helpers(self) -> list[int]:
+        """The tool's processes that aren't the server's."""
+        served = set(self.server.pids())
+        found = [pid for pid in procfs.descendants(self.server.process.pid) if pid not in served]
+        for one in self.beside:
+            found += procfs.descendants(one.pid)
+        return list(dict.fromkeys(found + self.collector))
+
+    def rest(self, number: int):
+        if self.tool.rests:
+            for pid in self.helpers():
+                os.kill(pid, number)
+
+    def send(self, requests: int) -> load.Fixed:
+        done = load.fixed(self.server.url + PATH, requests, CLIENTS, log=False)
+        self.sent += requests
+        if done.succeeded != requests:
+            raise RuntimeError(f"{done.succeeded} of {requests} requests succeeded")
+        return done
+
+    def prepare(self, seconds: float):
+        """Warms up, and finds out how many requests take a tenth of a second."""
+        self.at_start = self.files()
+        deadline = time.monotonic() + seconds
+        requests = CLIENTS
+        while True:
+            done = self.send(requests)
+            rate = requests / max(done.seconds, 1e-3)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            requests = whole(min(rate * min(left, 0.3), requests * 4))
+        self.each = whole(min(rate * LOAD_SECONDS, MOST_REQUESTS))
+        pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+        self.collector = [pid for pid in pids if "collect" in (words := procfs.command_line(pid))[1:2] and str(self.trace) in words]
+        self.collector_before = procfs.cpu_seconds(self.helpers())
+        self.cpu_before = self.server.cpu_seconds()
+        self.rest(signal.SIGSTOP)
+
+    def measure_once(self):
+        self.rest(signal.SIGCONT)
+        helpers = self.helpers()
+        cpu, beside = self.server.cpu_seconds(), procfs.cpu_seconds(helpers)
+        done = self.send(self.each)
+        self.loads.append({
+            "requests": self.each,
+            "cpu_us": (self.server.cpu_seconds() - cpu) / self.each * 1e6,
+            "beside_us": (procfs.cpu_seconds(helpers) - beside) / self.each * 1e6,
+            "per_second": self.each / done.seconds,
+        })  # fmt: skip
+        self.requests += self.each
+        self.rest(signal.SIGSTOP)
+
+    def result(self) -> dict:
+        """What comes between the loads counts too: batches of spans are sent then."""
+        in_loads = sum(one["cpu_us"] * one["requests"] for one in self.loads)
+        later = (self.server.cpu_seconds() - self.cpu_before) * 1e6 - in_loads
+        beside = (procfs.cpu_seconds(self.helpers()) - self.collector_before) / self.requests * 1e6
+        if self.tool.rests or self.tool.polls:
+            beside = mean(one["beside_us"] for one in self.loads)
+        return {"loads": self.loads, "later_us": later / self.requests, "beside_us": beside, **self.server.memory()}
+
+    def files(self) -> int:
+        """Bytes written into files so far."""
+        return sum(path.stat().st_size for path in self.folder.glob("file*") if path.suffix != ".program")
+
+    def finish(self) -> dict:
+        """Ends all of it; what was written, and of how many requests the tool tells."""
+        self.rest(signal.SIGCONT)
+        try:
+            os.kill(self.server.pid, signal.SIGTERM)
+            self.server.wait(self.tool.grace)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            self.server.kill()
+        self.end_beside()
+        deadline = time.monotonic() + END_SECONDS
+        while any(map(procfs.alive, self.collector)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        kept = sink.received(self.folder / "sent").bytes if self.tool.sink else 0
+        return {"sent": self.sent, "written": self.files() - self.at_start + kept, "recorded": self.tool.count(self.folder) if self.tool.count else None}
+
+    def end_beside(self):
+        """The sink last: what is in flight gets there."""
+        for one in reversed(self.beside):
+            one.send_signal(signal.SIGINT)
+            try:
+                one.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                one.kill()
+                one.wait()
+
+    def close(self):
+        try:
+            self.rest(signal.SIGCONT)
+        except OSError:
+            pass
+        self.end_beside()
+        if self.server.process:
+            self.server.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def whole(requests: float) -> int:
+    """Each client as many."""
+    return max(int(requests / CLIENTS), 2) * CLIENTS
+
+
+def last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "it said nothing"
+
+
+def reason(side: Under, error: Exception) -> str:
+    said = side.server.last_words
+    return last_line(said) if said.strip() else f"{type(error).__name__}: {last_line(str(error))}"
+
+
+class Servers:
+    """One server under all its tools, for a round; a tool that fails is left out from then on."""
+
+    def __init__(self, name: str, tools: dict[str, Tool], failed: dict[str, str], folder: Path):
+        self.name = name
+        self.failed = failed
+        self.sides = {label: Under(name, tool, folder / str(at)) for at, (label, tool) in enumerate(tools.items())}
+
+    def fail(self, label: str, error: Exception):
+        side = self.sides.pop(label)
+        self.failed[label] = reason(side, error)
+        print(f"peers: {self.name}, {label}: {self.failed[label]}", file=sys.stderr)
+        side.close()
+
+    def attempt(self, label: str, what, *words):
+        try:
+            return what(*words)
+        except (OSError, RuntimeError, ValueError, TimeoutError, subprocess.SubprocessError) as error:
+            self.fail(label, error)
+            return None
+
+    def all_at_once(self, what) -> dict:
+        """what(side) of each, a few at a time; label -> its result."""
+        with ThreadPoolExecutor(STARTS_AT_ONCE) as pool:
+            waiting = {label: pool.submit(what, side) for label, side in self.sides.items()}
+            return {label: self.attempt(label, one.result) for label, one in waiting.items()}
+
+    def round(self, number: int, turns: int) -> dict:
+        """label -> result."""
+        self.all_at_once(Under.start)
+        for label, side in list(self.sides.items()):
+            self.attempt(label, side.prepare, WARM_UP_SECONDS.get(self.name, WARM_UP))
+        for turn in range(turns):
+            # As in bench.py: each turn begins with another side, and every other goes backwards.
+            labels = list(self.sides)
+            start = (number + turn) % max(len(labels), 1)
+            order = labels[start:] + labels[:start]
+            for label in order if turn % 2 else reversed(order):
+                self.attempt(label, self.sides[label].measure_once)
+        results = {label: self.attempt(label, side.result) for label, side in list(self.sides.items())}
+        ended = self.all_at_once(Under.finish)
+        return {label: results[label] | ended[label] for label in self.sides}
+
+    def close(self):
+        for side in self.sides.values():
+            side.close()
+
+
+def one_round(name: str, tools: dict, failed: dict, number: int, turns: int, folder: Path) -> dict:
+    folder.mkdir()
+    servers = Servers(name, {label: tool for label, tool in tools.items() if label not in failed}, failed, folder)
+    try:
+        return servers.round(number, turns)
+    finally:
+        servers.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def chosen_tools(name: str, wanted: set[str]) -> tuple[dict, dict]:
+    """Those to be measured, and why others aren't."""
+    tools = {label: tool for label, tool in others.tools_for(name).items() if not wanted or label in wanted | {BASE}}
+    missing = {label: tool.missing() for label, tool in tools.items()}
+    return tools, {label: why for label, why in missing.items() if why}
+
+
+def measure(names: list[str], wanted: set[str], rounds: int, turns: int, deadline: float, folder: Path) -> dict:
+    """A round of each server, again and again: what the machine does meanwhile, it does to all of them."""
+    servers = {}
+    for name in names:
+        tools, failed = chosen_tools(name, wanted)
+        servers[name] = {"tools": tools, "failed": failed, "rounds": []}
+    longest: dict[str, float] = {}
+    for number in range(rounds):
+        for name, server in servers.items():
+            if time.monotonic() + longest.get(name, 0) > deadline:
+                print(f"peers: no time for round {number + 1} of {name}", file=sys.stderr)
+                continue
+            print(f"peers: {name}, round {number + 1} of {rounds}", file=sys.stderr)
+            began = time.monotonic()
+            try:
+                done = one_round(name, server["tools"], server["failed"], number, turns, folder / f"{name}-{number}")
+                if BASE in done:
+                    server["rounds"].append(done)
+            except Exception as error:  # whatever it is, the other servers' figures are wanted
+                print(f"peers: {name}: {type(error).__name__}: {error}", file=sys.stderr)
+            longest[name] = max(longest.get(name, 0), time.monotonic() - began)
+    return {
+        name: {
+            "tells": {label: tool.tells for label, tool in server["tools"].items()},
+            "at_end": [label for label, tool in server["tools"].items() if tool.at_end],
+            "defers": [label for label, tool in server["tools"].items() if tool.sink],
+            "failed": server["failed"],
+            "rounds": server["rounds"],
+        }
+        for name, server in servers.items()
+    }  # fmt: skip
+
+
+def measure_toggled(slices: int, folder: Path) -> dict | None:
+    """Gin's hooks switched on and off in one process; none where that can't be done here."""
+    print(f"peers: gin, {slices} slices of each layer", file=sys.stderr)
+    try:
+        return toggled.measure("gin", slices, folder)
+    except Exception as error:
+        print(f"peers: no slices: {type(error).__name__}: {last_line(str(error))}", file=sys.stderr)
+        return None
+
+
+def put_into(readme: Path, tables: str):
+    text = readme.read_text()
+    before, begin, rest = text.partition(peers_tables.BEGIN)
+    _, end, after = rest.partition(peers_tables.END)
+    if not begin or not end:
+        raise SystemExit(f"peers.py: no {peers_tables.BEGIN} and {peers_tables.END} in {readme}")
+    readme.write_text(f"{before}{begin}\n{tables}\n{end}{after}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--servers", default=",".join(SERVERS), help=f"of {', '.join(others.KINDS)}; default {','.join(SERVERS)}")
+    parser.add_argument("--peers", default="", help="these rows alone, such as 'reqscope: everything,memray'")
+    parser.add_argument("--rounds", type=int, default=6, help="fresh servers this many times (default 6)")
+    parser.add_argument("--turns", type=int, default=6, help="loads of each in a round (default 6)")
+    parser.add_argument("--minutes", type=float, default=14, help="no round is begun that would end later (default 14)")
+    parser.add_argument("--slices", type=int, default=GO_SLICES, help=f"of each of Gin's layers, 0 for none (default {GO_SLICES})")
+    parser.add_argument("--readme", type=Path, metavar="FILE", help="only put the last run's tables into FILE")
+    options = parser.parse_args()
+    if options.readme:
+        put_into(options.readme, peers_tables.markdown(json.loads((OUT / "peers.json").read_text())))
+        return 0
+
+    began = time.monotonic()
+    names = [name for name in options.servers.split(",") if name]
+    if unknown := set(names) - set(others.KINDS):
+        parser.error(f"no server {', '.join(sorted(unknown))}: {', '.join(others.KINDS)}")
+    folder = Path(tempfile.mkdtemp(prefix="reqscope-peers-"))
+    try:
+        slices = measure_toggled(options.slices, folder) if options.slices and "gin" in names else None
+        wanted = set(filter(None, options.peers.split(",")))
+        servers = measure(names, wanted, options.rounds, options.turns, began + options.minutes * 60, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    result = {
+        "machine": contenders.machine(), "versions": others.versions(), "seconds": time.monotonic() - began,
+        "turns": options.turns, "toggled": slices, "servers": servers,
+    }  # fmt: skip
+    text = peers_tables.markdown(result)
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "peers.json").write_text(json.dumps(result, indent=1))
+    (OUT / "peers.md").write_text(text + "\n")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
