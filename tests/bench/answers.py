@@ -13,6 +13,7 @@ BUSY = 0.8  # of its cores: no more work gets done; a sampled second may miss so
 HALF = 0.5
 NEARLY_ALL = 0.8
 ALIKE = 0.1  # ratios that far from 1 are one in words
+MENTIONED = 0.05
 MAYBE = "(~)"  # behind a number that may be chance
 
 
@@ -77,7 +78,7 @@ def where_from(base: str, names: list, figures: dict) -> list[str]:
     sentences = []
     if cpu:
         busy = [figures[name]["cores"] for name in (base, *cpu)]
-        used = "All keep their core busy" if min(busy) >= BUSY else "They use their core alike"
+        used = "All keep their core busy" if min(busy) >= BUSY else "They don't keep their core busy"
         told = [f"{number(figures[name]['cpu'] / own['cpu'])} times for {name} ({seconds(figures[name]['cpu'])})" for name in cpu]
         sentences.append(
             f"The difference is CPU a request: {seconds(own['cpu'])} for {base}, {listed(told)}. "
@@ -130,10 +131,9 @@ def what_takes_time(figures: dict, connections: int) -> list[str]:
         sentences.append(f"With {connections} connections a request mostly waits for others: its own CPU is {listed(told)}.")
     if works:
         sentences.append(f"In {listed(works)} a request's latency is mostly its own CPU: {listed([percent(own[name]) for name in works])}.")
-    for name, one in figures.items():
-        if one["gil_wait"] and one["handler"] and one["gil_wait"] / one["handler"] >= 0.05:
-            sentences.append(f"Of {name}'s time in the handler {percent(one['gil_wait'] / one['handler'])} is waiting for the GIL.")
-    return sentences
+    for_gil = {name: one["gil_wait"] / one["handler"] for name, one in figures.items() if one["gil_wait"] and one["handler"]}
+    told = [f"{percent(share)} of {name}'s" for name, share in for_gil.items() if share >= MENTIONED]
+    return sentences + ([f"Waiting for the GIL is {listed(told)} time in the handler."] if told else [])
 
 
 def largest(parts: dict) -> str:
@@ -184,13 +184,13 @@ def when_larger(by_time: dict, names: list, connections: int) -> str:
 
 
 def limit_of(figures: dict, cores: int) -> str:
-    """What the requests that aren't at the database wait for: "cpu", "threads" or "other"."""
+    """What the requests that aren't at the database wait for: "cpu", "queue" or "other"."""
     if figures["cores"] >= BUSY * cores:
         return "cpu"
-    return "threads" if (figures["queue"] or 0) >= HALF * figures["latency"] else "other"
+    return "queue" if (figures["queue"] or 0) >= HALF * figures["latency"] else "other"
 
 
-def why_not(name: str, figures: dict, ms: int, connections: int, cores: int) -> str:
+def why_not(name: str, figures: dict, ms: int, connections: int, cores: int, threads: int | None) -> str:
     at_database = f"{number(figures['db']['in_flight'])} of {connections} requests at the database at a time"
     does = f"At {ms} ms {name} answers {rate(figures['throughput'])}/s with {at_database}"
     used = f"{digits(figures['cores'], '')} of {'its core' if cores == 1 else f'{cores} cores'} used"
@@ -198,8 +198,9 @@ def why_not(name: str, figures: dict, ms: int, connections: int, cores: int) -> 
     if limit == "cpu":
         needed = seconds(connections * figures["cpu"] / cores)
         return f"{does} and {used}: its {seconds(figures['cpu'])} of CPU a request are the limit, until a database takes some {needed}."
-    if limit == "threads":
-        return f"{does} and {used}: {percent(figures['queue'] / figures['latency'])} of the latency is the queue for its threads."
+    if limit == "queue":
+        share = f"{percent(figures['queue'] / figures['latency'])} of the latency is the queue"
+        return f"{does} and {used}: {share}{f' for its {threads} threads' if threads else ', until it reads the request'}."
     return f"{does} and {used}: the limit is neither its CPU nor its queue, but else in the handler, or the machine."
 
 
@@ -226,8 +227,9 @@ def against_base(by_time: dict, base: str, name: str, connections: int) -> str:
     return f"Of {base}'s requests a second {name} answers with {connections} connections {listed(told)}."
 
 
-def database(numbers: dict, python: list, cores: dict) -> list[str]:
-    """numbers: connections -> ms -> name -> figures, with "db" in them: {"latency", "in_flight"}."""
+def database(numbers: dict, python: list, cores: dict, threads: dict) -> list[str]:
+    """numbers: connections -> ms -> name -> figures, with "db" in them: {"latency", "in_flight"}; cores and threads: by name,
+    those that it has; threads of those alone that have a fixed number of them."""
     few, many = min(numbers), max(numbers)
     base, *_ = names = [name for name in cores if all(name in of for of in numbers[many].values())]
     slowest = max(numbers[many])
@@ -235,7 +237,8 @@ def database(numbers: dict, python: list, cores: dict) -> list[str]:
     sentences = [statement(numbers[few], numbers[many], there, (few, many))] if there else []
     sentences += [when_larger(numbers[clients], names, clients) for clients in sorted(numbers)]
     last = numbers[many][slowest]
-    sentences += [why_not(name, last[name], slowest, many, cores[name]) for name in names if database_share(last[name]) < HALF]
+    limited = [name for name in names if database_share(last[name]) < HALF]
+    sentences += [why_not(name, last[name], slowest, many, cores[name], threads.get(name)) for name in limited]
     return sentences + [against_base(numbers[many], base, name, many) for name in there if name != base]
 
 

@@ -42,7 +42,7 @@ WAIT = 5  # ms
 GO = (("GOMAXPROCS", "1"),)
 GIN, ECHO = Contender("Gin", "gin", env=GO), Contender("Echo", "echo", env=GO)
 FASTAPI, EXPRESS = Contender("FastAPI", "fastapi-uvloop", 1), Contender("Express", "express", 1)
-FLASK, DJANGO = Contender("Flask", "flask-gthread", 1), Contender("Django", "django-gthread", 1)
+FLASK, DJANGO = Contender("Flask", "flask-gthread", 1, threads=4), Contender("Django", "django-gthread", 1, threads=4)
 THREADS = {"1 thread": 1, "2 threads": 2, "4 threads": 4, "8 threads": 8}
 PROCESSES = "2 processes"
 THREADED = [Contender(name, f"flask-gthread-{number}", 1) for name, number in THREADS.items()]
@@ -62,7 +62,7 @@ class Question:
 
 def lead_question(_) -> Question:
     loads = [Load("users", ("/users/7",), MANY)]
-    return Question("lead", "How much faster is Go, and what of?", [GIN, ECHO, FASTAPI, FLASK, DJANGO, EXPRESS], loads, Slots(1.0, 0.5))
+    return Question("lead", "How much faster is Go, and what of?", [GIN, ECHO, FASTAPI, FLASK, DJANGO, EXPRESS], loads, Slots(1.5, 0.5))
 
 
 def database_question(options) -> Question:
@@ -257,10 +257,11 @@ def database_answer(question: Question, figures: list[dict]) -> Answered:
         [f"{name}, {clients} connections", *(cell(numbers[clients][ms][name]) for ms in all_times), *([] if clients == FEW else [counted(runs)])]
         for clients in numbers for name, runs in in_order(question).items()
     ]  # fmt: skip
-    cores = {of.name: of.cores for of in question.contenders if of.name in question.runs}
+    there = [of for of in question.contenders if of.name in question.runs]
+    cores, threads = {of.name: of.cores for of in there}, {of.name: of.threads for of in there if of.threads}
     python = [of.name for of in (FASTAPI, FLASK) if of.name in cores]
     heads = ["`GET /db`: requests/s (h2load), latency, database's part", *(f"{ms} ms" for ms in all_times), "counted"]
-    return Answered(heads, rows, answers.database(numbers, python, cores))
+    return Answered(heads, rows, answers.database(numbers, python, cores, threads))
 
 
 def gil_answer(question: Question, figures: list[dict]) -> Answered:
@@ -310,7 +311,7 @@ LEGEND = (
 
 def page(results: list[dict], rounds: int) -> str:
     """For the README."""
-    parts = ["#### Three questions", f"{rounds} runs of each, alternated. {LEGEND}"]
+    parts = ["#### Three questions", f"{rounds} run{'s' * (rounds != 1)} of each, alternated. {LEGEND}"]
     for result in results:
         heads, *rows = result["table"]
         table = ["", *markdown_table(heads, rows)] if heads else []

@@ -65,6 +65,7 @@ class Contender:
     workers: int | None = None
     env: tuple = ()
     cores: int = 1  # that it can use
+    threads: int | None = None  # where requests wait for one of so many
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_an_idle_core_is_told_from_cpu():
     assert "For Py CPU a request is 2.0 times Go's (100 µs), which makes 43 % of the difference" in said
     assert "the rest is that it uses 0.40 of its core, Go 0.98" in said
     assert "which makes nothing of the difference" in lead(GO, ("Py", one_core(4_000, 40e-6, 0.2, cores=0.16)))
-    assert "They use their core alike (0.40 to 0.40 of it)" in lead(
+    assert "They don't keep their core busy (0.40 to 0.40 of it)" in lead(
         ("Go", one_core(8_000, 50e-6, cores=0.4)), ("Py", one_core(2_000, 200e-6, 0.25, cores=0.4))
     )
 
@@ -66,7 +66,7 @@ def test_what_a_request_waits_for():
     assert "a request mostly waits for others: its own CPU is 2 % of 3.20 ms in Go (most: the queue," in lead(GO, ("Py", one_core(4_000, 245e-6, 0.2)))
     said = lead(GO, ("Py", one_core(4_000, 245e-6, 0.2, cpu_time=14e-3, gil_wait=7e-3)))
     assert "In Py a request's latency is mostly its own CPU: 88 %." in said
-    assert "Of Py's time in the handler 33 % is waiting for the GIL." in said
+    assert "Waiting for the GIL is 33 % of Py's time in the handler." in said
     assert "GIL" not in lead(GO, ("Py", one_core(4_000, 245e-6, 0.2, gil_wait=0.0)))
 
 
@@ -77,13 +77,13 @@ def asked(database, latency, *, times=1.0, cores=0.99, cpu=1e-3, queue=0.1, thro
     }  # fmt: skip
 
 
-def database(few, many):
+def database(few, many, threads=None):
     """few and many: Python's latencies with a database of 1 and of 20 ms."""
     go = {1: asked(1e-3, 1.1e-3), 20: asked(20e-3, 21e-3)}
     numbers = {
         clients: {ms: {"Go": go[ms], "Py": py} for ms, py in zip((1, 20), side)} for clients, side in ((4, few), (64, many))
     }
-    return " ".join(answers.database(numbers, ["Py"], {"Go": 1, "Py": 1}))
+    return " ".join(answers.database(numbers, ["Py"], {"Go": 1, "Py": 1}, threads or {}))
 
 
 def test_database_or_python():
@@ -103,7 +103,8 @@ def test_database_or_python():
 def test_what_is_the_limit_instead():
     quick = asked(1e-3, 1.5e-3), asked(20e-3, 21e-3)
     threads = asked(20e-3, 320e-3, cores=0.3, queue=0.9)
-    assert "90 % of the latency is the queue for its threads" in database(quick, (threads, threads))
+    assert "90 % of the latency is the queue for its 4 threads." in database(quick, (threads, threads), {"Py": 4})
+    assert "90 % of the latency is the queue, until it reads the request." in database(quick, (threads, threads))
     other = asked(20e-3, 320e-3, cores=0.3, queue=0.1)
     assert "neither its CPU nor its queue" in database(quick, (other, other))
 
