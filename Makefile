@@ -332,7 +332,8 @@ $(BUILD)/bench/request_path: $(BUILD)/obj/tests/bench/request_path.o $(sort $(li
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 TABLE ?=
-table: ## seven frameworks side by side under the same load: some 20 minutes (TABLE: options of tests/bench/table.py)
+QUESTIONS ?=
+table: ## seven frameworks side by side, and three questions: some 30 minutes (TABLE, QUESTIONS: options of tests/bench/table.py, questions.py)
 	$(Q)tests/deps.sh check
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all $(BUILD)/servers/httpd
 	$(Q)$(BUILD)/venv/bin/python tests/bench/table.py $(TABLE); status=$$?; \
