@@ -306,7 +306,8 @@ load-long: ## 10,000 idle and 1,000 busy connections; LOAD_REQUESTS in one trace
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all $(c_servers)
 	$(Q)RQS_LOAD_IDLE=10000 RQS_LOAD_BUSY=1000 RQS_LOAD_REQUESTS=$(LOAD_REQUESTS) RQS_LOAD_WORKERS=$(LOAD_WORKERS) \
 		RQS_LOAD_GUNICORN=200 RQS_LOAD_SECONDS=$(LOAD_SECONDS) RQS_LOAD_SERVERS="httpd nginx gin express flask-gthread" \
-		$(BUILD)/venv/bin/python -m pytest -v -rP -p no:cacheprovider $(wildcard tests/system/test_load_*.py)
+		$(BUILD)/venv/bin/python -m pytest -v -rP -p no:cacheprovider $(wildcard tests/system/test_load_*.py) \
+		tests/system/test_clock_steps.py
 
 bench: ## measure what recording costs, in alternated pairs
 	$(Q)tests/deps.sh bench

@@ -27,6 +27,8 @@ int rqs_drain_init(struct rqs_drain *drain)
 	drain->chunks = calloc(RQS_CHUNKS, sizeof(*drain->chunks));
 	drain->last_ordinal = calloc(SLOTS_NUMBERED, sizeof(*drain->last_ordinal));
 	drain->start_ns = drain->now_ns = rqs_monotonic_ns();
+	memset(&drain->steps, 0, sizeof(drain->steps));
+	rqs_steps_look(&drain->steps);
 	drain->threads_used = 0;
 	drain->malformed_records = drain->broken_chunks = 0;
 	if (drain->chunks && drain->last_ordinal)
@@ -119,11 +121,12 @@ static bool times_are_sane(const struct rqs_drain *drain, const struct rqs_recor
 	       time_is_sane(drain, rqs_calibration_ns(clock, record->last_out));
 }
 
-static void set_times(const struct rqs_drain *drain, const struct rqs_record *record, struct rqs_request_row *row)
+static void set_times(struct rqs_drain *drain, const struct rqs_record *record, struct rqs_request_row *row)
 {
 	uint16_t flags = record->flags;
 
-	if ((flags & RQS_RECORD_HAS_QUEUE) && record->queue_ns < row->time) {
+	if ((flags & RQS_RECORD_HAS_QUEUE) && record->queue_ns < row->time &&
+	    rqs_steps_leave(&drain->steps, row->time, record->queue_ns)) {
 		row->queue = record->queue_ns;
 		row->time -= record->queue_ns;
 	}

@@ -11,6 +11,7 @@
 #include "collect/batch.h"
 #include "collect/process.h"
 #include "collect/site_rows.h"
+#include "collect/steps.h"
 
 /* What the collector remembers of a chunk from one pass to the next. */
 struct rqs_chunk_view {
@@ -29,6 +30,7 @@ struct rqs_drain {
 	struct rqs_site_rows *sites; /* NULL: sampled allocations are skipped */
 	uint64_t start_ns;           /* of the region: no request is older */
 	uint64_t now_ns;             /* of this pass */
+	struct rqs_steps steps;      /* of the clock that arrivals are stamped by */
 	struct rqs_chunk_view *chunks;
 	uint64_t *last_ordinal;     /* by slot number: of the last record read */
 	uint32_t code_searches;     /* left in this pass (take_codes) */

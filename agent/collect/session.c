@@ -246,6 +246,7 @@ static void check(struct session *s, uint64_t now_ns)
 		return;
 	s->next_check_ns = now_ns + CHECK_NS;
 	rqs_calibration_refresh(&s->clock);
+	rqs_steps_look(&s->drain.steps);
 	rqs_processes_check(&s->processes);
 	rqs_drain_dead_threads(&s->drain);
 	rqs_greeting_expire(&s->greeting, now_ns);
