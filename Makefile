@@ -340,6 +340,13 @@ table: ## seven frameworks side by side, and three questions: some 30 minutes (T
 	$(Q)$(BUILD)/venv/bin/python tests/bench/table.py $(TABLE); status=$$?; \
 		$(BUILD)/venv/bin/python tests/bench/questions.py $(QUESTIONS) || status=1; exit $$status
 
+SPARK_REQUESTS ?= 6000000
+spark: ## many hosts' requests by Spark and DuckDB, and SPARK_REQUESTS more: percentiles as merge's, time and memory
+	$(Q)tests/deps.sh spark
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all $(BUILD)/bench/gen_trace
+	$(Q)RQS_SPARK_REQUESTS=$(SPARK_REQUESTS) $(BUILD)/venv/bin/python -m pytest -q -rP -c tests/long/pytest.ini \
+		tests/long/test_many_hosts_spark.py
+
 FAULT_ROUNDS ?= 40
 faults: all ## kill server, worker and collector FAULT_ROUNDS times each (five kinds)
 	$(Q)tests/deps.sh check
@@ -371,6 +378,6 @@ help: ## this list
 # Objects of tests are made on the way to their programs; keep them.
 .SECONDARY:
 
-.PHONY: all unit deps check demo table transparency-long python-versions fresh simulations same-server sites-long soak load-long picture bench bench-peers baselines tested faults fuzz format install uninstall dist clean help
+.PHONY: all unit deps check demo table transparency-long python-versions fresh simulations same-server sites-long soak load-long picture bench bench-peers spark baselines tested faults fuzz format install uninstall dist clean help
 
 -include $(shell find $(BUILD)/obj $(BUILD)/obj-musl $(BUILD)/sanobj -name '*.d' 2>/dev/null)

@@ -6,6 +6,7 @@
 #   tests/deps.sh check   ... and to run `make check`
 #   tests/deps.sh bench   ... and to run `make bench`
 #   tests/deps.sh peers   ... or `make bench-peers`: whatever of the other tools can be had
+#   tests/deps.sh spark   to build and to run `make spark`
 #   tests/deps.sh deb     to build and to run `make deb`
 #   tests/deps.sh fuzz    ... and to fuzz and format with clang
 #
@@ -36,10 +37,11 @@ demo) wanted="$build $demo" ;;
 check) wanted="$build $demo $check" ;;
 bench) wanted="$build $demo $check valgrind:valgrind" ;;
 peers) wanted="$build $demo $check" ;;
+spark) wanted="$build python3:python3 python3-venv:ensurepip default-jre-headless:java" ;;
 deb) wanted="$build $deb" ;;
 fuzz) wanted="$build $demo $check $fuzz" ;;
 *)
-	echo "deps.sh: no level '$level': build, demo, check, bench, peers, deb, fuzz" >&2
+	echo "deps.sh: no level '$level': build, demo, check, bench, peers, spark, deb, fuzz" >&2
 	exit 2
 	;;
 esac
@@ -97,7 +99,7 @@ fi
 case $level in build | demo | deb) exit 0 ;; esac
 
 # Without a browser its tests are skipped, which is no reason to stop. Chromium's smallest package is 64 MB.
-if ! has chromium && ! has chromium-headless-shell && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+if [ "$level" != spark ] && ! has chromium && ! has chromium-headless-shell && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	echo "deps: installing chromium-headless-shell"
 	(apt_install chromium-headless-shell) || echo "deps: the tests in a browser will be skipped" >&2
 fi
@@ -120,6 +122,17 @@ if ! fresh build/deps/python "$servers/requirements.txt"; then
 	"$python" -m venv build/venv
 	build/venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -r "$servers/requirements.txt"
 	touch build/deps/python
+fi
+
+if [ "$level" = spark ]; then
+	if ! fresh build/deps/spark tests/many_hosts/requirements.txt; then
+		echo "deps: PySpark into build/spark, half a gigabyte"
+		rm -rf build/spark
+		build/venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --target build/spark \
+			-r tests/many_hosts/requirements.txt
+		touch build/deps/spark
+	fi
+	exit 0
 fi
 
 # Debian's npm brings 360 packages; where there is none, a wheel that carries it comes into the venv instead.

@@ -117,9 +117,9 @@ int main(int argc, char **argv)
 	check(rqs_writer_open(&w, argv[1], true), argv[1]);
 	rqs_encoder_init(&e);
 	snprintf(text, sizeof(text),
-		 "{\"schema\":\"reqscope.run/1\",\"mode\":\"run\",\"label\":null,\"command\":[\"gen_trace\"],"
+		 "{\"schema\":\"reqscope.run/1\",\"mode\":\"run\",\"label\":null,\"command\":[\"gen_trace\",\"%s\"],"
 		 "\"start_monotonic_ns\":\"%llu\",\"start_realtime_ns\":\"%llu\"}",
-		 START, REALTIME);
+		 argc > 3 ? argv[3] : "", START, REALTIME);
 	write_text(&w, RQS_FRAME_RUN, START, text);
 	for (int i = 0; i < 2; i++) {
 		snprintf(text, sizeof(text),

@@ -5,7 +5,7 @@
 --      that has to be kept of a day, and what is added up for more than one machine can hold.
 --
 -- Bucket k holds 2^((k-1)/256) < latency <= 2^(k/256) ns, bucket -1 the zeros. A logarithm in floating point may be a
--- hair too great: 1e-9 is taken off, and who is above the bucket's end then goes one further. This is exact up to 37 h.
+-- hair too great: 1e-9 is taken off, and who is above the bucket's end then goes one further. This is exact up to a day.
 create or replace temp view histogram as
 select host, label, date_trunc('hour', time) as hour, method, route, bucket,
        count(*) as requests, min(latency_ns) as shortest, max(latency_ns) as longest

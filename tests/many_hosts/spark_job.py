@@ -27,6 +27,7 @@ def find(spark, options):
         return run_file(spark, "exact.sql")
     run_file(spark, "histogram.sql")
     if options.histogram:
+        # Not snappy, the default: its library for Java doesn't load on machines with glibc that have musl installed as well.
         spark.table("histogram").write.mode("append").option("compression", "zstd").parquet(options.histogram)
         spark.read.parquet(options.histogram).createOrReplaceTempView("histogram")
     return run_file(spark, "percentiles.sql")
