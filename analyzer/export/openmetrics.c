@@ -204,7 +204,7 @@ static void put_metric(const struct open_metrics *m, unsigned metric)
 	char *name = metric_name(&rqs_metrics[metric]);
 
 	put_family(m->what->out, name, "summary", units[rqs_metrics[metric].unit],
-		   "Of a request; reqscope(1) tells what");
+		   "Of a request; reqscope-report(1) tells what");
 	for (unsigned t = 0; t < traces->count; t++)
 		for (unsigned row = 0; row < traces->trace[t].result.cells; row++)
 			if (traces->trace[t].result.cell[row] && rqs_export_has_route(m->what, row))

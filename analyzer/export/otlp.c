@@ -221,7 +221,7 @@ static void put_metric(struct otlp *o, unsigned metric)
 	const struct rqs_result *r = &o->trace->result;
 	char *name = rqs_format("reqscope.request.%s", rqs_metrics[metric].name);
 
-	begin_line(o, name, units[rqs_metrics[metric].unit], "Of a request; reqscope(1) tells what", HISTOGRAM);
+	begin_line(o, name, units[rqs_metrics[metric].unit], "Of a request; reqscope-report(1) tells what", HISTOGRAM);
 	for (unsigned row = 0; row < r->cells; row++)
 		if (r->cell[row] && r->cell[row]->metric[metric].count && rqs_export_has_route(o->what, row))
 			put_distribution(o, row, &r->cell[row]->metric[metric]);
