@@ -43,7 +43,7 @@ def sums(folder: Path, pattern: str) -> dict[str, str]:
 
 def built(folder: Path, umask=0o022, **environment) -> Path:
     """The last commit, cloned to folder; the package and the programs are made there."""
-    subprocess.run(["git", "clone", "-q", ROOT, folder], check=True)
+    subprocess.run(["git", "clone", "-q", ROOT, folder], check=True, umask=umask)
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))} | environment
     for target in ("deb", "all"):
         with open(f"{folder}.log", "w+") as log:
