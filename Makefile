@@ -31,7 +31,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(
 CFLAGS ?= -O2 -g
 DEFS := -D_GNU_SOURCE -DRQS_VERSION='"$(VERSION)"'
 # What is built doesn't depend on the folder that it is built in.
-SAME := -ffile-prefix-map=$(CURDIR)=.
+SAME := -ffile-prefix-map='$(CURDIR)'=.
 ALL_CFLAGS := -std=gnu11 $(CFLAGS) $(CPPFLAGS) $(WARN) $(DEFS) $(SAME) -Iinclude -fno-strict-aliasing -MMD -MP
 LDLIBS := -lzstd -lz -lcjson -lelf -ldw -liberty -lZydis -lunwind-ptrace -lunwind-x86_64 -lunwind -lm -lpthread
 

@@ -21,7 +21,7 @@ USE = Path(__file__).with_name("package_use.py")
 # Two places that differ in whatever a build could take up; a second passes between them.
 PLACES = {
     "a": {"LC_ALL": "C", "TZ": "UTC", "DEB_BUILD_OPTIONS": "parallel=2", "umask": 0o022},
-    "another/and/a longer one": {"LC_ALL": "C.UTF-8", "TZ": "Pacific/Chatham", "DEB_BUILD_OPTIONS": "parallel=1", "umask": 0o077},
+    "another/and/a-longer-one": {"LC_ALL": "C.UTF-8", "TZ": "Pacific/Chatham", "DEB_BUILD_OPTIONS": "parallel=1", "umask": 0o077},
 }
 
 # What every installation of any package writes.
