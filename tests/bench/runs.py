@@ -29,6 +29,7 @@ REQSCOPE = BUILD / "reqscope"
 SETTLE = 0.2  # seconds between the last answer and the server's end
 RAMP = 0.2  # seconds in which connections are opened: of those that come at once one worker takes most
 WARM_UP_CONNECTIONS = 64  # at most: a slow server takes long to answer each of a thousand
+WARM_UP_LEAST = 16  # requests, that tell about a rate
 IDLE_STEP, IDLE_CPU, IDLE_DEADLINE = 0.15, 0.002, 15.0  # seconds: idle takes less CPU than that in a step
 
 
@@ -36,9 +37,9 @@ IDLE_STEP, IDLE_CPU, IDLE_DEADLINE = 0.15, 0.002, 15.0  # seconds: idle takes le
 class Timing:
     """Seconds. A warm-up takes as long as it says or a bit less, so that the load begins on time."""
 
-    warm_up: float = 1.2
-    start: float = 2.0  # of the load, after the run's first request
-    margin: float = 0.3  # before the load, in which nothing arrives
+    warm_up: float = 0.9
+    start: float = 1.5  # of the load, after the run's first request
+    margin: float = 0.25  # before the load, in which nothing arrives
 
     @property
     def skip(self) -> float:
@@ -129,8 +130,8 @@ class Tally:
         self.sent = 0
         self.answered: Counter = Counter()
 
-    def send(self, requests: int, connections: int | None = None) -> load.Fixed:
-        done = load.fixed(self.url, requests, connections or self.connections, log=self.log, ramp=RAMP)
+    def send(self, requests: int, connections: int, ramp=0.0) -> load.Fixed:
+        done = load.fixed(self.url, requests, connections, log=self.log, ramp=ramp)
         self.sent += requests
         if not done.answered:
             last_words = self.server.output.strip().rpartition("\n")[2]
@@ -144,10 +145,8 @@ def warm_up(tally: Tally, seconds: float) -> float:
     deadline = time.monotonic() + seconds
     connections = requests = min(tally.connections, WARM_UP_CONNECTIONS)
     rate = 0.0
-    while requests >= connections:
-        began = time.monotonic()
-        tally.send(requests, connections)
-        rate = requests / (time.monotonic() - began)
+    while requests >= min(connections, WARM_UP_LEAST):
+        rate = requests / tally.send(requests, connections).seconds
         left = deadline - time.monotonic()
         # Never more than eight times the last one: the first are slow, so that their rate says little.
         requests = min(int(rate * left * 0.9), 8 * requests)
@@ -220,7 +219,7 @@ def run_once(name: str, *, path="/users/7", connections=64, workers=None, reques
 
         pids, own = server.pids(), own_processes(server)
         cpu, own_cpu = procfs.cpu_seconds(pids), procfs.cpu_seconds(own)
-        done = tally.send(min(count, load.MAX_REQUESTS))
+        done = tally.send(min(count, load.MAX_REQUESTS), connections, RAMP)
         cpu, own_cpu = procfs.cpu_seconds(pids) - cpu, procfs.cpu_seconds(own) - own_cpu
         memory, peak = server.memory()["rss"], rss_peak(pids)
         time.sleep(SETTLE)

@@ -4,8 +4,8 @@
     table.py [--servers gin,flask] [--setups one,cores] [--connections 64,1000] [--rounds N] [--seconds S] [--minutes M]
     table.py --readme README.md      put what was measured last between the file's markers, without measuring again
 
-A round is one run of each framework without the agent and one with it, right behind each other; rounds of all set-ups alternate, so that
-what else the machine does hits all alike. Every figure of ours is one of `reqscope compare`, which reads all of a framework's
+A round is one run of each framework with the agent and one without it, right behind each other; rounds of all set-ups alternate, so that
+what else the machine does hits all alike. Of all but the first set-up and load the later rounds are with the agent alone. Every figure of ours is one of `reqscope compare`, which reads all of a framework's
 traces as the runs of one side. The load generator's figures stand beside it, and every request it counts must be in a
 trace: where one isn't, the table says so, and the exit status is 1.
 
@@ -28,7 +28,8 @@ from serve import NotAvailable
 from sides import BUILD
 
 OUT = BUILD / "table"
-ROUNDS, FEWER_ROUNDS = 5, 3  # of one core and the fewest connections; of the rest
+ROUNDS, FEWER_ROUNDS = 5, 4  # of one core and the fewest connections; of the rest. Below four compare's test can't be sure of anything
+BARE_ROUNDS = 2  # without the agent, of the rest
 SETTLED_ROUNDS = 2  # of each set-up first, so that all are there if time runs out
 FORMATS = {"text": "txt", "md": "md", "html": "html", "json": "json"}
 
@@ -40,14 +41,19 @@ class Cell:
     setup: str
     connections: int
     rounds: int
+    bare_rounds: int
     bare: dict = field(default_factory=dict)  # framework -> runs without the agent
-    recorded: dict = field(default_factory=dict)  # framework -> runs with it, each the neighbour of the one without
+    recorded: dict = field(default_factory=dict)  # framework -> runs with it, the first of them neighbours of those without
     failed: dict = field(default_factory=dict)  # framework -> why
     done: int = 0
 
     @property
     def name(self) -> str:
         return f"{self.setup}-{self.connections}"
+
+    def runs_in(self, number: int) -> int:
+        """Of each framework in this round."""
+        return 2 if number < self.bare_rounds else 1
 
 
 def schedule(cells: list[Cell]) -> list[tuple[Cell, int]]:
@@ -62,50 +68,55 @@ class Measurement:
     def __init__(self, cells: list[Cell], frameworks: list[Framework], options):
         self.cells, self.frameworks, self.options = cells, frameworks, options
         self.began = time.monotonic()
-        self.pairs = 0
+        self.runs = 0
 
     def say(self, text: str):
         print(f"table: {text}", file=sys.stderr, flush=True)
 
-    def each(self) -> float:
-        """Seconds that a pair of runs takes."""
-        return (time.monotonic() - self.began) / self.pairs if self.pairs else 2 * (self.options.seconds + 4)
+    def seconds_of(self, runs: int) -> float:
+        """That so many more take, as far as those before tell."""
+        each = (time.monotonic() - self.began) / self.runs if self.runs else self.options.seconds + 3
+        return runs * each
+
+    def seconds_left(self) -> float:
+        return self.began + self.options.minutes * 60 - time.monotonic()
 
     def run_all(self):
         left = schedule(self.cells)
         while left:
             cell, number = left.pop(0)
-            spent = time.monotonic() - self.began
-            if cell.done and spent + self.each() * len(self.frameworks) > self.options.minutes * 60:
+            if cell.done and self.seconds_of(cell.runs_in(number) * len(self.frameworks)) > self.seconds_left():
                 self.say(f"no time for round {number + 1} of {cell.name}")
                 continue
-            self.run_round(cell, number, len(left))
+            self.run_round(cell, number, sum(later.runs_in(which) for later, which in left))
             cell.done += 1
 
-    def run_round(self, cell: Cell, number: int, rounds_left: int):
+    def run_round(self, cell: Cell, number: int, runs_left: int):
         first = number % len(self.frameworks)
         order = self.frameworks[first:] + self.frameworks[:first]
         for at, framework in enumerate(order):
-            pairs = rounds_left * len(order) + len(order) - at
-            minutes = min(pairs * self.each(), self.options.minutes * 60 - (time.monotonic() - self.began)) / 60
+            still = runs_left * len(order) + cell.runs_in(number) * (len(order) - at)
+            minutes = max(min(self.seconds_of(still), self.seconds_left()), 0) / 60
             what = f"{SETUPS[cell.setup]}, {cell.connections} connections, round {number + 1} of {cell.rounds}: {framework.name}"
-            self.say(f"{what} ({max(minutes, 0):.0f} min left)")
+            self.say(f"{what} ({minutes:.0f} min left)")
             if framework.name not in cell.failed or cell.recorded.get(framework.name):
-                self.run_pair(cell, framework, number)
-            self.pairs += 1
+                self.run_beside(cell, framework, number)
+            self.runs += cell.runs_in(number)
 
-    def run_pair(self, cell: Cell, framework: Framework, number: int):
-        """Both or none: their ratio is the agent's cost. Who is first changes with each round."""
+    def run_beside(self, cell: Cell, framework: Framework, number: int):
+        """With the agent and without: both or none, as their ratio is the agent's cost. Who is first changes with each round."""
         trace = self.options.out / "traces" / f"{cell.name}-{framework.name}-{number}.rqs"
+        order = [trace] if cell.runs_in(number) == 1 else [None, trace] if number % 2 else [trace, None]
         try:
-            pair = {bool(path): self.attempt(cell, framework, path) for path in ((None, trace) if number % 2 else (trace, None))}
+            runs = {bool(path): self.attempt(cell, framework, path) for path in order}
         except (NotAvailable, OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
             cell.failed[framework.name] = str(error).splitlines()[0]
             self.say(f"{framework.name}: {error}")
             trace.unlink(missing_ok=True)
             return
-        cell.bare.setdefault(framework.name, []).append(pair[False])
-        cell.recorded.setdefault(framework.name, []).append(pair[True])
+        cell.recorded.setdefault(framework.name, []).append(runs[True])
+        if False in runs:
+            cell.bare.setdefault(framework.name, []).append(runs[False])
 
     def attempt(self, cell: Cell, framework: Framework, trace: Path | None) -> Run:
         """Twice, if need be: a machine that is busy for a moment is no reason to miss a run."""
@@ -200,7 +211,7 @@ def row_of(cell: Cell, framework: Framework, compared: dict | None) -> dict:
         "server": start.what,
         "published": vars(framework.published) if framework.published else None,
     }
-    if not recorded or not compared:
+    if not recorded or not compared or not cell.bare.get(framework.name):
         return row | {"failed": cell.failed.get(framework.name, "nothing to compare it with")}
     bare, side = cell.bare[framework.name], list(cell.recorded).index(framework.name)
     answered = sum(sum(run.counts.answered.values()) for run in recorded)
@@ -246,8 +257,9 @@ def measure(options) -> dict:
     if not frameworks or len(frameworks) < len(wanted):
         raise SystemExit(f"table.py: --servers: of {', '.join(one.name for one in FRAMEWORKS)}")
     connections = [int(word) for word in options.connections.split(",")]
-    cells = [Cell(setup, clients, min(options.rounds, FEWER_ROUNDS)) for setup in options.setups.split(",") for clients in connections]
-    cells[0].rounds = options.rounds
+    fewer = min(options.rounds, FEWER_ROUNDS)
+    cells = [Cell(setup, clients, fewer, BARE_ROUNDS) for setup in options.setups.split(",") for clients in connections]
+    cells[0].rounds = cells[0].bare_rounds = options.rounds
     (options.out / "traces").mkdir(parents=True, exist_ok=True)
     for old in [*(options.out / "traces").glob("*.rqs"), *options.out.glob("*-*.*")]:
         old.unlink()
@@ -274,8 +286,8 @@ def parse_arguments():
     parser.add_argument("--connections", default="64,1000", help="default 64,1000")
     parser.add_argument("--rounds", type=int, default=ROUNDS,
                         help=f"of the first set-up and load (default {ROUNDS}); of the others at most {FEWER_ROUNDS}")  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=2.5, help="that a load takes, without its warm-up (default 2.5)")
-    parser.add_argument("--minutes", type=float, default=17, help="no further round begins that would end later (default 17)")
+    parser.add_argument("--seconds", type=float, default=2.2, help="that a load takes, without its warm-up (default 2.2)")
+    parser.add_argument("--minutes", type=float, default=18, help="no further round begins that would end later (default 18)")
     parser.add_argument("--path", default="/users/7", help="what is asked for: 1 KB of JSON (default /users/7)")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for the results")
     parser.add_argument("--readme", type=Path, metavar="FILE", help="write the last results into this file instead of measuring")

@@ -7,10 +7,11 @@ from pathlib import Path
 BEGIN, END = "<!-- make table: begin -->", "<!-- make table: end -->"
 SURE = ("improved", "regressed")  # verdicts of compare that say that a difference isn't chance
 LEGEND = (
-    "Figures are `reqscope compare`'s, of all runs together; h2load's own, of the same runs, in brackets. × Gin in brackets: of the "
-    "published figures (1,000 users, another machine). ~: by compare's test it may be chance. *Recording costs*: server's CPU a request "
-    "and requests/s with the agent, against the run without it beside it, median (least .. greatest). *Counted*: responses by h2load's "
-    "count, warm-up included, = requests in the traces."
+    "All figures are `reqscope compare`'s, of all runs together, but those in brackets beside them: h2load's, of the same runs (its "
+    "latencies have its own delays in them, its rate the opening of connections), and of memory /proc's peak without the agent. × Gin in "
+    "brackets: of the published figures. ~: by compare's test it may be chance (of three runs a side or fewer it can't say anything else). "
+    "*Recording costs*: the server's CPU a request and requests/s with the agent against the run without it beside it, median (least .. "
+    "greatest) of the rounds with both. *Counted*: responses by h2load's count, warm-up included, = requests in the traces."
 )  # fmt: skip
 GO_CORES = (
     "One core: Go with GOMAXPROCS=1, one process of uvicorn and node, one worker of gunicorn; h2load has the other. Production: Go "
@@ -49,7 +50,9 @@ def times(value) -> str:
 
 
 def percent(change: dict) -> str:
-    return f"{change['median']:+.1%} ({change['min']:+.1%} .. {change['max']:+.1%})".replace("%", " %")
+    """"+8.7 % (+3.0 .. +14.2)", the range where there were several rounds."""
+    middle, low, high = (100 * change[key] for key in ("median", "min", "max"))
+    return f"{middle:+.1f} %" + (f" ({low:+.1f} .. {high:+.1f})" if low != high else "")
 
 
 def measured_times(figure: dict) -> str:
@@ -95,7 +98,7 @@ def short_row(row: dict, base: dict) -> list[str]:
         both("latency_mean", seconds), with_published(row, base, "latency_mean"), seconds(figures["p50"]["value"]), both("p99", seconds),
         f"{size(figures['rss_peak']['value'])} ({size(row['bare']['rss_peak'])})", with_published(row, base, "rss_peak"),
         size(figures["alloc_bytes"]["value"]), seconds(figures["cpu"]["value"]),
-        f"{percent(row['cost']['cpu'])}", f"{percent(row['cost']['throughput'])}", counted(row),
+        percent(row["cost"]["cpu"]), percent(row["cost"]["throughput"]), counted(row),
     ]  # fmt: skip
 
 
@@ -111,7 +114,7 @@ def markdown_table(heads, rows: list[list[str]]) -> list[str]:
 
 
 def title_of(cell: dict) -> str:
-    return f"{cell['title']}; {cell['connections']:,} connections; {cell['rounds']} runs each"
+    return f"{cell['title']}; {cell['connections']:,} connections; {cell['rounds']} run{'s' if cell['rounds'] != 1 else ''} each"
 
 
 def markdown_table_of(cell: dict) -> list[str]:
@@ -137,7 +140,7 @@ def published_line(result: dict) -> str:
         f"{row['framework']} {rate(of['throughput'])}/s, {seconds(of['latency_mean'])}, {size(of['rss_peak'])}"
         for row, of in ((row, row["published"]) for row in rows)
     ]
-    return "Published, as a reference: " + "; ".join(figures) + "."
+    return "Published (1,000 users, another machine): " + "; ".join(figures) + "."
 
 
 def for_readme(result: dict, questions: str) -> str:
@@ -151,9 +154,9 @@ def markdown(result: dict) -> str:
     for cell in result["cells"]:
         links = ", ".join(f"[{kind}]({cell['name']}.{kind})" for kind in ("md", "html", "txt", "json"))
         parts += [f"## {title_of(cell)}", "\n".join(markdown_table_of(cell))]
-        parts += [f"- **{row['framework']}** {row['version']}: {row['server']}" for row in cell["rows"]]
+        parts += ["\n".join(f"- **{row['framework']}** {row['version']}: {row['server']}" for row in cell["rows"])]
         parts += [f"The whole comparison, by `reqscope compare`: {links}"] if cell["base"] else []
-    return "\n\n".join(parts).replace("\n\n- **", "\n- **") + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 # ---- text ----
