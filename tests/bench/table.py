@@ -31,6 +31,7 @@ OUT = BUILD / "table"
 ROUNDS, FEWER_ROUNDS = 5, 4  # of one core and the fewest connections; of the rest. Below four compare's test can't be sure of anything
 BARE_ROUNDS = 2  # without the agent, of the rest
 SETTLED_ROUNDS = 2  # of each set-up first, so that all are there if time runs out
+ATTEMPTS = 3
 FORMATS = {"text": "txt", "md": "md", "html": "html", "json": "json"}
 
 
@@ -119,9 +120,9 @@ class Measurement:
             cell.bare.setdefault(framework.name, []).append(runs[False])
 
     def attempt(self, cell: Cell, framework: Framework, trace: Path | None) -> Run:
-        """Twice, if need be: a machine that is busy for a moment is no reason to miss a run."""
+        """Again, if need be: a machine that is busy for a moment is no reason to miss a run."""
         start = framework.start(cell.setup)
-        for last in (False, True):
+        for attempt in range(ATTEMPTS):
             if trace:
                 trace.unlink(missing_ok=True)
             try:
@@ -132,7 +133,7 @@ class Measurement:
                 complain(run)
                 return run
             except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-                if last:
+                if attempt + 1 == ATTEMPTS:
                     raise
                 self.say(f"{framework.name}: {error}; once more")
 

@@ -80,6 +80,11 @@ def with_published(row: dict, base: dict | None, name: str) -> str:
     return measured_times(row["figures"][name]) + (f" ({of_others})" if of_others else "")
 
 
+def name_of(row: dict, cell: dict) -> str:
+    """With the number of its runs where some failed."""
+    return row["framework"] if row.get("rounds", cell["rounds"]) == cell["rounds"] else f"{row['framework']} ({row['rounds']} runs)"
+
+
 def base_of(cell: dict) -> dict | None:
     return next((row for row in cell["rows"] if row["framework"] == cell["base"]), None)
 
@@ -87,14 +92,14 @@ def base_of(cell: dict) -> dict | None:
 # ---- Markdown: one table a cell ----
 
 
-def short_row(row: dict, base: dict) -> list[str]:
+def short_row(row: dict, cell: dict, base: dict) -> list[str]:
     figures, generator = row["figures"], row["load_generator"]
 
     def both(name, form):
         return f"{form(figures[name]['value'])} ({form(generator[name])})"
 
     return [
-        row["framework"], both("throughput", rate), with_published(row, base, "throughput"),
+        name_of(row, cell), both("throughput", rate), with_published(row, base, "throughput"),
         both("latency_mean", seconds), with_published(row, base, "latency_mean"), seconds(figures["p50"]["value"]), both("p99", seconds),
         f"{size(figures['rss_peak']['value'])} ({size(row['bare']['rss_peak'])})", with_published(row, base, "rss_peak"),
         size(figures["alloc_bytes"]["value"]), seconds(figures["cpu"]["value"]),
@@ -120,7 +125,7 @@ def title_of(cell: dict) -> str:
 def markdown_table_of(cell: dict) -> list[str]:
     base = base_of(cell)
     heads = [title_of(cell), *(head.replace("Gin", cell["base"] or "Gin") for head in SHORT_HEADS)]
-    rows = [short_row(row, base) if "failed" not in row else [row["framework"], f"not measured: {row['failed']}"] for row in cell["rows"]]
+    rows = [short_row(row, cell, base) if "failed" not in row else [row["framework"], f"not measured: {row['failed']}"] for row in cell["rows"]]
     return markdown_table(heads, rows)
 
 
@@ -208,7 +213,7 @@ def text_of(cell: dict, out: Path) -> str:
     parts = [f"== {title_of(cell)} =="]
     for heads, cells in TEXT_TABLES:
         named = [head.replace("GIN", (cell["base"] or "Gin").upper()) for head in heads]
-        rows = [[row["framework"], *cells(row, base)] if "failed" not in row else [row["framework"], f"not measured: {row['failed']}"] for row in cell["rows"]]
+        rows = [[name_of(row, cell), *cells(row, base)] if "failed" not in row else [row["framework"], f"not measured: {row['failed']}"] for row in cell["rows"]]
         parts.append(aligned(named, rows))
     if cell["base"]:
         page = (out / f"{cell['name']}.html").resolve()
