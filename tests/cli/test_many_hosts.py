@@ -193,10 +193,11 @@ def test_python_of_the_page(page, tmp_path, monkeypatch):
     check_percentiles(printed[0].fetchall(), expected(REQSCOPE, tmp_path, files, *window))
 
 
-def test_a_trace_that_is_being_recorded(files, tmp_path):
-    """What is there is exported."""
+@pytest.mark.parametrize("more, status, message", [(0, 0, "no end frame"), (20, 2, "offset")])
+def test_a_trace_that_is_being_recorded(files, tmp_path, more, status, message):
+    """What is there is exported, also of a copy that ends within a frame."""
     data = files[0].read_bytes()
-    (tmp_path / "live.rqs").write_bytes(data[: data.rindex(b"RQSF")])
-    _, err = run("export", "--format", "parquet", "-o", tmp_path / "live.parquet", tmp_path / "live.rqs")
-    assert "no end frame" in err
+    (tmp_path / "live.rqs").write_bytes(data[: data.rindex(b"RQSF") + more])
+    _, err = run("export", "--format", "parquet", "-o", tmp_path / "live.parquet", tmp_path / "live.rqs", status=status)
+    assert message in err
     assert duckdb.sql(f"select count(*) from '{tmp_path}/live.parquet'").fetchall() == [(1500,)]
