@@ -7,10 +7,10 @@
 
 #define MS 1000000ull
 #define TRIES 9
-#define CLOSE_NS 100000 /* two looks at one clock that are no further apart tell the other's time */
-#define LEAST_NS 200000 /* a smaller step isn't told from how exactly the clocks are read */
+#define CLOSE_NS 100000   /* two looks at one clock that are no further apart tell the other's time */
+#define LEAST_NS 200000   /* a smaller step isn't told from how exactly the clocks are read */
 #define SLACK_NS (1 * MS) /* times that the agent wrote as ticks are known no worse than that */
-/* A request isn't thought to have waited longer across a step; else one backwards left all doubtful for as long as it was. */
+/* Longer waits across a step aren't thought of: all would be doubtful for as long as it went back. */
 #define LONGEST_NS (600000 * (int64_t)MS)
 
 void rqs_steps_look(struct rqs_steps *steps)

@@ -107,6 +107,6 @@ def test_steps_while_requests_wait(tmp_path, trace):
     queues = {request.route: request.queue for request in ended_trace(trace).requests}
     assert len(queues) == len(client.log) == 12 * len(STEPS)
     for number, exchange in enumerate(client.log):
-        queue = queues[path(number)]
+        queue, spent = queues[path(number)], exchange.end.monotonic - exchange.start.monotonic
         assert queue is not None or number not in steady
-        assert queue is None or waited.get(number, 0) * 0.999 <= queue <= exchange.end.monotonic - exchange.start.monotonic
+        assert queue is None or waited.get(number, 0) * 0.999 <= queue <= spent

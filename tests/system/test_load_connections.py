@@ -74,6 +74,6 @@ def test_idle_and_busy_connections(name, trace):
     # The first of the busy ones may be done before the last has come.
     assert IDLE + BUSY / 2 <= seen["connections"]["peak"] <= IDLE + BUSY
     added = with_agent - alone
-    print(f"{name}: {requests} requests on {IDLE} idle and {BUSY} busy connections, at most "
-          f"{seen['connections']['peak']:,.0f} at once; {alone >> 10} KiB of memory, {added >> 10} KiB more with the agent")  # fmt: skip
+    print(f"{name}: {requests} requests on {IDLE} idle and {BUSY} busy connections, {seen['connections']['peak']:.0f} at once;"
+          f" {alone >> 10} KiB of memory, {added >> 10} KiB more with the agent")  # fmt: skip
     assert added <= BYTES + BYTES_A_CONNECTION * (IDLE + BUSY)

@@ -63,8 +63,8 @@ def test_very_many_requests_in_one_trace(trace, tmp_path):
     memory = record(trace, REQUESTS)
     record(few, FEW)
     size = trace.stat().st_size
-    print(f"{REQUESTS} requests, {size / REQUESTS:.2f} bytes of the trace each; server's memory "
-          f"{memory[0] >> 20} MiB after the first {min(REQUESTS, load.MAX_REQUESTS)}, {memory[-1] >> 20} MiB after the last")  # fmt: skip
+    print(f"{REQUESTS} requests, {size / REQUESTS:.2f} bytes of the trace each; server's memory {memory[0] >> 20} MiB"
+          f" after the first {min(REQUESTS, load.MAX_REQUESTS)}, {memory[-1] >> 20} MiB after the last")  # fmt: skip
     assert size <= 10 * REQUESTS
 
     (seen,) = seen_by(Command("report", "--format", "json", trace))

@@ -1,6 +1,7 @@
 """Workers that end after a few requests, hundreds of them: all requests counted, each with the process that served it.
 
-RQS_LOAD_WORKERS and RQS_LOAD_GUNICORN set how many (`make load-long`: 5,000, more than a recording has room for at a time, and 200).
+RQS_LOAD_WORKERS and RQS_LOAD_GUNICORN set how many (`make load-long`: 5,000, which is more than there is room for at a
+time, and 200).
 """
 
 import os

@@ -14,7 +14,8 @@ static struct rqs_steps stepped(int64_t by)
 	struct rqs_steps steps = {0};
 
 	for (unsigned i = 0; i <= 20; i++)
-		rqs_steps_note(&steps, 1000 * S + i * 100 * MS, 1000 * S + i * 100 * MS + 50, AHEAD + (i > 10 ? by : 0));
+		rqs_steps_note(&steps, 1000 * S + i * 100 * MS, 1000 * S + i * 100 * MS + 50,
+			       AHEAD + (i > 10 ? by : 0));
 	/* Whatever the real clock says, the times in the tests are covered. */
 	steps.looked_ns = UINT64_MAX / 2;
 	return steps;
