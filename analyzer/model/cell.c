@@ -1,7 +1,14 @@
-/* cell.c - merging of cells. */
+/* cell.c - what is made of cells. */
 #include "model/cell.h"
 
 #include <string.h>
+
+double rqs_cell_measured_requests(const struct rqs_cell *c)
+{
+	uint64_t known = c->metric[RQS_METRIC_ALLOC_BYTES].count;
+
+	return (double)(known ? known : c->requests);
+}
 
 void rqs_cell_merge(struct rqs_cell *into, const struct rqs_cell *from)
 {

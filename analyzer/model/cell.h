@@ -24,6 +24,8 @@ struct rqs_cell {
 	struct rqs_slices slices; /* by time, of one run only; their sums are of the metrics */
 };
 
+/* Those whose memory is known: what the others allocated isn't the route's, but nobody's. All, where there are none. */
+double rqs_cell_measured_requests(const struct rqs_cell *c);
 /* All but the slices, whose times mean something in their own run alone. */
 void rqs_cell_merge(struct rqs_cell *into, const struct rqs_cell *from);
 /* Keeps of the distributions their summaries, of the parts nothing; the slices stay. It can't be merged any more. */

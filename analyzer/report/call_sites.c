@@ -45,17 +45,48 @@ char *rqs_frame_line(const struct rqs_frame_name *f)
 				   : rqs_format("%s %s", f->function, where);
 }
 
+/* NULL: it had no requests. */
+static const struct rqs_cell *cell_of(const struct rqs_result *r, uint32_t row)
+{
+	const struct rqs_cell *c = row >= RQS_SITES_ROW_ALL ? &r->all : row < r->cells ? r->cell[row] : NULL;
+
+	return c && c->requests ? c : NULL;
+}
+
 double rqs_site_requests(const struct rqs_result *r, uint32_t row)
 {
-	if (row >= RQS_SITES_ROW_ALL)
-		return r->all.requests ? (double)r->all.requests : NAN;
-	return row < r->cells && r->cell[row] && r->cell[row]->requests ? (double)r->cell[row]->requests : NAN;
+	const struct rqs_cell *c = cell_of(r, row);
+
+	if (!c)
+		return NAN;
+	return row >= RQS_SITES_ROW_ALL ? (double)c->requests : rqs_cell_measured_requests(c);
+}
+
+/* Of a row's requests, 1 over the part that its figures are divided by. */
+static double unmeasured_factor(const struct rqs_result *r, uint32_t row)
+{
+	const struct rqs_cell *c = cell_of(r, row);
+
+	return c ? (double)c->requests / rqs_site_requests(r, row) : 1;
+}
+
+struct rqs_site_growth rqs_growth_of_site(const struct rqs_result *r, const struct rqs_alloc_site *site)
+{
+	struct rqs_site_growth g = rqs_site_growth(&r->sites, site);
+
+	double factor = unmeasured_factor(r, site->row);
+
+	g.slope *= factor;
+	g.low *= factor;
+	g.high *= factor;
+	return g;
 }
 
 /* ---- a table ---- */
 
 struct site_table {
 	struct rqs_table *table;
+	const struct rqs_result *result;
 	const struct rqs_alloc_sites *sites;
 	double requests, total;
 	bool followed; /* some site's memory was */
@@ -80,7 +111,7 @@ static char *range_text(double low, double high)
 
 static void add_growth(struct site_table *t, const struct rqs_alloc_site *site)
 {
-	struct rqs_site_growth g = rqs_site_growth(t->sites, site);
+	struct rqs_site_growth g = rqs_growth_of_site(t->result, site);
 
 	if (g.why) {
 		add_number(t, RQS_TONE_DIM, rqs_human_bytes(NAN), NAN);
@@ -133,6 +164,18 @@ static void add_columns(const struct site_table *t)
 	rqs_table_column(t->table, false, "SITE");
 }
 
+/* By which requests the bytes of a route are divided, where not by all. */
+static void add_measured(struct rqs_doc *d, const struct rqs_result *r, uint32_t row)
+{
+	if (unmeasured_factor(r, row) <= 1)
+		return;
+	char *measured = rqs_human_count(rqs_site_requests(r, row));
+	char *all = rqs_human_count((double)r->cell[row]->requests);
+	rqs_doc_text(d, RQS_TONE_DIM, "of the %s of its %s requests whose memory is known", measured, all);
+	free(measured);
+	free(all);
+}
+
 /* The sites of one row under its name. */
 static void add_row(struct rqs_doc *d, const struct rqs_result *r, uint32_t row, const char *name, unsigned top)
 {
@@ -140,6 +183,7 @@ static void add_row(struct rqs_doc *d, const struct rqs_result *r, uint32_t row,
 	struct rqs_alloc_site *site = rqs_alloc_sites_of_row(&r->sites, row, &count);
 	struct rqs_site_estimate sum = rqs_alloc_sites_total(&r->sites, row);
 	struct site_table t = {
+	    .result = r,
 	    .sites = &r->sites,
 	    .requests = rqs_site_requests(r, row),
 	    .total = sum.bytes,
@@ -157,6 +201,7 @@ static void add_row(struct rqs_doc *d, const struct rqs_result *r, uint32_t row,
 			     count == 1 ? "" : "s");
 		free(each);
 		free(range);
+		add_measured(d, r, row);
 		t.table = rqs_doc_table(d);
 		add_columns(&t);
 		for (unsigned k = 0; k < count && k < top; k++)
@@ -175,7 +220,7 @@ static void add_leaks_of(struct rqs_doc *d, const struct rqs_result *r, uint32_t
 	struct rqs_alloc_site *site = rqs_alloc_sites_of_row(&r->sites, row, &count);
 
 	for (unsigned i = 0; i < count; i++) {
-		struct rqs_site_growth g = rqs_site_growth(&r->sites, &site[i]);
+		struct rqs_site_growth g = rqs_growth_of_site(r, &site[i]);
 
 		if (!g.leak)
 			continue;

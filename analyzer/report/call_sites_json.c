@@ -118,7 +118,7 @@ static void add_list(cJSON *object, struct writer *w, uint32_t row)
 	cJSON *list = cJSON_AddArrayToObject(object, "sites");
 
 	for (unsigned i = 0; i < count; i++) {
-		struct rqs_site_growth growth = rqs_site_growth(&r->sites, &site[i]);
+		struct rqs_site_growth growth = rqs_growth_of_site(r, &site[i]);
 
 		if (i < w->top || growth.leak)
 			cJSON_AddItemToArray(list, make_site(w, &site[i], &growth, &of_row));

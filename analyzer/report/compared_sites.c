@@ -44,7 +44,9 @@ static double requests_of(const struct rqs_result *r, int route)
 {
 	const struct rqs_cell *cell = rqs_route_cell(r, route == RQS_AFTER_RESPONSES ? RQS_WHOLE : route);
 
-	return cell ? (double)cell->requests : 0;
+	if (!cell)
+		return 0;
+	return route == RQS_AFTER_RESPONSES ? (double)cell->requests : rqs_cell_measured_requests(cell);
 }
 
 /* What of the route has no site, at most. */

@@ -22,7 +22,7 @@ static double requests_of(const struct rqs_result *r, uint32_t row)
 {
 	const struct rqs_cell *cell = rqs_route_cell(r, row == RQS_FLAME_ALL_ROUTES ? RQS_WHOLE : (int)row);
 
-	return cell ? (double)cell->requests : 0;
+	return cell ? rqs_cell_measured_requests(cell) : 0;
 }
 
 static char *whole_name(const struct rqs_routes *routes, uint32_t row)

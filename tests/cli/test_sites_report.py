@@ -499,6 +499,24 @@ def test_very_many_rows_take_little_memory(file):
     assert done.returncode == 0, done.stderr
 
 
+def test_requests_whose_memory_is_not_known_are_not_divided_by(file):
+    """What they allocated is nobody's, and so none of the route's: of half the requests the same bytes are twice as many each."""
+    requests, rows, stacks = a_recording()
+    whole, _ = sites_report(file(trace(requests, sites=rows, stacks=stacks)))
+    requests, rows, stacks = a_recording()
+    for i, request in enumerate(requests):
+        if i % 4 < 2:  # of each route every other one
+            request.more = {"alloc_bytes": 100, "alloc_count": 1}
+    path = file(trace(requests, sites=rows, stacks=stacks), "half.rqs")
+    half, _ = sites_report(path)
+    keys = ("bytes_per_request", "retained_bytes_per_request")
+    for before, after in zip(whole["routes"], half["routes"], strict=True):
+        for one, other in zip(before["sites"], after["sites"], strict=True):
+            assert [other[key] for key in keys] == pytest.approx([2 * one[key] for key in keys])
+    assert half["sites"]["unattributed"]["sites"] == whole["sites"]["unattributed"]["sites"]
+    assert run("report", "--sites", path)[0].count("of the 150 of its 300 requests whose memory is known") == 2
+
+
 # ---- what people see ----
 
 GOLDEN = Path(__file__).parent / "golden"
