@@ -61,17 +61,6 @@ bool rqs_load_matches(const struct rqs_comparison *c, unsigned side)
 	       near(rqs_throughput(a, &a->all), rqs_throughput(b, &b->all));
 }
 
-static void check_load(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
-{
-	if (rqs_load_matches(p->c, (unsigned)(new - p->c->side)))
-		return;
-	char *one = load_text(base), *other = load_text(new);
-	say(p, "load_not_matched",
-	    rqs_format("load not matched: %s, %s; their latencies are not like for like", one, other));
-	free(one);
-	free(other);
-}
-
 static double share(const struct rqs_side *s, unsigned row)
 {
 	const struct rqs_cell *cell = rqs_route_cell(&s->result, (int)row);
@@ -120,64 +109,111 @@ static void check_mix(const struct preflight *p, const struct rqs_side *base, co
 	free(other);
 }
 
-/* What a side has, in words; NULL where it is the base's, or isn't known of both. */
-typedef char *(*difference_of)(const struct rqs_side *base, const struct rqs_side *side);
+/* ---- what is told of all sides at once ---- */
 
-/* One sentence of all the sides that differ from the base: "HEAD OF-BASE, 3 of Express, 2 of Flask". At the first of
- * them. */
-static void check_number(const struct preflight *p, const struct rqs_side *new, const char *id, const char *head,
-			 difference_of difference)
+struct matter {
+	const char *id, *head, *tail;
+	bool (*differs)(const struct preflight *p, unsigned side);
+	char *(*phrase)(const struct rqs_side *s, bool base);
+};
+
+/* "HEAD 2 of Gin, 3 of Express, 4 of Flask TAIL": the base and those that differ from it, at the turn of their first.
+ */
+static void tell_all(const struct preflight *p, const struct rqs_side *new, const struct matter *m)
 {
-	const struct rqs_side *base = p->c->side;
-	char *text = NULL;
+	unsigned first = 1;
 
-	for (unsigned i = 1; i < p->c->sides; i++) {
-		char *differs = difference(base, &p->c->side[i]);
+	while (first < p->c->sides && !m->differs(p, first))
+		first++;
+	if (&p->c->side[first] != new)
+		return;
+	char *phrase = m->phrase(p->c->side, true), *text = rqs_format("%s%s", m->head, phrase);
 
-		if (!differs)
+	free(phrase);
+	for (unsigned i = first; i < p->c->sides; i++) {
+		if (!m->differs(p, i))
 			continue;
-		if (!text && &p->c->side[i] != new) {
-			free(differs);
-			return; /* told when it was that one's turn */
-		}
-		char *of_base = text ? NULL : difference(&p->c->side[i], base);
-		char *longer = text ? rqs_format("%s, %s of %s", text, differs, p->c->side[i].name)
-				    : rqs_format(head, of_base, base->name, differs, p->c->side[i].name);
-		free(of_base);
-		free(differs);
+		phrase = m->phrase(&p->c->side[i], false);
+		char *longer = rqs_format("%s, %s", text, phrase);
+		free(phrase);
 		free(text);
 		text = longer;
 	}
-	if (text)
-		say(p, id, text);
+	say(p, m->id, rqs_format("%s%s", text, m->tail));
+	free(text);
 }
 
-static char *other_flight(const struct rqs_side *base, const struct rqs_side *side)
+static bool load_differs(const struct preflight *p, unsigned side)
 {
-	double a = rqs_in_flight_mean(&base->result), b = rqs_in_flight_mean(&side->result);
+	return !rqs_load_matches(p->c, side);
+}
 
-	return isnan(a) || isnan(b) || near(a, b) ? NULL : rqs_format("%.3g", b);
+static char *load_phrase(const struct rqs_side *s, bool base)
+{
+	(void)base;
+	return load_text(s);
+}
+
+static void check_load(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
+{
+	static const struct matter load = {"load_not_matched",
+					   "load not matched: ", "; their latencies are not like for like",
+					   load_differs, load_phrase};
+
+	(void)base;
+	tell_all(p, new, &load);
+}
+
+static bool flight_differs(const struct preflight *p, unsigned side)
+{
+	double a = rqs_in_flight_mean(&p->c->side[0].result), b = rqs_in_flight_mean(&p->c->side[side].result);
+
+	return !isnan(a) && !isnan(b) && !near(a, b);
+}
+
+static char *flight_phrase(const struct rqs_side *s, bool base)
+{
+	return rqs_format("%.3g %sof %s", rqs_in_flight_mean(&s->result), base ? "on average " : "", s->name);
 }
 
 static void check_flight(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
 {
+	static const struct matter flight = {"in_flight", "different numbers of requests in flight: ", "",
+					     flight_differs, flight_phrase};
+
 	(void)base;
-	check_number(p, new, "in_flight", "different numbers of requests in flight: %s on average of %s, %s of %s",
-		     other_flight);
+	tell_all(p, new, &flight);
 }
 
-static char *other_workers(const struct rqs_side *base, const struct rqs_side *side)
+static double workers(const struct rqs_side *s)
 {
-	double a = (double)base->result.processes / base->runs, b = (double)side->result.processes / side->runs;
+	return (double)s->result.processes / s->runs;
+}
 
-	return a == b ? NULL : rqs_human_count(b);
+static bool workers_differ(const struct preflight *p, unsigned side)
+{
+	return workers(p->c->side) != workers(&p->c->side[side]);
+}
+
+static char *workers_phrase(const struct rqs_side *s, bool base)
+{
+	char *number = rqs_human_count(workers(s)), *text = rqs_format("%s of %s", number, s->name);
+
+	(void)base;
+	free(number);
+	return text;
 }
 
 static void check_workers(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
 {
+	static const struct matter processes = {"processes", "different numbers of processes: ", "", workers_differ,
+						workers_phrase};
+
 	(void)base;
-	check_number(p, new, "processes", "different numbers of processes: %s of %s, %s of %s", other_workers);
+	tell_all(p, new, &processes);
 }
+
+/* ---- side by side ---- */
 
 /* X(key of the run frame's host object, what it is called). */
 #define HOST_FACTS(X) X(cpu, "CPUs") X(cpus, "numbers of CPUs") X(kernel, "kernels") X(memory_bytes, "memory sizes")

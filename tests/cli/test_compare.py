@@ -110,6 +110,21 @@ def test_sides_that_differ_from_the_base_are_one_finding(write):
         "different numbers of processes: 1 of a, 2 of b, 3 of d"]  # fmt: skip
 
 
+def test_loads_that_differ_from_the_base_are_one_finding(write, tmp_path):
+    def side(name, gap, peak):
+        requests = steady(1000, gap, 1024)
+        value = totals(requests, reason="exited")
+        value["processes"][0]["connections"]["peak"] = peak
+        path = tmp_path / f"{name}.rqs"
+        path.write_bytes(trace(requests, end=False) + json_frame(END, value, START + 60 * SECOND))
+        return path
+
+    value = compare(side("a", 1000, 8), side("b", 500, 16), side("c", 500, 8), side("d", 2000, 32))
+    (found,) = (f["text"] for f in value["preflight"] if f["id"] == "load_not_matched")
+    assert re.fullmatch(r"load not matched: a 1,00\d/s over at most 8 connections, b 2,00\d/s over at most 16 connections, "
+                        r"d 50\d/s over at most 32 connections; their latencies are not like for like", found)  # fmt: skip
+
+
 def test_a_route_that_one_side_lacks(write):
     base, new = write("a", steady(50, 1000, 1024)), write("b", steady(50, 1000, 1024, route="/b"))
     value = compare(base, new)
