@@ -16,6 +16,7 @@ from runs import report
 
 BASE, CONTROL = "none", "control"
 REQUESTS, MEMORY, FULL, SITES = "reqscope: requests only", "reqscope: and memory", "reqscope: everything", "reqscope: --sites"
+OURS = (BASE, CONTROL, REQUESTS, MEMORY, FULL, SITES)
 
 # In all words {file} is a file of its own, {sink} the address of a sink of its own, {url} (beside alone) the server's.
 
@@ -27,8 +28,7 @@ class Tool(Layer):
     server: str = ""  # in place of the one asked for
     sink: bool = False
     beside: tuple = ()  # a command that is started when the server listens, and interrupted at the end
-    rests: bool = False  # what runs beside the server works all the time: it is stopped between the loads
-    polls: bool = False  # it is at work while the server rests, too: only what it does in a load counts
+    restless: bool = False  # at work while its server rests, too: it comes after the others, and what it does in a load counts
     at_end: bool = False  # what it writes, it writes once
     grace: float = 15.0  # seconds; a server that doesn't end by SIGTERM within them is killed
     count: Callable[[Path], int] | None = None  # requests recorded, of its folder; None where it knows no requests
@@ -47,7 +47,7 @@ def tool(layer: Layer, **more) -> Tool:
 
 
 def ours(layer: Layer, tells: str) -> Tool:
-    return tool(layer, tells=tells, count=recorded, polls=True)
+    return tool(layer, tells=tells, count=recorded)
 
 
 def recorded(folder: Path) -> int:
@@ -111,13 +111,13 @@ def of_python(kind: str) -> dict[str, Tool]:
         "memray": tool(memray(), package="memray", tells="nothing; allocations beyond CPython's small ones, by stack"),
         "memray, Python's allocators": tool(memray("--trace-python-allocators"), package="memray", tells=allocations),
         "py-spy record": python(
-            "py-spy", "py-spy", *spy, "--", rests=True, at_end=True, tells="nothing; stacks, 100 times a second"
+            "py-spy", "py-spy", *spy, "--", restless=True, at_end=True, tells="nothing; stacks, 100 times a second"
         ),
         "py-spy record --native": python(
-            "py-spy", "py-spy", *spy, "--native", "--", rests=True, at_end=True, tells="nothing; stacks with C's, 100 times a second"
+            "py-spy", "py-spy", *spy, "--native", "--", restless=True, at_end=True, tells="nothing; stacks with C's, 100 times a second"
         ),
         "scalene, CPU and memory": Tool(
-            PEERS / "scalene/bin/scalene", (("PYTHONPATH", str(PEERS / "scalene")),), package="scalene", at_end=True, polls=True,
+            PEERS / "scalene/bin/scalene", (("PYTHONPATH", str(PEERS / "scalene")),), package="scalene", at_end=True, restless=True,
             python=("-m", "scalene", "run", "-o", "{file}"),
             tells="nothing; CPU and memory by line, sampled",
         ),
@@ -188,7 +188,7 @@ def of_node(_: str) -> dict[str, Tool]:
         ),
         "node --prof": Tool(python=words, tells="nothing; where the process's CPU time went"),
         "node --heap-prof": Tool(
-            python=("--heap-prof", "--heap-prof-name={file}"), at_end=True, tells="nothing; a sample of allocations, by stack"
+            python=("--heap-prof", "--heap-prof-name={file}"), at_end=True, tells="nothing; a sample of allocations, by stack, at a regular end"
         ),
     }  # fmt: skip
 

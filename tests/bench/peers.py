@@ -5,7 +5,7 @@
     peers.py --readme README.md      puts the tables of the last run between README's markers, and measures nothing
 
 In a round each server is started once under each tool (others.py), warmed up, and all of them are loaded in turn, many times and
-each time for a tenth of a second. CPU a request is that of the server's processes, against that of the server under nothing in the
+each time for a tenth of a second; those with something that never rests come last, beside nothing and reqscope. CPU a request is that of the server's processes, against that of the server under nothing in the
 same turn. What a tool has outside of them (py-spy, collectors, sinks) is counted apart. A tool that isn't there, or doesn't
 work here, is in the table with its reason. Writes build/bench/peers.{md,json}.
 """
@@ -29,7 +29,7 @@ import others
 import peers_tables
 import sink
 import toggled
-from others import BASE, Tool
+from others import BASE, FULL, Tool
 from sides import OUT, Side
 
 import load
@@ -44,9 +44,33 @@ MOST_REQUESTS = 4_000  # of a load
 WARM_UP_SECONDS = {"express": 1.5}  # Node compiles for a while
 WARM_UP = 0.6
 STARTS_AT_ONCE = 3
+ANSWER_SECONDS = 30  # a load that takes longer has failed
 BESIDE_SECONDS = 2.0  # until what is started beside a server is at work
 END_SECONDS = 8.0
-GO_SLICES = 80
+SENT_SECONDS, IDLE_SECONDS = 6.0, 2.0  # OpenTelemetry sends what it has every five seconds
+GO_SLICES = 60
+PEERS_ROUNDS = 3
+LEAN_SHARE = 0.4  # of a round's time, without the peers
+
+
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """Seconds: of the clock, and of CPU, by a server and by what its tool has beside it."""
+
+    seconds: float = 0.0
+    server: float = 0.0
+    beside: float = 0.0
+
+    def since(self, before: "Taken") -> "Taken":
+        return Taken(self.seconds - before.seconds, self.server - before.server, self.beside - before.beside)
+
+    @property
+    def server_share(self) -> float:
+        return self.server / self.seconds if self.seconds else 0.0
+
+    @property
+    def beside_share(self) -> float:
+        return self.beside / self.seconds if self.seconds else 0.0
 
 
 class Under(Side):
@@ -59,8 +83,7 @@ class Under(Side):
         self.sink_port = free_port()
         self.each = 0  # requests of a load
         self.sent = 0
-        self.at_start = 0  # bytes written before the first request
-        self.cpu_before = 0.0
+        self.before = Taken()
         self.tool = self.filled(tool, {"{sink}": f"http://127.0.0.1:{self.sink_port}"})
         super().__init__(tool.server or name, self.tool, folder / "file")
 
@@ -101,13 +124,8 @@ class Under(Side):
             found += procfs.descendants(one.pid)
         return list(dict.fromkeys(found + self.collector))
 
-    def rest(self, number: int):
-        if self.tool.rests:
-            for pid in self.helpers():
-                os.kill(pid, number)
-
     def send(self, requests: int) -> load.Fixed:
-        done = load.fixed(self.server.url + PATH, requests, CLIENTS, log=False)
+        done = load.fixed(self.server.url + PATH, requests, CLIENTS, log=False, seconds=ANSWER_SECONDS)
         self.sent += requests
         if done.succeeded != requests:
             raise RuntimeError(f"{done.succeeded} of {requests} requests succeeded")
@@ -115,7 +133,6 @@ class Under(Side):
 
     def prepare(self, seconds: float):
         """Warms up, and finds out how many requests take a tenth of a second."""
-        self.at_start = self.files()
         deadline = time.monotonic() + seconds
         requests = CLIENTS
         while True:
@@ -128,32 +145,34 @@ class Under(Side):
         self.each = whole(min(rate * LOAD_SECONDS, MOST_REQUESTS))
         pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
         self.collector = [pid for pid in pids if "collect" in (words := procfs.command_line(pid))[1:2] and str(self.trace) in words]
-        self.collector_before = procfs.cpu_seconds(self.helpers())
-        self.cpu_before = self.server.cpu_seconds()
-        self.rest(signal.SIGSTOP)
+        self.before = self.taken()
 
-    def measure_once(self):
-        self.rest(signal.SIGCONT)
+    def taken(self) -> Taken:
+        return Taken(time.monotonic(), self.server.cpu_seconds(), procfs.cpu_seconds(self.helpers()))
+
+    def measure_once(self, turn: int):
         helpers = self.helpers()
         cpu, beside = self.server.cpu_seconds(), procfs.cpu_seconds(helpers)
         done = self.send(self.each)
         self.loads.append({
+            "turn": turn,
             "requests": self.each,
             "cpu_us": (self.server.cpu_seconds() - cpu) / self.each * 1e6,
             "beside_us": (procfs.cpu_seconds(helpers) - beside) / self.each * 1e6,
             "per_second": self.each / done.seconds,
         })  # fmt: skip
         self.requests += self.each
-        self.rest(signal.SIGSTOP)
 
-    def result(self) -> dict:
-        """What comes between the loads counts too: batches of spans are sent then."""
-        in_loads = sum(one["cpu_us"] * one["requests"] for one in self.loads)
-        later = (self.server.cpu_seconds() - self.cpu_before) * 1e6 - in_loads
-        beside = (procfs.cpu_seconds(self.helpers()) - self.collector_before) / self.requests * 1e6
-        if self.tool.rests or self.tool.polls:
+    def result(self, idle: Taken) -> dict:
+        """What comes between the loads counts too, batches of spans for instance; not what is done without any request."""
+        since = self.taken().since(self.before)
+        in_loads = sum(one["cpu_us"] * one["requests"] for one in self.loads) / 1e6
+        resting = since.seconds - sum(one["requests"] / one["per_second"] for one in self.loads)
+        later = since.server - in_loads - idle.server_share * resting
+        beside = (since.beside - idle.beside_share * since.seconds) / self.requests * 1e6
+        if self.tool.restless:
             beside = mean(one["beside_us"] for one in self.loads)
-        return {"loads": self.loads, "later_us": later / self.requests, "beside_us": beside, **self.server.memory()}
+        return {"loads": self.loads, "later_us": later / self.requests * 1e6, "beside_us": beside, **self.server.memory()}
 
     def files(self) -> int:
         """Bytes written into files so far."""
@@ -161,7 +180,6 @@ class Under(Side):
 
     def finish(self) -> dict:
         """Ends all of it; what was written, and of how many requests the tool tells."""
-        self.rest(signal.SIGCONT)
         try:
             os.kill(self.server.pid, signal.SIGTERM)
             self.server.wait(self.tool.grace)
@@ -172,7 +190,10 @@ class Under(Side):
         while any(map(procfs.alive, self.collector)) and time.monotonic() < deadline:
             time.sleep(0.02)
         kept = sink.received(self.folder / "sent").bytes if self.tool.sink else 0
-        return {"sent": self.sent, "written": self.files() - self.at_start + kept, "recorded": self.tool.count(self.folder) if self.tool.count else None}
+        recorded = self.tool.count(self.folder) if self.tool.count else None
+        if recorded == 0:
+            raise RuntimeError(f"it recorded none of {self.sent} requests")
+        return {"sent": self.sent, "written": self.files() + kept, "recorded": recorded}
 
     def end_beside(self):
         """The sink last: what is in flight gets there."""
@@ -185,10 +206,6 @@ class Under(Side):
                 one.wait()
 
     def close(self):
-        try:
-            self.rest(signal.SIGCONT)
-        except OSError:
-            pass
         self.end_beside()
         if self.server.process:
             self.server.close()
@@ -213,9 +230,10 @@ def reason(side: Under, error: Exception) -> str:
 class Servers:
     """One server under all its tools, for a round; a tool that fails is left out from then on."""
 
-    def __init__(self, name: str, tools: dict[str, Tool], failed: dict[str, str], folder: Path):
+    def __init__(self, name: str, tools: dict[str, Tool], failed: dict[str, str], idle: dict[str, Taken], folder: Path):
         self.name = name
         self.failed = failed
+        self.idle = idle  # of the first round, for all of them
         self.sides = {label: Under(name, tool, folder / str(at)) for at, (label, tool) in enumerate(tools.items())}
 
     def fail(self, label: str, error: Exception):
@@ -231,36 +249,67 @@ class Servers:
             self.fail(label, error)
             return None
 
-    def all_at_once(self, what) -> dict:
+    def all_at_once(self, what, labels: list[str]) -> dict:
         """what(side) of each, a few at a time; label -> its result."""
         with ThreadPoolExecutor(STARTS_AT_ONCE) as pool:
-            waiting = {label: pool.submit(what, side) for label, side in self.sides.items()}
+            waiting = {label: pool.submit(what, self.sides[label]) for label in labels}
             return {label: self.attempt(label, one.result) for label, one in waiting.items()}
+
+    def begin(self, labels: list[str]):
+        self.all_at_once(Under.start, labels)
+        for label in self.there(labels):
+            self.attempt(label, self.sides[label].prepare, WARM_UP_SECONDS.get(self.name, WARM_UP))
+
+    def there(self, labels: list[str]) -> list[str]:
+        return [label for label in labels if label in self.sides]
+
+    def take_turns(self, labels: list[str], first: int, turns: int):
+        """As in bench.py: each turn begins with another side, and every other goes backwards."""
+        for turn in range(first, first + turns):
+            at = turn % len(labels)
+            order = labels[at:] + labels[:at]
+            for label in self.there(order if turn % 2 else order[::-1]):
+                self.attempt(label, self.sides[label].measure_once, turn)
 
     def round(self, number: int, turns: int) -> dict:
         """label -> result."""
-        self.all_at_once(Under.start)
-        for label, side in list(self.sides.items()):
-            self.attempt(label, side.prepare, WARM_UP_SECONDS.get(self.name, WARM_UP))
-        for turn in range(turns):
-            # As in bench.py: each turn begins with another side, and every other goes backwards.
-            labels = list(self.sides)
-            start = (number + turn) % max(len(labels), 1)
-            order = labels[start:] + labels[:start]
-            for label in order if turn % 2 else reversed(order):
-                self.attempt(label, self.sides[label].measure_once)
-        results = {label: self.attempt(label, side.result) for label, side in list(self.sides.items())}
-        ended = self.all_at_once(Under.finish)
+        quiet = [label for label, side in self.sides.items() if not side.tool.restless]
+        restless = [label for label in self.sides if label not in quiet]
+        self.begin(quiet)
+        if not self.idle:
+            self.watch_idle(self.there(quiet))
+        first = number * turns * 2
+        self.take_turns(quiet, first, turns)
+        if restless:
+            self.begin(restless)
+            self.take_turns([label for label in quiet if label in (BASE, FULL)] + restless, first + turns, turns)
+        results = {label: self.attempt(label, side.result, self.idle.get(label, Taken())) for label, side in list(self.sides.items())}
+        ended = self.all_at_once(Under.finish, list(self.sides))
         return {label: results[label] | ended[label] for label in self.sides}
+
+    def watch_idle(self, labels: list[str]):
+        """What each does when nothing is asked: after the warm-up's last batches have been sent."""
+        time.sleep(SENT_SECONDS)
+        before = {label: self.sides[label].taken() for label in labels}
+        time.sleep(IDLE_SECONDS)
+        for label in labels:
+            side = self.sides[label]
+            side.before = side.taken()
+            self.idle[label] = side.before.since(before[label])
 
     def close(self):
         for side in self.sides.values():
             side.close()
 
 
-def one_round(name: str, tools: dict, failed: dict, number: int, turns: int, folder: Path) -> dict:
+def one_round(name: str, server: dict, number: int, turns: int, lean: bool, folder: Path) -> dict:
+    """lean: without the peers."""
     folder.mkdir()
-    servers = Servers(name, {label: tool for label, tool in tools.items() if label not in failed}, failed, folder)
+    tools = {
+        label: tool for label, tool in server["tools"].items()
+        if label not in server["failed"] and (not lean or label in others.OURS)
+    }  # fmt: skip
+    servers = Servers(name, tools, server["failed"], server["idle"], folder)
     try:
         return servers.round(number, turns)
     finally:
@@ -280,22 +329,26 @@ def measure(names: list[str], wanted: set[str], rounds: int, turns: int, deadlin
     servers = {}
     for name in names:
         tools, failed = chosen_tools(name, wanted)
-        servers[name] = {"tools": tools, "failed": failed, "rounds": []}
-    longest: dict[str, float] = {}
+        servers[name] = {"tools": tools, "failed": failed, "idle": {}, "rounds": []}
+    took: dict[str, float] = {}
     for number in range(rounds):
         for name, server in servers.items():
-            if time.monotonic() + longest.get(name, 0) > deadline:
+            left = deadline - time.monotonic()
+            # What the goals are judged by gets all its rounds; of peers, whose costs are greater, three are enough where time is short.
+            lean = number >= PEERS_ROUNDS and left < sum(took.values()) * (rounds - number)
+            if took.get(name, 0) * (LEAN_SHARE if lean else 1) > left:
                 print(f"peers: no time for round {number + 1} of {name}", file=sys.stderr)
                 continue
-            print(f"peers: {name}, round {number + 1} of {rounds}", file=sys.stderr)
+            print(f"peers: {name}, round {number + 1} of {rounds}{', without peers' if lean else ''}", file=sys.stderr)
             began = time.monotonic()
             try:
-                done = one_round(name, server["tools"], server["failed"], number, turns, folder / f"{name}-{number}")
+                done = one_round(name, server, number, turns, lean, folder / f"{name}-{number}")
                 if BASE in done:
                     server["rounds"].append(done)
             except Exception as error:  # whatever it is, the other servers' figures are wanted
                 print(f"peers: {name}: {type(error).__name__}: {error}", file=sys.stderr)
-            longest[name] = max(longest.get(name, 0), time.monotonic() - began)
+            if not lean:
+                took[name] = time.monotonic() - began
     return {
         name: {
             "tells": {label: tool.tells for label, tool in server["tools"].items()},
@@ -333,7 +386,7 @@ def main() -> int:
     parser.add_argument("--peers", default="", help="these rows alone, such as 'reqscope: everything,memray'")
     parser.add_argument("--rounds", type=int, default=6, help="fresh servers this many times (default 6)")
     parser.add_argument("--turns", type=int, default=6, help="loads of each in a round (default 6)")
-    parser.add_argument("--minutes", type=float, default=14, help="no round is begun that would end later (default 14)")
+    parser.add_argument("--minutes", type=float, default=14, help="how long at most, about: then peers have fewer rounds, at least 3 (default 14)")
     parser.add_argument("--slices", type=int, default=GO_SLICES, help=f"of each of Gin's layers, 0 for none (default {GO_SLICES})")
     parser.add_argument("--readme", type=Path, metavar="FILE", help="only put the last run's tables into FILE")
     options = parser.parse_args()

@@ -28,9 +28,10 @@ def with_both(rounds: list[dict], label: str) -> list[dict]:
 
 def ratio(rounds: list[dict], label: str, metric: str) -> dict:
     """The tool's metric against nothing's of the same turn: the median of all, the lowest and the highest round."""
-    by_round = [
-        [side[metric] / base[metric] for side, base in zip(one[label]["loads"], one[BASE]["loads"])] for one in with_both(rounds, label)
-    ]
+    by_round = []
+    for one in with_both(rounds, label):
+        base = {load["turn"]: load[metric] for load in one[BASE]["loads"]}
+        by_round.append([load[metric] / base[load["turn"]] for load in one[label]["loads"] if load["turn"] in base])
     medians = [median(one) for one in by_round]
     return {"median": median(sum(by_round, [])), "low": min(medians), "high": max(medians), "rounds": len(medians)}
 
@@ -116,8 +117,8 @@ def server_table(name: str, server: dict) -> list[str]:
             server["tells"][label],
         )))  # fmt: skip
     for label, why in server["failed"].items():
-        if label not in labels:
-            lines.append(line((label, f"not measured: {why}".replace("|", "/"), *[""] * (len(HEADS) - 2))))
+        what = "failed in a later round" if label in labels else "not measured"
+        lines.append(line((label, f"{what}: {why}".replace("|", "/"), *[""] * (len(HEADS) - 2))))
     return lines
 
 
@@ -169,13 +170,9 @@ def goals(result: dict) -> list[dict]:
         if with_both(server["rounds"], FULL):
             row = summary(server["rounds"], FULL)
             found.append(goal(f"memory added, {TITLES[name]}, everything", 4, "MiB", scaled(row["rss"], MIB)))
-            found.append(goal(f"trace, {TITLES[name]}, everything", 10, "B a request", row["written_each"]))
-    return [one for one in found if one["figure"] or not one["what"].startswith("CPU") or wanted(result, one)]
-
-
-def wanted(result: dict, one: dict) -> bool:
-    """A goal without a figure is told of where its server was to be measured."""
-    return any(TITLES[name] in one["what"] for name in result["servers"])
+            requests = row["sent"] // row["written_each"]["rounds"]
+            found.append(goal(f"trace, {TITLES[name]}, everything ({requests:,} requests)", 10, "B a request", row["written_each"]))
+    return [one for one in found if any(TITLES[name] in one["what"] for name in result["servers"])]
 
 
 def goals_table(result: dict) -> list[str]:
@@ -190,8 +187,10 @@ def goals_table(result: dict) -> list[str]:
 
 def machine_line(result: dict) -> str:
     at = result["machine"]
-    rounds = sorted({len(server["rounds"]) for server in result["servers"].values()})
-    times = " or ".join(map(str, rounds))
+    servers = result["servers"].values()
+    counts = [len(with_both(server["rounds"], label)) for server in servers for label in server["tells"]]
+    counts = [count for count in counts if count] or [0]
+    times = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     return (
         f"{at['cpu']}, {at['cores']} cores, Linux {at['kernel']}, {at['system']}; {times} rounds of {result['turns']} loads; "

@@ -21,7 +21,10 @@ SCRIPT = ROOT / "tests/bench/peers.py"
 
 
 def side(cpu_us, per_second=1000.0, rss=50 * 2**20, written=0, recorded=None):
-    loads = [{"requests": 100, "cpu_us": cpu_us * noise, "beside_us": 0.5, "per_second": per_second} for noise in (1, 1.1, 0.9)]
+    loads = [
+        {"turn": turn, "requests": 100, "cpu_us": cpu_us * noise, "beside_us": 0.5, "per_second": per_second}
+        for turn, noise in enumerate((1, 1.1, 0.9))
+    ]
     return {"loads": loads, "later_us": 0, "beside_us": 0.5, "rss": rss, "pss": rss, "sent": 1000, "written": written, "recorded": recorded}
 
 
