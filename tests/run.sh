@@ -21,7 +21,22 @@ for test in "$build"/unit/test_*; do
 		ls "$results/$name"-*.xml >/dev/null 2>&1 || echo '<t><testcase><failure/></testcase></t>' >"$results/$name-died.xml"
 	fi
 done
+
+# pytest_of NAME FILE...: of a run that wrote no result, too, one failure is counted.
+pytest_of() {
+	local xml=$results/$1.xml
+	shift
+	"$build/venv/bin/python" -m pytest -q -ra --junitxml="$xml" -p no:cacheprovider "$@"
+	[ -e "$xml" ] || echo '<t><testcase><failure/></testcase></t>' >"$xml"
+}
+
 if [ "$what" = all ]; then
-	"$build/venv/bin/python" -m pytest -q --junitxml="$results/pytest.xml" -p no:cacheprovider tests/cli tests/system
+	# The analyzer's tests measure no times: those that reckon longest run beside the others. System tests run alone.
+	slow='fuzz_corpus|simulation|sites_compare'
+	pytest_of cli-slow $(ls tests/cli/test_*.py | grep -E "$slow") >"$results/cli-slow.log" 2>&1 &
+	pytest_of cli $(ls tests/cli/test_*.py | grep -vE "$slow")
+	wait $!
+	cat "$results/cli-slow.log"
+	pytest_of system tests/system
 fi
 python3 tests/count.py "$results"
