@@ -261,10 +261,11 @@ fresh: ## make demo and make check in a Debian 12 that is made for it, as root; 
 	$(Q)FRESH_SECONDS=$(FRESH_SECONDS) tests/long/fresh.sh
 
 SIMULATIONS ?= 10
-simulations: ## the statistics on simulated servers, SIMULATIONS times as many as in `make check`
+simulations: ## the statistics on simulated servers, SIMULATIONS times as many as the tests say (make check: half as many)
 	$(Q)tests/deps.sh check
-	$(Q)$(MAKE) --no-print-directory $(stats_programs)
-	$(Q)RQS_SIMULATIONS=$(SIMULATIONS) $(BUILD)/venv/bin/python -m pytest -q -rP tests/cli/test_stats_simulation.py
+	$(Q)$(MAKE) --no-print-directory all $(stats_programs)
+	$(Q)RQS_SIMULATIONS=$(SIMULATIONS) $(BUILD)/venv/bin/python -m pytest -q -rP tests/cli/test_stats_simulation.py \
+		tests/cli/test_sites_simulation.py tests/cli/test_sites_compare.py
 
 SAME_SECONDS ?= 12
 same-server: ## recorded servers compared with themselves: how often a difference is seen that isn't there

@@ -18,6 +18,12 @@ TIMES = ("latency", "queue", "handler", "send", "cpu_time", "sched_wait", "child
          "downstream")  # fmt: skip
 COUNTS = ("alloc_bytes", "alloc_count", "request_bytes", "response_bytes", "peak_bytes", "recv_buffer_bytes")
 QUANTILES = {"p50": (1, 2), "p90": (9, 10), "p99": (99, 100), "p999": (999, 1000)}
+SIMULATIONS = float(os.environ.get("RQS_SIMULATIONS", "0.5"))  # times as many; `make check` makes half of them
+
+
+def simulated(count: int) -> int:
+    """So many as are made of that number. Their seeds are fixed; bounds allow for what chance makes of so many."""
+    return round(count * SIMULATIONS)
 
 
 def run(*args, status=0, env=None, stdin=None):

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from reqscope_cli import run
+from reqscope_cli import run, simulated
 from scipy.stats import binom
 from site_traces import LIBRARY, MEAN, Allocates, c, go, py, recording, usual
 
@@ -224,7 +224,7 @@ def random_server(seed, count=16):
 @pytest.mark.parametrize("times", [1, 4])
 def test_one_server_is_not_told_apart_from_itself(side, times):
     """Also where one of the runs is longer."""
-    pairs, alarms = 100 * int(os.environ.get("RQS_SIMULATIONS", "1")), 0
+    pairs, alarms = simulated(100), 0
     for seed in range(pairs):
         server = random_server(seed)
         sites = compare(side("a", server, seed=seed, requests=200), side("b", server, seed=seed, requests=200 * times))

@@ -5,15 +5,14 @@ lies in its intervals, and how often a leak is seen where there is one, and wher
 
 import json
 import math
-import os
 from collections import Counter
 
 import numpy
 import pytest
-from reqscope_cli import run
+from reqscope_cli import run, simulated
 from site_traces import HARMLESS, Simulation, arrivals, leak
 
-RUNS = 200 * int(os.environ.get("RQS_SIMULATIONS", "1"))
+RUNS = simulated(200)
 REQUESTS, MEAN, LEAKED = 2000, 16384, 1024
 
 
