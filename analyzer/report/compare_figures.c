@@ -123,12 +123,14 @@ static void add_values(struct rqs_doc *d, const struct rqs_findings *f)
 	}
 }
 
+#define SHOWN_AS_SAME 0.005 /* "1.00x": no difference that chance would have to explain */
+
 /* "0.52x", and "0.97x ~" where a test was made and the difference may be chance: of many sides only this says so. */
 static char *multiple_text(const struct rqs_findings *f, double ratio, const struct rqs_difference *difference)
 {
 	enum rqs_verdict verdict = difference->verdict;
 	bool sure = verdict == RQS_VERDICT_IMPROVED || verdict == RQS_VERDICT_REGRESSED;
-	bool marked = !has_figures_below(f) && verdict != RQS_VERDICT_NONE && !sure && !isnan(ratio);
+	bool marked = !has_figures_below(f) && verdict != RQS_VERDICT_NONE && !sure && fabs(ratio - 1) >= SHOWN_AS_SAME;
 	char *factor = rqs_human_factor(ratio);
 	char *text = rqs_format("%s%s", factor, marked ? " ~" : "");
 

@@ -59,7 +59,8 @@ def measured_times(figure: dict) -> str:
     """Of the base itself nothing."""
     if figure["times"] is None:
         return "" if figure["value"] is not None else "-"
-    return times(figure["times"]) + ("" if figure["verdict"] in SURE else " ~")
+    same = abs(figure["times"] - 1) < 0.005  # shown as 1.00
+    return times(figure["times"]) + ("" if figure["verdict"] in SURE or same else " ~")
 
 
 def published_times(row: dict, base: dict | None, name: str) -> str:
