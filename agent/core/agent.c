@@ -255,9 +255,10 @@ static void *turn_to(struct rqs_worker *worker, struct rqs_chunk_header *chunk)
 
 /*
  * So many threads keep a chunk between their requests (the lowest free one is claimed). Further ones, which had none,
- * seal theirs with each record: with a thread a connection, those that wait would leave none to the others.
+ * seal theirs with each record: with a thread a connection, those that wait would leave none to the others. That
+ * costs them some microseconds a request, so most servers should have fewer.
  */
-#define CHUNKS_KEPT_BY_THREADS RQS_SILENT_CHUNKS
+#define CHUNKS_KEPT_BY_THREADS (RQS_CHUNKS / RQS_STACKS_PART / 2)
 
 void *rqs_record_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size)
 {

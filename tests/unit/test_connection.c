@@ -473,7 +473,7 @@ static void more_threads_than_chunks(void **state)
 		chunks++;
 	}
 	assert_int_equal(freed + held, 2 * count);
-	assert_in_range(chunks, 1, RQS_SILENT_CHUNKS);
+	assert_in_range(chunks, 1, RQS_CHUNKS / RQS_STACKS_PART / 2);
 	free(many);
 }
 
