@@ -11,7 +11,7 @@ import pytest
 from reqscope_cli import REQSCOPE, ROOT, bucket_middle, run
 
 import host_traces
-from host_traces import PAGES, QUANTILES, RECORDINGS, expected, told, write_traces
+from host_traces import QUANTILES, RECORDINGS, expected, told, write_traces
 from make_trace import REALTIME, SECOND
 
 EXAMPLES = ROOT / "tests/many_hosts"
@@ -136,9 +136,9 @@ server.shutdown()
 """
 
 
-@pytest.fixture(scope="module", params=[p for p in PAGES if host_traces.BEGIN in p.read_text()], ids=lambda p: p.parent.name)
-def page(request, files, tmp_path_factory):
-    """The page, and the folder in which its commands have run: a recording on "each host", then where traces come together."""
+@pytest.fixture(scope="module")
+def page(files, tmp_path_factory):
+    """The folder in which README.md's commands have run: a recording on "each host", then where traces come together."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "tests").symlink_to(ROOT / "tests")
     (folder / "bin").mkdir()
@@ -147,36 +147,34 @@ def page(request, files, tmp_path_factory):
     (folder / "bin/gunicorn").chmod(0o755)
     write_traces(folder / "traces")
     env = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}"}
-    for command in host_traces.blocks(request.param, "sh"):
+    for command in host_traces.blocks("sh"):
         subprocess.run(["bash", "-euc", command], cwd=folder, env=env, check=True, timeout=60)
-    return request.param, folder
+    return folder
 
 
 def test_commands_of_the_page(page):
-    _, folder = page
-    (recorded,) = folder.glob("shop-*.rqs")
-    out = folder / "recorded.parquet"
+    (recorded,) = page.glob("shop-*.rqs")
+    out = page / "recorded.parquet"
     run("export", "--format", "parquet", "-o", out, recorded)
     rows = duckdb.sql(f"select host, label, count(*) from '{out}' group by all").fetchall()
     assert rows == [(os.uname().nodename, "shop", 3)]
     db = connect()
-    db.execute(f"create view requests as from read_parquet('{folder}/lake/*/*.parquet')")
+    db.execute(f"create view requests as from read_parquet('{page}/lake/*/*.parquet')")
     ((first, count),) = db.sql("select min(time)::varchar, count(*) from requests").fetchall()
     assert first.startswith("2026-01-01 00:00:00") and 0.5 < count / (len(RECORDINGS) * 1500) < 0.7
 
 
 def test_sql_of_the_page(page, tmp_path, monkeypatch):
     """Of one day, which is a part of each trace, and of one service."""
-    path, folder = page
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(page)
     db = duckdb.connect()
-    (text,) = host_traces.blocks(path, "sql")
+    (text,) = host_traces.blocks("sql")
     view, query = text.split(";\n")
     db.execute(view)
     rows = db.sql(query).fetchall()
     assert sorted(r[0] for r in rows) == ["web-1", "web-2", "web-3"]
     for host, count, errors, p99 in rows:
-        (file,) = [folder / f"traces/{i}.rqs" for i, names in enumerate(RECORDINGS) if names == (host, "shop")]
+        (file,) = [page / f"traces/{i}.rqs" for i, names in enumerate(RECORDINGS) if names == (host, "shop")]
         window = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T00:00:00Z")
         want = told(REQSCOPE, tmp_path, [file], *window)[None, None]
         assert 800 < want[0] <= count < 1100 and 0 < errors < count / 2
@@ -184,11 +182,10 @@ def test_sql_of_the_page(page, tmp_path, monkeypatch):
 
 
 def test_python_of_the_page(page, tmp_path, monkeypatch):
-    path, folder = page
-    monkeypatch.chdir(folder)
-    (text,), printed = host_traces.blocks(path, "python"), []
+    monkeypatch.chdir(page)
+    (text,), printed = host_traces.blocks("python"), []
     exec(text, {"print": printed.append})
-    files = [folder / f"traces/{i}.rqs" for i in range(len(RECORDINGS))]
+    files = [page / f"traces/{i}.rqs" for i in range(len(RECORDINGS))]
     window = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T00:00:00Z")
     check_percentiles(printed[0].fetchall(), expected(REQSCOPE, tmp_path, files, *window))
 

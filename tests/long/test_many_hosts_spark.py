@@ -1,4 +1,4 @@
-"""Requests of many hosts queried by Spark, as tests/many_hosts/README.md shows it: percentiles are those of `reqscope merge`."""
+"""Requests of many hosts queried by Spark, as README.md shows it: percentiles are those of `reqscope merge`."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 import host_traces
-from host_traces import PAGES, QUANTILES, expected, told, write_traces
+from host_traces import QUANTILES, expected, told, write_traces
 from make_trace import SECOND
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,8 +64,7 @@ def spark(place, command):
 
 
 def command_of_the_page():
-    found = {re.search(r"`(spark-submit [^`]+)`", p.read_text()) for p in PAGES if host_traces.BEGIN in p.read_text()}
-    return next(iter(found))[1]
+    return re.search(r"`(spark-submit [^`]+)`", host_traces.page())[1]
 
 
 def check(rows, want):

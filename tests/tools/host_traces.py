@@ -9,7 +9,7 @@ from pathlib import Path
 from make_trace import REALTIME, SECOND, START, Request, trace
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "tests/many_hosts/README.md", ROOT / "README.md"]
+PAGE = ROOT / "README.md"
 BEGIN, END = "<!-- many hosts: begin -->", "<!-- many hosts: end -->"
 QUANTILES = ("p50", "p90", "p99", "p999")
 # (host, label): two services, three hosts, one that says neither.
@@ -73,9 +73,14 @@ def expected(reqscope, folder, files, *options, recordings=RECORDINGS):
     return found
 
 
-def blocks(page, language):
-    """The fenced blocks of a language on the page about many hosts."""
-    text = page.read_text().split(BEGIN)[1].split(END)[0]
+def page():
+    """What README.md tells of many hosts."""
+    return PAGE.read_text().split(BEGIN)[1].split(END)[0]
+
+
+def blocks(language):
+    """The fenced blocks of a language there."""
+    text = page()
     return [part.split("\n```")[0] for part in text.split(f"```{language}\n")[1:]]
 
 
