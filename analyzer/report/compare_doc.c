@@ -93,7 +93,7 @@ static char *make_title(const struct rqs_comparison *c)
 	return title;
 }
 
-static void add_charts(struct rqs_doc *d, const struct rqs_findings *f)
+void rqs_doc_add_compared_charts(struct rqs_doc *d, const struct rqs_findings *f)
 {
 	const struct rqs_comparison *c = f->c;
 	struct rqs_chart_side *side = rqs_zalloc(c->sides, sizeof(*side));
@@ -123,13 +123,9 @@ struct rqs_doc *rqs_compare_doc(const struct rqs_findings *f)
 	add_sides(d, c);
 	for (unsigned i = 1; i < c->sides && c->sides <= HEADLINES_MAX; i++)
 		add_headline(d, c, &c->side[i]);
-	rqs_doc_add_glance(d, f);
-	rqs_doc_add_gates(d, f);
-	rqs_doc_add_figures(d, f);
-	rqs_doc_add_attribution(d, f);
-	rqs_doc_add_compared_routes(d, f);
-	rqs_doc_add_compared_sites(d, f);
-	add_charts(d, f);
+#define ADD_PART(part) rqs_doc_add_##part(d, f);
+	RQS_COMPARE_PARTS(ADD_PART)
+#undef ADD_PART
 	rqs_preflight(c, add_last_finding, d);
 	return d;
 }

@@ -1,4 +1,7 @@
-/* compare_parts.h - the parts of a comparison's document, in files of their own. */
+/*
+ * compare_parts.h - the parts of a comparison's document, in files of their
+ * own, and the list of them. One more is one more file and one line.
+ */
 #ifndef REQSCOPE_COMPARE_PARTS_H
 #define REQSCOPE_COMPARE_PARTS_H
 
@@ -7,17 +10,24 @@
 
 #define RQS_SIDES_AS_COLUMNS 3 /* at most; more become a table's rows, so that it stays readable */
 
-/* Sides by the figures that people publish, and by those that they don't; as values and as multiples of the base. */
-void rqs_doc_add_glance(struct rqs_doc *d, const struct rqs_findings *f);
-/* Each figure of the whole, the differences with their intervals and verdicts. */
-void rqs_doc_add_figures(struct rqs_doc *d, const struct rqs_findings *f);
-/* Gates and whether they hold. */
-void rqs_doc_add_gates(struct rqs_doc *d, const struct rqs_findings *f);
-/* Where the mean latency and that of the slowest goes, and what its difference consists of. */
-void rqs_doc_add_attribution(struct rqs_doc *d, const struct rqs_findings *f);
-void rqs_doc_add_compared_routes(struct rqs_doc *d, const struct rqs_findings *f);
-/* Where memory comes from, if that was asked for. */
-void rqs_doc_add_compared_sites(struct rqs_doc *d, const struct rqs_findings *f);
+/*
+ * X(part), in their order; what has nothing to say adds nothing:
+ *
+ *    glance           sides by the figures that people publish, and by those that they don't; as values and as
+ *                     multiples of the base
+ *    gates            gates and whether they hold
+ *    figures          each figure of the whole, the differences with their intervals and verdicts
+ *    attribution      where the mean latency and that of the slowest goes, and what its difference consists of
+ *    compared_routes  the figures of each route
+ *    compared_sites   where memory comes from, if that was asked for
+ *    compared_charts  distributions, parts and the course of the runs
+ */
+#define RQS_COMPARE_PARTS(X)                                                                                           \
+	X(glance) X(gates) X(figures) X(attribution) X(compared_routes) X(compared_sites) X(compared_charts)
+
+#define RQS_DECLARE_PART(part) void rqs_doc_add_##part(struct rqs_doc *d, const struct rqs_findings *f);
+RQS_COMPARE_PARTS(RQS_DECLARE_PART)
+#undef RQS_DECLARE_PART
 
 /* Whether sides are compared by it: it is known of any, or of all when the others' runtimes may have no such thing. */
 bool rqs_is_compared(const struct rqs_findings *f, enum rqs_figure figure);

@@ -4,6 +4,7 @@
 #include "report/charts.h"
 #include "report/flames.h"
 #include "report/report_json.h"
+#include "report/report_parts.h"
 #include "base/alloc.h"
 #include "render/units.h"
 
@@ -367,8 +368,9 @@ static void add_route(struct rqs_table *t, const struct rqs_result *r, const str
 	}
 }
 
-static void add_routes(struct rqs_doc *d, const struct rqs_result *r, const struct rqs_routes *routes)
+void rqs_report_add_routes(struct rqs_doc *d, const struct rqs_reported *what)
 {
+	const struct rqs_result *r = &what->trace->result;
 	static const char *const heads[] = {"REQUESTS", "RATE", "TIME", "ERRORS", "p50", "p99", "p99.9", "MAX"};
 	int *rows = rqs_rows_by_time(r);
 	unsigned n = 0;
@@ -384,22 +386,25 @@ static void add_routes(struct rqs_doc *d, const struct rqs_result *r, const stru
 				rqs_table_column(t, true, extra_columns[i].head);
 		for (; rows[n] >= 0; n++)
 			if (n < RQS_ROUTES_SHOWN)
-				add_route(t, r, routes, (unsigned)rows[n]);
+				add_route(t, r, what->traces->routes, (unsigned)rows[n]);
 	}
 	if (n > RQS_ROUTES_SHOWN)
 		rqs_doc_text(d, RQS_TONE_DIM, "and %u more routes (--format json has all)", n - RQS_ROUTES_SHOWN);
 	free(rows);
 }
 
-static void add_notes(struct rqs_doc *d, const struct rqs_result *r)
+void rqs_report_add_notes(struct rqs_doc *d, const struct rqs_reported *what)
 {
+	const struct rqs_result *r = &what->trace->result;
+
 	for (unsigned i = 0; i < r->notes; i++)
 		rqs_doc_text(d, RQS_TONE_DIM, "not measured: %s (%s)", r->note[i].what, r->note[i].why);
 }
 
-static void add_charts(struct rqs_doc *d, const struct rqs_result *r, const char *name)
+void rqs_report_add_charts(struct rqs_doc *d, const struct rqs_reported *what)
 {
-	struct rqs_chart_side side = {.name = name, .result = r, .run = r};
+	const struct rqs_result *r = &what->trace->result;
+	struct rqs_chart_side side = {.name = what->name, .result = r, .run = r};
 
 	if (!r->all.requests)
 		return;
@@ -408,12 +413,10 @@ static void add_charts(struct rqs_doc *d, const struct rqs_result *r, const char
 	rqs_segments_free(&side.segments);
 }
 
-static void add_trace(struct rqs_doc *d, const struct rqs_traces *traces, const struct rqs_trace *t, unsigned sites)
+void rqs_report_add_facts(struct rqs_doc *d, const struct rqs_reported *what)
 {
-	char *name = rqs_trace_name(t);
+	const struct rqs_trace *t = what->trace;
 
-	rqs_doc_heading(d, "%s", name);
-	rqs_doc_add_warnings(d, &t->result, NULL);
 	add_identity(d, t);
 	add_attach(d, t);
 	if (t->result.all.requests) {
@@ -424,13 +427,28 @@ static void add_trace(struct rqs_doc *d, const struct rqs_traces *traces, const 
 	add_usage(d, &t->result);
 	add_runtime_stats(d, &t->result);
 	add_completeness(d, &t->result.completeness);
-	add_routes(d, &t->result, traces->routes);
-	if (sites) {
-		rqs_doc_add_sites(d, &t->result, traces->routes, sites);
-		rqs_doc_add_flames(d, &t->result, traces->routes, traces->count);
-	}
-	add_charts(d, &t->result, name);
-	add_notes(d, &t->result);
+}
+
+void rqs_report_add_call_sites(struct rqs_doc *d, const struct rqs_reported *what)
+{
+	const struct rqs_routes *routes = what->traces->routes;
+
+	if (!what->sites)
+		return;
+	rqs_doc_add_sites(d, &what->trace->result, routes, what->sites);
+	rqs_doc_add_flames(d, &what->trace->result, routes, what->traces->count);
+}
+
+static void add_trace(struct rqs_doc *d, const struct rqs_traces *traces, const struct rqs_trace *t, unsigned sites)
+{
+	char *name = rqs_trace_name(t);
+	const struct rqs_reported what = {.traces = traces, .trace = t, .name = name, .sites = sites};
+
+	rqs_doc_heading(d, "%s", name);
+	rqs_doc_add_warnings(d, &t->result, NULL);
+#define ADD_PART(part) rqs_report_add_##part(d, &what);
+	RQS_REPORT_PARTS(ADD_PART)
+#undef ADD_PART
 	free(name);
 }
 
