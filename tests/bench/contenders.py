@@ -79,7 +79,7 @@ FRAMEWORKS = (
     Framework("Flask", "Flask", *threaded("Flask", "flask-gthread")),
     Framework(
         "Express", "express", Start("express", "node", 1),
-        Start("express-cluster", f"node:cluster, {CORES} workers", CORES), Published(35_000, 3.2e-3, 65e6),
+        Start("express-cluster" if CORES > 1 else "express", f"node:cluster, {CORES} workers", CORES), Published(35_000, 3.2e-3, 65e6),
     ),
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ LEGEND = (
     "latencies have its own delays in them, its rate the opening of connections), and of memory /proc's peak without the agent. × Gin in "
     "brackets: of the published figures. ~: by compare's test it may be chance (of three runs a side or fewer it can't say anything else). "
     "*Recording costs*: the server's CPU a request and requests/s with the agent against the run without it beside it, median (least .. "
-    "greatest) of the rounds with both. *Counted*: responses by h2load's count, warm-up included, = requests in the traces."
+    "greatest) of the rounds with both; *collector*: its own CPU a request, beside the server. *Counted*: responses by h2load's count, warm-up included, = requests in the traces."
 )  # fmt: skip
 GO_CORES = (
     "One core: Go with GOMAXPROCS=1, one process of uvicorn and node, one worker of gunicorn; h2load has the other. Production: Go "
@@ -104,13 +104,13 @@ def short_row(row: dict, cell: dict, base: dict) -> list[str]:
         both("latency_mean", seconds), with_published(row, base, "latency_mean"), seconds(figures["p50"]["value"]), both("p99", seconds),
         f"{size(figures['rss_peak']['value'])} ({size(row['bare']['rss_peak'])})", with_published(row, base, "rss_peak"),
         size(figures["alloc_bytes"]["value"]), seconds(figures["cpu"]["value"]),
-        percent(row["cost"]["cpu"]), percent(row["cost"]["throughput"]), counted(row),
+        percent(row["cost"]["cpu"]), percent(row["cost"]["throughput"]), seconds(row["cost"]["collector_cpu"]), counted(row),
     ]  # fmt: skip
 
 
 SHORT_HEADS = (
     "requests/s", "× Gin", "mean", "× Gin", "p50", "p99", "memory (without agent)", "× Gin", "allocated a request", "CPU a request",
-    "recording costs CPU", "and requests/s", "counted",
+    "recording costs CPU", "and requests/s", "collector", "counted",
 )  # fmt: skip
 
 
