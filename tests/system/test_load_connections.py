@@ -14,7 +14,7 @@ from raw_client import Connection
 from recording import assert_balanced, ended_trace, recorded, report, status_counts
 from serve import Server
 
-IDLE = int(os.environ.get("RQS_LOAD_IDLE", "1000"))
+IDLE = int(os.environ.get("RQS_LOAD_IDLE", "500"))
 BUSY = int(os.environ.get("RQS_LOAD_BUSY", "100"))
 REQUESTS = 50 * BUSY
 # What the agent may take in its host.

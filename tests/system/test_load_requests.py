@@ -13,8 +13,8 @@ import load
 import pyarrow.parquet
 from recording import REQSCOPE, assert_balanced, recorded, report
 
-REQUESTS = int(os.environ.get("RQS_LOAD_REQUESTS", "200000"))
-FEW = 50_000
+REQUESTS = int(os.environ.get("RQS_LOAD_REQUESTS", "100000"))
+FEW = 20_000
 CLIENTS = 64
 MEMORY = 64 << 20  # what a command may take, however long the trace
 

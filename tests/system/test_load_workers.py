@@ -15,7 +15,7 @@ from raw_client import Connection
 from recording import assert_balanced, ended_trace, recorded, report
 
 WORKERS = int(os.environ.get("RQS_LOAD_WORKERS", "200"))
-GUNICORN = int(os.environ.get("RQS_LOAD_GUNICORN", "10"))
+GUNICORN = int(os.environ.get("RQS_LOAD_GUNICORN", "4"))
 EACH = 5  # requests
 CLIENTS = 4
 
