@@ -17,7 +17,7 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from browser import browser
+from browser import browser, find
 
 ROOT = Path(__file__).resolve().parents[2]
 REQSCOPE = ROOT / os.environ.get("BUILD", "build") / "reqscope"
@@ -112,6 +112,9 @@ def draw(page: Path, out: Path, profile: str):
 
 def main() -> int:
     out = Path(sys.argv[1])
+    if not find():
+        print("picture: there is no browser: apt-get install chromium-headless-shell", file=sys.stderr)
+        return 1
     with tempfile.TemporaryDirectory(prefix="reqscope-picture-") as folder:
         sides = []
         for label, name in SIDES.items():
