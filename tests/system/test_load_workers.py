@@ -72,7 +72,7 @@ def test_short_lived_workers(how, at_once, trace, mode):
 
 def test_gunicorn_replaces_its_workers(trace):
     with recorded("flask-shortlived", trace, "run") as server:
-        done = load.fixed(server.url + "/json", GUNICORN * EACH, clients=4)
+        done = load.fixed(server.url + "/json", GUNICORN * EACH, clients=4, seconds=900)
         assert (done.succeeded, done.errored) == (GUNICORN * EACH, 0)
     served = recorded_by_process(trace, GUNICORN * EACH)
     assert max(served) == EACH and len(served) >= GUNICORN
