@@ -213,6 +213,39 @@ static void check_workers(const struct preflight *p, const struct rqs_side *base
 	tell_all(p, new, &processes);
 }
 
+/* Of all latencies, those that begin with the read: the arrival wasn't stamped. NAN where there are none. */
+static double from_read(const struct rqs_side *s)
+{
+	const struct rqs_cell *all = &s->result.all;
+	double known = (double)all->from_read + (double)all->from_kernel;
+
+	return known > 0 ? (double)all->from_read / known : NAN;
+}
+
+static bool beginning_differs(const struct preflight *p, unsigned side)
+{
+	return fabs(from_read(p->c->side) - from_read(&p->c->side[side])) > SHARE_TOLERANCE;
+}
+
+static char *beginning_phrase(const struct rqs_side *s, bool base)
+{
+	char *part = rqs_human_percent(from_read(s)), *text = rqs_format("%s of %s", part, s->name);
+
+	(void)base;
+	free(part);
+	return text;
+}
+
+static void check_beginning(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
+{
+	static const struct matter beginning = {
+	    "latency_from", "latencies begin with the read, not with the arrival in the kernel: ",
+	    "; what those waited before isn't in them", beginning_differs, beginning_phrase};
+
+	(void)base;
+	tell_all(p, new, &beginning);
+}
+
 /* ---- side by side ---- */
 
 /* X(key of the run frame's host object, what it is called). */
@@ -343,8 +376,9 @@ void rqs_preflight(const struct rqs_comparison *c, void (*tell)(void *context, c
 {
 	const struct preflight p = {c, tell, context};
 	static void (*const checks[])(const struct preflight *p, const struct rqs_side *base,
-				      const struct rqs_side *new) = {
-	    check_load, check_flight, check_mix, check_host, check_workers, check_versions, check_attached};
+				      const struct rqs_side *new) = {check_load,     check_flight,  check_beginning,
+								     check_mix,      check_host,    check_workers,
+								     check_versions, check_attached};
 
 	for (unsigned check = 0; check < sizeof(checks) / sizeof(checks[0]); check++)
 		for (unsigned i = 1; i < c->sides; i++)

@@ -162,6 +162,18 @@ def test_preflight(write, tmp_path):
     assert "! load not matched: base 1,0" in out and "! crowd: 5 requests were served but not recorded" in out
 
 
+def test_latencies_that_begin_elsewhere_are_told(write):
+    def side(name, read):
+        return write(name, [Request(START + i * 1_000_000, queue=None if i % 100 < read else 0, handler=1000, send=0)
+                            for i in range(1000)])  # fmt: skip
+
+    base, few, many = side("base", 0), side("few", 1), side("many", 25)
+    assert "latency_from" not in findings(compare(base, few))
+    (found,) = (f["text"] for f in compare(base, few, many)["preflight"] if f["id"] == "latency_from")
+    assert found == ("latencies begin with the read, not with the arrival in the kernel: 0.0 % of base, 25.0 % of many; "
+                     "what those waited before isn't in them")  # fmt: skip
+
+
 @pytest.mark.parametrize("form", ["md", "html"])
 def test_forms(write, form):
     base, new = write("a", steady(100, 1000, 1024)), write("b", steady(100, 1000, 2048), label="<b>|")
