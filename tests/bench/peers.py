@@ -5,9 +5,10 @@
     peers.py --readme README.md      puts the tables of the last run between README's markers, and measures nothing
 
 In a round each server is started once under each tool (others.py), warmed up, and all of them are loaded in turn, many times and
-each time for a tenth of a second; those with something that never rests come last, beside nothing and reqscope. CPU a request is that of the server's processes, against that of the server under nothing in the
-same turn. What a tool has outside of them (py-spy, collectors, sinks) is counted apart. A tool that isn't there, or doesn't
-work here, is in the table with its reason. Writes build/bench/peers.{md,json}.
+each time for a tenth of a second; those with something that never rests come last, beside nothing and reqscope. CPU a request is
+that of the server's processes, against that of the server under nothing in the same turn. What a tool has outside of them (py-spy,
+collectors, sinks) is counted apart. A tool that isn't there, or doesn't work here, is in the table with its reason. Writes
+build/bench/peers.{md,json}.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from sides import OUT, Side
 
 import load
 import procfs
-from serve import free_port, wait_until
+from serve import START_DEADLINE, free_port, wait_until
 
 SERVERS = ("gin", "fastapi-uvloop", "flask-gthread", "express")
 PATH = "/users/7"
@@ -124,8 +125,8 @@ class Under(Side):
             found += procfs.descendants(one.pid)
         return list(dict.fromkeys(found + self.collector))
 
-    def send(self, requests: int) -> load.Fixed:
-        done = load.fixed(self.server.url + PATH, requests, CLIENTS, log=False, seconds=ANSWER_SECONDS)
+    def send(self, requests: int, seconds=ANSWER_SECONDS) -> load.Fixed:
+        done = load.fixed(self.server.url + PATH, requests, CLIENTS, log=False, seconds=seconds)
         self.sent += requests
         if done.succeeded != requests:
             raise RuntimeError(f"{done.succeeded} of {requests} requests succeeded")
@@ -133,8 +134,9 @@ class Under(Side):
 
     def prepare(self, seconds: float):
         """Warms up, and finds out how many requests take a tenth of a second."""
-        deadline = time.monotonic() + seconds
         requests = CLIENTS
+        self.send(requests, START_DEADLINE)  # a worker may still import what it serves
+        deadline = time.monotonic() + seconds
         while True:
             done = self.send(requests)
             rate = requests / max(done.seconds, 1e-3)
@@ -255,10 +257,10 @@ class Servers:
             waiting = {label: pool.submit(what, self.sides[label]) for label in labels}
             return {label: self.attempt(label, one.result) for label, one in waiting.items()}
 
-    def begin(self, labels: list[str]):
+    def begin(self, labels: list[str], warm_up: float):
         self.all_at_once(Under.start, labels)
         for label in self.there(labels):
-            self.attempt(label, self.sides[label].prepare, WARM_UP_SECONDS.get(self.name, WARM_UP))
+            self.attempt(label, self.sides[label].prepare, warm_up)
 
     def there(self, labels: list[str]) -> list[str]:
         return [label for label in labels if label in self.sides]
@@ -275,13 +277,14 @@ class Servers:
         """label -> result."""
         quiet = [label for label, side in self.sides.items() if not side.tool.restless]
         restless = [label for label in self.sides if label not in quiet]
-        self.begin(quiet)
+        warm_up = WARM_UP_SECONDS.get(self.name, WARM_UP)
+        self.begin(quiet, warm_up)
         if not self.idle:
             self.watch_idle(self.there(quiet))
         first = number * turns * 2
         self.take_turns(quiet, first, turns)
         if restless:
-            self.begin(restless)
+            self.begin(restless, warm_up)
             self.take_turns([label for label in quiet if label in (BASE, FULL)] + restless, first + turns, turns)
         results = {label: self.attempt(label, side.result, self.idle.get(label, Taken())) for label, side in list(self.sides.items())}
         ended = self.all_at_once(Under.finish, list(self.sides))
@@ -317,6 +320,19 @@ def one_round(name: str, server: dict, number: int, turns: int, lean: bool, fold
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def written_at_start(name: str, server: dict, folder: Path) -> dict:
+    """label -> what is written for next to no requests, of tools that write much then."""
+    folder.mkdir()
+    tools = {label: tool for label, tool in server["tools"].items() if tool.writes_start and label not in server["failed"]}
+    servers = Servers(name, tools, server["failed"], {}, folder)
+    try:
+        servers.begin(list(tools), 0)
+        return {label: done for label, done in servers.all_at_once(Under.finish, list(servers.sides)).items() if done}
+    finally:
+        servers.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def chosen_tools(name: str, wanted: set[str]) -> tuple[dict, dict]:
     """Those to be measured, and why others aren't."""
     tools = {label: tool for label, tool in others.tools_for(name).items() if not wanted or label in wanted | {BASE}}
@@ -330,6 +346,7 @@ def measure(names: list[str], wanted: set[str], rounds: int, turns: int, deadlin
     for name in names:
         tools, failed = chosen_tools(name, wanted)
         servers[name] = {"tools": tools, "failed": failed, "idle": {}, "rounds": []}
+        servers[name]["start"] = written_at_start(name, servers[name], folder / name)
     took: dict[str, float] = {}
     for number in range(rounds):
         for name, server in servers.items():
@@ -354,6 +371,7 @@ def measure(names: list[str], wanted: set[str], rounds: int, turns: int, deadlin
             "tells": {label: tool.tells for label, tool in server["tools"].items()},
             "at_end": [label for label, tool in server["tools"].items() if tool.at_end],
             "defers": [label for label, tool in server["tools"].items() if tool.sink],
+            "start": server["start"],
             "failed": server["failed"],
             "rounds": server["rounds"],
         }

@@ -40,8 +40,10 @@ def added(rounds: list[dict], label: str, metric: str) -> dict:
     return span([one[label][metric] - one[BASE][metric] for one in with_both(rounds, label)])
 
 
-def summary(rounds: list[dict], label: str) -> dict:
+def summary(server: dict, label: str) -> dict:
     """One row's figures."""
+    rounds = server["rounds"]
+    start = server["start"].get(label, {"written": 0, "sent": 0})
     there = with_both(rounds, label)
     counted = [one[label] for one in there if one[label]["recorded"] is not None]
     return {
@@ -52,7 +54,7 @@ def summary(rounds: list[dict], label: str) -> dict:
         "later_us": median(one[label]["later_us"] - one[BASE]["later_us"] for one in there),
         "beside_us": mean(one[label]["beside_us"] for one in there),
         "written": median(one[label]["written"] for one in there),
-        "written_each": span([one[label]["written"] / one[label]["sent"] for one in there]),
+        "written_each": span([(one[label]["written"] - start["written"]) / (one[label]["sent"] - start["sent"]) for one in there]),
         "recorded": sum(one["recorded"] for one in counted) if counted else None,
         "sent": sum(one["sent"] for one in counted),
     }
@@ -101,10 +103,10 @@ def server_table(name: str, server: dict) -> list[str]:
     labels = [label for label in server["tells"] if with_both(server["rounds"], label)]
     if BASE not in labels:
         return [f"{title}: not measured. {server['failed'].get(BASE, 'No round of it came to its end.')}"]
-    base = summary(server["rounds"], BASE)
+    base = summary(server, BASE)
     lines = [line((f"{title}, {base['cpu_us']:.1f} µs", *HEADS[1:])), "|---" * len(HEADS) + "|"]
     for label in labels:
-        row = summary(server["rounds"], label)
+        row = summary(server, label)
         own = label == BASE
         lines.append(line((
             SHOWN.get(label, label),
@@ -168,7 +170,7 @@ def goals(result: dict) -> list[dict]:
     ]
     for name, server in result["servers"].items():
         if with_both(server["rounds"], FULL):
-            row = summary(server["rounds"], FULL)
+            row = summary(server, FULL)
             found.append(goal(f"memory added, {TITLES[name]}, everything", 4, "MiB", scaled(row["rss"], MIB)))
             requests = row["sent"] // row["written_each"]["rounds"]
             found.append(goal(f"trace, {TITLES[name]}, everything ({requests:,} requests)", 10, "B a request", row["written_each"]))

@@ -40,11 +40,12 @@ def made_up(ratios, name="fastapi-uvloop"):
         for one in ratios
     ]
     tells = {"none": "", others.MEMORY: "more", others.FULL: "most", "memray": "nothing", "ddtrace-run": "some"}
+    start = {"memray": {"written": 1_000_000, "sent": 0}}
     failed = {"ddtrace-run": "ERROR: No matching distribution found"}
     return {
         "machine": {"cpu": "A CPU", "cores": 2, "kernel": "6", "system": "Debian"}, "versions": {"memray": "1"}, "seconds": 60,
         "turns": 3, "toggled": None,
-        "servers": {name: {"tells": tells, "at_end": [], "defers": [], "failed": failed, "rounds": rounds}},
+        "servers": {name: {"tells": tells, "at_end": [], "defers": [], "start": start, "failed": failed, "rounds": rounds}},
     }  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def test_ratios_are_of_the_same_turn_and_rounds_their_range():
     assert ours[1] == "+3.5 % (+1.0 .. +6.0)" and ours[2] == "+0.0 % (+0.0 .. +0.0)"
     assert ours[3:5] == ["+1.0 MiB", "8.0 B"] and ours[6] == "6,000 of 6,000"
     memray = row(text, "memray")
-    assert memray[1] == "2.5 × (2.5 .. 2.5)" and memray[2].startswith("-60.0 %") and memray[4] == "5.0 KB" and memray[6] == ""
+    assert memray[1] == "2.5 × (2.5 .. 2.5)" and memray[2].startswith("-60.0 %") and memray[4] == "4.0 KB" and memray[6] == ""
 
 
 def test_a_peer_that_failed_is_in_the_table_with_its_reason():
@@ -68,7 +69,7 @@ def test_a_peer_that_failed_is_in_the_table_with_its_reason():
 
 def test_a_server_that_failed_takes_no_other_out():
     result = made_up([1.01] * 6)
-    result["servers"]["express"] = {"tells": {"none": ""}, "at_end": [], "defers": [], "failed": {"none": "no node"}, "rounds": []}
+    result["servers"]["express"] = {"tells": {"none": ""}, "at_end": [], "defers": [], "start": {}, "failed": {"none": "no node"}, "rounds": []}
     text = tables.markdown(result)
     assert "Express: not measured. no node" in text and row(text, "memray")
 
