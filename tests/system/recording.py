@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import read_trace
-from procfs import command_line
+from procfs import command_line, cpu_seconds
 from serve import Server, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,6 +98,18 @@ def collector_of(trace: Path) -> int:
         return next((pid for pid in pids if {"collect", str(trace)} <= set(command_line(pid))), None)
 
     return wait_until(find, 5, "the collector")
+
+
+def wait_for_collector(trace: Path):
+    """Until it has read all there is: it doesn't more then than it takes to look."""
+    pid = collector_of(trace)
+
+    def is_idle():
+        before = cpu_seconds([pid])
+        time.sleep(0.1)
+        return cpu_seconds([pid]) - before < 0.02
+
+    wait_until(is_idle, 60, "the collector to have it all")
 
 
 def if_ended(path: Path) -> read_trace.Trace | None:

@@ -124,7 +124,7 @@ def test_attachers_that_are_killed(trace):
     chance = random.Random(8)
     with Server("nethttp") as server, session(server.pid, trace) as token:
         before = text_of(server.pid)
-        with loaded(server, 200000):
+        with loaded(server, 100000):
             for i in range(40):
                 kill_at_some_moment("attach" if i % 2 else "detach", server, token, chance.uniform(0, 0.03))
                 if i % 8 == 7:

@@ -30,7 +30,7 @@ class Load:
         self.thread.start()
 
     def _run(self, url, requests, clients):
-        self.result = load.fixed(url, requests, clients=clients)
+        self.result = load.fixed(url, requests, clients=clients, log=False)
 
     def join(self):
         self.thread.join(60)
@@ -86,11 +86,11 @@ def test_the_collector_is_killed(round_, trace, mode):
     dice = random.Random(round_)
     how = {"wrap": run_prefix(trace)} if mode == "run" else {"env": preload_env(trace)}
     with Server("httpd", **how) as server:
-        running = Load(server, 60_000)
+        running = Load(server, 30_000)
         pause(dice)
         os.kill(collector_of(trace), signal.SIGKILL)
         done = running.join()
-        assert (done.succeeded, done.failed, done.errored) == (60_000, 0, 0)
+        assert (done.succeeded, done.failed, done.errored) == (30_000, 0, 0)
         server.stop()
         if mode == "run":
             assert "reqscope: " in server.output
@@ -131,7 +131,7 @@ def test_a_stopped_collector_holds_nobody_up(trace):
         load.fixed(server.url + "/json", 1_000)
         collector = collector_of(trace)
         os.kill(collector, signal.SIGSTOP)
-        done = load.fixed(server.url + "/json", 100_000)
+        done = load.fixed(server.url + "/json", 100_000, log=False)
         os.kill(collector, signal.SIGCONT)
         assert done.succeeded == 100_000
     ended_trace(trace)
@@ -158,9 +158,9 @@ def test_the_disk_is_full(tmp_path):
         small_disk(tmp_path / "disk", "64k") as disk,
         Server("httpd", wrap=run_prefix(disk / "trace.rqs")) as server,
     ):
-        done = load.fixed(server.url + "/json", 60_000)
+        done = load.fixed(server.url + "/json", 60_000, log=False)
         time.sleep(1.5)
-        done = load.fixed(server.url + "/json", 60_000)
+        done = load.fixed(server.url + "/json", 60_000, log=False)
         assert done.succeeded == 60_000
         server.stop()
         assert "space" in server.output

@@ -6,16 +6,14 @@ import math
 import os
 import re
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import load
-import procfs
 import pytest
 import works
-from recording import REQSCOPE, collector_of, recorded
-from serve import NotAvailable, wait_until
+from recording import REQSCOPE, recorded, wait_for_collector
+from serve import NotAvailable
 
 SERVERS = Path(__file__).resolve().parents[1] / "servers"
 RUNS = int(os.environ.get("RQS_SITES_RUNS", "1"))  # of each server; `make sites-long` has more
@@ -94,13 +92,6 @@ GOS = (
 KNOWN = {"httpd": HTTPD, "flask-sync": PYTHON, "fastapi-uvloop": PYTHON, "nethttp": GOS, "gin": GOS}
 
 
-def is_idle(pid: int) -> bool:
-    """Not more than what it takes to look."""
-    before = procfs.cpu_seconds([pid])
-    time.sleep(0.1)
-    return procfs.cpu_seconds([pid]) - before < 0.02
-
-
 def turns_of(works_of) -> list:
     """What is asked between two waits: (path, requests)."""
     cold = [[(work.path, COLD)] for work in works_of]
@@ -113,14 +104,14 @@ def ask(server, trace, turns, clients=4):
     for turn in turns:
         for path, requests in turn:
             assert load.fixed(server.url + path, requests, clients=clients, log=False).answered == requests
-        wait_until(functools.partial(is_idle, collector_of(trace)), 60, "the collector to have it all")
+        wait_for_collector(trace)
 
 
 def record_once(server, trace, turns) -> dict:
     trace.unlink(missing_ok=True)
     mean = PYTHON_SAMPLE_BYTES if KNOWN[server] is PYTHON else SAMPLE_BYTES
     with recorded(server, trace, "run", run_options=("--sites", "--sample-bytes", mean)) as running:
-        wait_until(functools.partial(is_idle, collector_of(trace)), 60, "the collector to have the start")
+        wait_for_collector(trace)
         ask(running, trace, turns)
     done = subprocess.run([REQSCOPE, "report", "--sites", "--format", "json", trace], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

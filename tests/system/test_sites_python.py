@@ -11,7 +11,7 @@ import raw_client
 import read_trace
 import works
 from python_servers import assert_marks
-from recording import ended_trace, recorded, run_prefix
+from recording import ended_trace, recorded, run_prefix, wait_for_collector
 
 SERVERS = ("threaded", "asyncio", "flask-sync", "flask-gthread", "flask-gevent", "django-sync", "fastapi-asyncio",
            "fastapi-uvloop", "fastapi-gunicorn-asgi", "django-asgi")  # fmt: skip
@@ -24,8 +24,8 @@ def test_frames_are_the_programs_own(name, tmp_path):
     trace = tmp_path / "trace.rqs"
     rounds = []
     with recorded(name, trace, "run", run_options=SITES) as server:
-        for _ in range(6):
-            time.sleep(0.5)
+        for _ in range(4):
+            wait_for_collector(trace)
             with raw_client.Connection(server.port) as client:
                 rounds.append(json.loads(client.exchange(raw_client.get("/marks")).body)["made"])
     seen = ended_trace(trace)
@@ -46,9 +46,9 @@ def events(trace, event: int) -> set:
     return {(site.process, site.number) for site in trace.sites if site.event == event}
 
 
-def ask_slowly(server, paths: tuple, rounds: int):
+def ask_slowly(server, trace, paths: tuple, rounds: int):
     """So that the collector keeps up on a busy machine, also with what the server's start has allocated."""
-    time.sleep(2)
+    wait_for_collector(trace)
     with raw_client.Connection(server.port) as client:
         for _ in range(rounds):
             for path in paths:
@@ -66,7 +66,7 @@ def test_bytes_are_those_of_the_requests(name, tmp_path):
     trace = tmp_path / "trace.rqs"
     paths = ("/empty", "/small", "/big")
     with recorded(name, trace, "run", run_options=SITES, workers=1) as server:
-        ask_slowly(server, paths, 50)
+        ask_slowly(server, trace, paths, 50)
     seen = ended_trace(trace)
     withdrawn = events(seen, read_trace.WITHDRAWN)
     for path in paths:
@@ -81,7 +81,7 @@ def test_freed_blocks_are_told(tmp_path):
     """Those that pymalloc has and those that malloc has; and what is kept isn't."""
     trace = tmp_path / "trace.rqs"
     with recorded("threaded", trace, "run", run_options=SITES) as server:
-        ask_slowly(server, ("/big", "/keep"), 50)
+        ask_slowly(server, trace, ("/big", "/keep"), 50)
     seen = ended_trace(trace)
     freed = events(seen, read_trace.FREED)
     blocks = {path: [site for site in allocated(seen, path) if is_in_hold(seen, site)] for path in ("/big", "/keep")}
