@@ -44,7 +44,7 @@ def place(tmp_path):
 
 
 def spark(place, command):
-    """(rows, s, MiB): what a command prints, how long it takes, and the most memory of its Java process."""
+    """(rows, what it took): what a command prints; time, CPU time and the most memory of its Java process."""
     env = {
         **os.environ, "SPARK_CONF_DIR": str(place / "conf"), "SPARK_LOCAL_IP": "127.0.0.1", "PYTHONPATH": str(SPARK),
         "SPARK_HOME": str(SPARK / "pyspark"), "PYSPARK_PYTHON": sys.executable,
@@ -60,7 +60,8 @@ def spark(place, command):
         out.seek(0)
         err.seek(0)
         assert process.returncode == 0, err.read()[-5000:]
-        return list(csv.reader(io.StringIO(out.read())))[1:], took, used.ru_maxrss / 1024
+        cpu = used.ru_utime + used.ru_stime
+        return list(csv.reader(io.StringIO(out.read())))[1:], f"{took:.1f} s, {cpu:.0f} s of CPU, {used.ru_maxrss >> 10} MiB"
 
 
 def command_of_the_page():
@@ -82,7 +83,7 @@ def check(rows, want):
 def test_percentiles_are_those_of_merge(place):
     files = write_traces(place / "traces")
     export(place / "lake/date=2026-01-01/requests.parquet", *files)
-    rows, *_ = spark(place, command_of_the_page())
+    rows, _ = spark(place, command_of_the_page())
     check(rows, expected(REQSCOPE, place, files, *WINDOW))
 
 
@@ -92,12 +93,12 @@ def test_histograms_add_up_and_ranks_are_exact(place):
     for i, part in enumerate((files[::2], files[1::2])):
         subprocess.run([REQSCOPE, "merge", "-o", place / f"{i}.rqs", *part], check=True)
         export(place / f"half-{i}/requests.parquet", place / f"{i}.rqs")
-        rows, *_ = spark(place, f"{command_of_the_page().removesuffix(' lake')} half-{i} --histogram histogram")
+        rows, _ = spark(place, f"{command_of_the_page().removesuffix(' lake')} half-{i} --histogram histogram")
     # Of /moved one half knows no name: its requests there are (unmatched).
     want = {k: v for k, v in expected(REQSCOPE, place, files, *WINDOW).items() if k[3] not in ("/moved", "(unmatched)")}
     check([r for r in rows if r[3] not in ("/moved", "(unmatched)")], want)
     export(place / "lake/requests.parquet", *files)
-    rows, *_ = spark(place, command_of_the_page() + " --exact")
+    rows, _ = spark(place, command_of_the_page() + " --exact")
     db = duckdb.connect()
     db.execute(f"create view requests as from read_parquet('{place}/lake/requests.parquet')")
     same = db.sql((ROOT / "tests/many_hosts/exact.sql").read_text()).fetchall()
@@ -139,14 +140,14 @@ def test_millions_of_requests(place):
     whole = timed("reqscope merge and report", lambda: told(REQSCOPE, place, files, *WINDOW))
     want = {(None, None, *k): v for k, v in whole.items()}
     want |= {(f.stem, None, None, None): told(REQSCOPE, place, [f], *WINDOW)[None, None] for f in files}
-    rows, took, memory = spark(place, command_of_the_page() + " --histogram histogram")
+    rows, took = spark(place, command_of_the_page() + " --histogram histogram")
     groups = check(rows, want)
-    print(f"Spark, histogram and percentiles: {took:.1f} s, {memory:.0f} MiB; all of {groups} groups equal to merge's")
+    print(f"Spark, histogram and percentiles: {took}; all of {groups} groups equal to merge's")
     buckets = duckdb.sql(f"select count(*), sum(requests) from '{place}/histogram/*.parquet'").fetchall()[0]
     assert buckets[1] == whole[None, None][0]
     print(f"histogram: {buckets[0]:,} rows, {sum(p.stat().st_size for p in place.glob('histogram/*.parquet')) / 1e6:.2f} MB")
-    exact, took, memory = spark(place, command_of_the_page() + " --exact")
-    print(f"Spark, exact: {took:.1f} s, {memory:.0f} MiB")
+    exact, took = spark(place, command_of_the_page() + " --exact")
+    print(f"Spark, exact: {took}")
     for method, route, _, _, *values in exact:
         assert [float(v) for v in values] == pytest.approx(whole[method, route][1:], rel=2 ** (1 / 512) - 1)
     timed("DuckDB, histogram and percentiles", lambda: by_duckdb(place, want))
