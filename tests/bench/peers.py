@@ -51,6 +51,7 @@ END_SECONDS = 8.0
 SENT_SECONDS, IDLE_SECONDS = 6.0, 2.0  # OpenTelemetry sends what it has every five seconds
 GO_SLICES = 60
 PEERS_ROUNDS = 3
+FAILURES = 2  # a tool that has failed as often isn't tried again
 LEAN_SHARE = 0.4  # of a round's time, without the peers
 
 
@@ -81,12 +82,13 @@ class Under(Side):
         folder.mkdir()
         self.folder = folder
         self.beside: list[subprocess.Popen] = []
-        self.sink_port = free_port()
+        self.sink_port = own_port()
         self.each = 0  # requests of a load
         self.sent = 0
         self.before = Taken()
         self.tool = self.filled(tool, {"{sink}": f"http://127.0.0.1:{self.sink_port}"})
         super().__init__(tool.server or name, self.tool, folder / "file")
+        self.server.port = own_port()
 
     @staticmethod
     def filled(tool: Tool, values: dict) -> Tool:
@@ -229,19 +231,30 @@ def reason(side: Under, error: Exception) -> str:
     return last_line(said) if said.strip() else f"{type(error).__name__}: {last_line(str(error))}"
 
 
-class Servers:
-    """One server under all its tools, for a round; a tool that fails is left out from then on."""
+def own_port() -> int:
+    """One that no other server of this run has been given: most of them will listen only later."""
+    while (port := free_port()) in own_port.given:
+        pass
+    own_port.given.add(port)
+    return port
 
-    def __init__(self, name: str, tools: dict[str, Tool], failed: dict[str, str], idle: dict[str, Taken], folder: Path):
+
+own_port.given = set()
+
+
+class Servers:
+    """One server under all its tools, for a round; a tool that fails is left out of it."""
+
+    def __init__(self, name: str, tools: dict[str, Tool], failures: dict[str, list], idle: dict[str, Taken], folder: Path):
         self.name = name
-        self.failed = failed
+        self.failures = failures
         self.idle = idle  # of the first round, for all of them
         self.sides = {label: Under(name, tool, folder / str(at)) for at, (label, tool) in enumerate(tools.items())}
 
     def fail(self, label: str, error: Exception):
         side = self.sides.pop(label)
-        self.failed[label] = reason(side, error)
-        print(f"peers: {self.name}, {label}: {self.failed[label]}", file=sys.stderr)
+        self.failures.setdefault(label, []).append(reason(side, error))
+        print(f"peers: {self.name}, {label}: {self.failures[label][-1]}", file=sys.stderr)
         side.close()
 
     def attempt(self, label: str, what, *words):
@@ -305,14 +318,14 @@ class Servers:
             side.close()
 
 
-def one_round(name: str, server: dict, number: int, turns: int, lean: bool, folder: Path) -> dict:
+def one_round(name: str, server: dict, folder: Path, number: int, turns: int, lean: bool) -> dict:
     """lean: without the peers."""
     folder.mkdir()
     tools = {
         label: tool for label, tool in server["tools"].items()
-        if label not in server["failed"] and (not lean or label in others.OURS)
+        if (label == BASE or len(server["failures"].get(label, [])) < FAILURES) and (not lean or label in others.OURS)
     }  # fmt: skip
-    servers = Servers(name, tools, server["failed"], server["idle"], folder)
+    servers = Servers(name, tools, server["failures"], server["idle"], folder)
     try:
         return servers.round(number, turns)
     finally:
@@ -323,8 +336,8 @@ def one_round(name: str, server: dict, number: int, turns: int, lean: bool, fold
 def written_at_start(name: str, server: dict, folder: Path) -> dict:
     """label -> what is written for next to no requests, of tools that write much then."""
     folder.mkdir()
-    tools = {label: tool for label, tool in server["tools"].items() if tool.writes_start and label not in server["failed"]}
-    servers = Servers(name, tools, server["failed"], {}, folder)
+    tools = {label: tool for label, tool in server["tools"].items() if tool.writes_start}
+    servers = Servers(name, tools, server["failures"], {}, folder)
     try:
         servers.begin(list(tools), 0)
         return {label: done for label, done in servers.all_at_once(Under.finish, list(servers.sides)).items() if done}
@@ -336,17 +349,27 @@ def written_at_start(name: str, server: dict, folder: Path) -> dict:
 def chosen_tools(name: str, wanted: set[str]) -> tuple[dict, dict]:
     """Those to be measured, and why others aren't."""
     tools = {label: tool for label, tool in others.tools_for(name).items() if not wanted or label in wanted | {BASE}}
-    missing = {label: tool.missing() for label, tool in tools.items()}
-    return tools, {label: why for label, why in missing.items() if why}
+    missing = {label: why for label, tool in tools.items() if (why := tool.missing())}
+    return {label: tool for label, tool in tools.items() if label not in missing}, missing
+
+
+def safely(name: str, server: dict, what, *words):
+    """What goes wrong with one server leaves the others' figures."""
+    try:
+        return what(name, server, *words)
+    except Exception as error:
+        print(f"peers: {name}: {type(error).__name__}: {error}", file=sys.stderr)
+        server["failures"].setdefault(BASE, []).append(f"{type(error).__name__}: {last_line(str(error))}")
+        return None
 
 
 def measure(names: list[str], wanted: set[str], rounds: int, turns: int, deadline: float, folder: Path) -> dict:
     """A round of each server, again and again: what the machine does meanwhile, it does to all of them."""
     servers = {}
     for name in names:
-        tools, failed = chosen_tools(name, wanted)
-        servers[name] = {"tools": tools, "failed": failed, "idle": {}, "rounds": []}
-        servers[name]["start"] = written_at_start(name, servers[name], folder / name)
+        tools, missing = chosen_tools(name, wanted)
+        servers[name] = {"tools": tools, "missing": missing, "failures": {}, "idle": {}, "rounds": []}
+        servers[name]["start"] = safely(name, servers[name], written_at_start, folder / name) or {}
     took: dict[str, float] = {}
     for number in range(rounds):
         for name, server in servers.items():
@@ -358,12 +381,9 @@ def measure(names: list[str], wanted: set[str], rounds: int, turns: int, deadlin
                 continue
             print(f"peers: {name}, round {number + 1} of {rounds}{', without peers' if lean else ''}", file=sys.stderr)
             began = time.monotonic()
-            try:
-                done = one_round(name, server, number, turns, lean, folder / f"{name}-{number}")
-                if BASE in done:
-                    server["rounds"].append(done)
-            except Exception as error:  # whatever it is, the other servers' figures are wanted
-                print(f"peers: {name}: {type(error).__name__}: {error}", file=sys.stderr)
+            done = safely(name, server, one_round, folder / f"{name}-{number}", number, turns, lean)
+            if done and BASE in done:
+                server["rounds"].append(done)
             if not lean:
                 took[name] = time.monotonic() - began
     return {
@@ -372,7 +392,7 @@ def measure(names: list[str], wanted: set[str], rounds: int, turns: int, deadlin
             "at_end": [label for label, tool in server["tools"].items() if tool.at_end],
             "defers": [label for label, tool in server["tools"].items() if tool.sink],
             "start": server["start"],
-            "failed": server["failed"],
+            "failed": server["missing"] | {label: said[-1] for label, said in server["failures"].items()},
             "rounds": server["rounds"],
         }
         for name, server in servers.items()

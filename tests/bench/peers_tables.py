@@ -119,7 +119,7 @@ def server_table(name: str, server: dict) -> list[str]:
             server["tells"][label],
         )))  # fmt: skip
     for label, why in server["failed"].items():
-        what = "failed in a later round" if label in labels else "not measured"
+        what = "failed in a round" if label in labels else "not measured"
         lines.append(line((label, f"{what}: {why}".replace("|", "/"), *[""] * (len(HEADS) - 2))))
     return lines
 
