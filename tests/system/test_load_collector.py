@@ -41,6 +41,19 @@ def asked_in_vain(server) -> int:
     return sent + asked(server, MANY)
 
 
+def assert_all_told(trace, sent: int, recovered: int):
+    """What was lost is counted, and none of the last PIECE, sent after `recovered` (ns), was."""
+    completeness = report(trace)["completeness"]
+    print(f"of {sent} requests {completeness['dropped']} dropped")
+    assert_accounted(completeness)
+    assert completeness["started"] == sent
+    assert completeness["finished"] + completeness["dropped"] == sent
+    rows = ended_trace(trace).requests
+    assert len(rows) == completeness["finished"]
+    assert sum(row.time > recovered for row in rows) == PIECE
+    assert completeness["dropped"] > 0
+
+
 # ---- a slow disk ----
 
 
@@ -97,15 +110,7 @@ def test_a_disk_that_is_slow_and_then_stands_still(name, tmp_path):
         recovered = time.monotonic_ns()
         sent += asked(server, PIECE)
     disk.thread.join(20)
-    completeness = report(disk.kept)["completeness"]
-    print(f"{name}: of {sent} requests {completeness['dropped']} dropped")
-    assert_accounted(completeness)
-    assert completeness["started"] == sent
-    assert completeness["finished"] + completeness["dropped"] == sent
-    rows = ended_trace(disk.kept).requests
-    assert len(rows) == completeness["finished"]
-    assert sum(row.time > recovered for row in rows) == PIECE
-    assert completeness["dropped"] > 0
+    assert_all_told(disk.kept, sent, recovered)
 
 
 # ---- a suspended collector ----
@@ -126,18 +131,12 @@ def test_recording_goes_on_after_a_suspension(name, trace):
         sent = asked(server, PIECE)
         with suspended(collector_of(trace)):
             sent += asked_in_vain(server)
+            size = trace.stat().st_size
+        wait_until(lambda: trace.stat().st_size > size, 20, "the collector to go on")
         time.sleep(SETTLE)
         recovered = time.monotonic_ns()
         sent += asked(server, PIECE)
-    completeness = report(trace)["completeness"]
-    print(f"{name}: of {sent} requests {completeness['dropped']} dropped")
-    assert_accounted(completeness)
-    assert completeness["started"] == sent
-    assert completeness["finished"] + completeness["dropped"] == sent
-    rows = ended_trace(trace).requests
-    assert len(rows) == completeness["finished"]
-    assert sum(row.time > recovered for row in rows) == PIECE
-    assert completeness["dropped"] > 0
+    assert_all_told(trace, sent, recovered)
 
 
 @pytest.mark.parametrize("name", SERVERS)
