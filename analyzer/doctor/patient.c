@@ -56,12 +56,35 @@ static bool has(const char *bytes, size_t size, const char *text)
 	return memmem(bytes, size, text, strlen(text) + 1) != NULL;
 }
 
+/* Debian's is a few lines around its library. That one's version is in it, and it is where the loader looks. */
+static void look_into_libnode(struct rqs_patient *patient, const char *name, size_t most)
+{
+	static const char *const folders[] = {"/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib"};
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
+		char path[PATH_MAX];
+
+		snprintf(path, sizeof(path), "%s/%.*s", folders[i], most < NAME_MAX ? (int)most : NAME_MAX, name);
+		int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		if (fd < 0)
+			continue;
+		rqs_node_version_in(fd, patient->version, sizeof(patient->version));
+		close(fd);
+		return;
+	}
+}
+
 /* By the symbols that the agent's own detection looks for (agent/runtime): they are names in the file. */
 static void detect_in(struct rqs_patient *patient, int fd, const char *bytes, size_t size)
 {
+	const char *libnode = memmem(bytes, size, "libnode.so.", strlen("libnode.so."));
+
 	if (has(bytes, size, "napi_create_function") && has(bytes, size, "node_module_register")) {
 		patient->runtime = "node";
 		rqs_node_version_in(fd, patient->version, sizeof(patient->version));
+	} else if (libnode) {
+		patient->runtime = "node";
+		look_into_libnode(patient, libnode, size - (size_t)(libnode - bytes));
 	} else if (has(bytes, size, "Py_GetVersion") || has(bytes, size, "Py_BytesMain") ||
 		   memmem(bytes, size, "libpython3.", strlen("libpython3."))) {
 		patient->runtime = "python";

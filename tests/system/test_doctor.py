@@ -208,6 +208,15 @@ def test_node():
     assert value["requests"]
 
 
+def test_node_in_a_library(tmp_path):
+    """As Debian's is, whose /usr/bin/node is a few lines."""
+    library = tmp_path / "libnode.so.1"
+    subprocess.run(["gcc", "-shared", "-xc", "/dev/null", f"-Wl,-soname,{library.name}", "-o", library], check=True)
+    value = doctor(compiled(tmp_path / "node", "-Wl,--no-as-needed", library), status=1)
+    assert value["runtime"]["name"] == "node"
+    assert finding(value, "node.memory")["level"] == "warning"
+
+
 @pytest.mark.skipif(not MUSL_LIBRARY.exists(), reason="needs musl-tools: make deps")
 def test_musl(tmp_path):
     value = doctor(built("httpd-musl"), status=0)
