@@ -23,7 +23,7 @@ fail() {
 	exit 1
 }
 
-# ---- inside, as process 1 of a namespace ----
+# ---- inside, as process 1 of a namespace; a root in a mere chroot may make no namespaces ----
 
 # step NAME USER COMMAND: whether it succeeded; its output is in /output too.
 step() {
@@ -56,6 +56,7 @@ asks_for_packages() {
 }
 
 inside() {
+	umount --lazy /outside
 	local clone='git clone -q /source reqscope && cd reqscope'
 	worst=0 took=0
 	useradd -m -s /bin/bash newcomer
@@ -70,10 +71,10 @@ inside() {
 # ---- outside ----
 
 enter='
-cd "$1" || exit
-mkdir -p dev/shm kept && ln -sf pts/ptmx dev/ptmx && mount -t proc proc proc && mount --rbind /sys sys &&
+mount --bind "$1" "$1" && cd "$1" || exit
+mkdir -p dev/shm kept outside && ln -sf pts/ptmx dev/ptmx && mount -t proc proc proc && mount --rbind /sys sys &&
 	mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts dev/pts && mount -t tmpfs tmpfs dev/shm &&
-	mount --bind "$2" kept || exit
+	mount --bind "$2" kept && pivot_root . outside || exit
 exec chroot . /usr/bin/env -i PATH=/usr/sbin:/usr/bin /bin/bash -c "$3"
 '
 
