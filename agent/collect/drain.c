@@ -150,7 +150,8 @@ static void set_python_costs(const struct rqs_drain *drain, const struct rqs_rec
 	row->gil_wait = row->loop_delay = row->recv_buffer_bytes = RQS_NULL;
 	if (record->flags & RQS_RECORD_HAS_GIL)
 		row->gil_wait = span_of(drain, record->gil_ticks);
-	if (record->flags & RQS_RECORD_HAS_LOOP)
+	/* A part of queue, by the same clocks: where a step makes that doubtful, this is as well. */
+	if ((record->flags & RQS_RECORD_HAS_LOOP) && row->queue != RQS_NULL)
 		row->loop_delay = span_of(drain, record->loop_ticks);
 	/* The kernel's stamp is of the newest segment, so that queue may be the shorter; null is the greatest. */
 	if (row->loop_delay != RQS_NULL && row->loop_delay > row->queue)

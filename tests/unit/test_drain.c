@@ -717,7 +717,23 @@ static void what_python_waits_for_is_taken(void **state)
 	finish_changed(with_impossible_python);
 	assert_python(RQS_VALUE_MAX, 10000, RQS_VALUE_MAX);
 	finish_changed(without_a_stamp);
-	assert_python(RQS_VALUE_MAX, RQS_VALUE_MAX, RQS_VALUE_MAX);
+	assert_python(RQS_VALUE_MAX, RQS_NULL, RQS_VALUE_MAX);
+}
+
+/* What of a wait isn't known has no known part. */
+static void a_step_in_the_queue_is_in_its_part_as_well(void **state)
+{
+	uint64_t now = rqs_monotonic_ns();
+
+	(void)state;
+	join();
+	t.drain.steps = (struct rqs_steps){0};
+	rqs_steps_note(&t.drain.steps, now - 1, now, 0);
+	rqs_steps_note(&t.drain.steps, now + 1000000000, now + 1000000001, 3600000000000);
+	finish_changed(with_python);
+	assert_python(40000, RQS_NULL, 262144);
+	assert_int_equal(last_row()->queue, RQS_NULL);
+	assert_true(last_row()->handler != RQS_NULL);
 }
 
 /* Its hooks are placed when it begins to listen, long after its slot was ready. */
@@ -913,7 +929,7 @@ static void wild_values_are_tamed(void **state)
 	assert_int_equal(row->request_bytes, RQS_VALUE_MAX);
 	assert_int_equal(row->alloc_bytes, 0);
 	assert_int_equal(row->alloc_count, RQS_VALUE_MAX);
-	assert_int_equal(row->loop_delay, 0);
+	assert_int_equal(row->loop_delay, RQS_NULL);
 	assert_int_equal(t.requests.routes[0].method, RQS_METHOD_OTHER);
 	assert_memory_equal(t.requests.texts, "/???[", 5);
 }
@@ -1093,6 +1109,7 @@ int main(void)
 	    WITH_REGION(goroutines_are_summed),
 	    WITH_REGION(times_of_the_scheduler_are_taken),
 	    WITH_REGION(what_python_waits_for_is_taken),
+	    WITH_REGION(a_step_in_the_queue_is_in_its_part_as_well),
 	    WITH_REGION(what_is_measured_may_come_late),
 	    WITH_REGION(a_counter_may_pass_below_0),
 	    WITH_REGION(wild_counters_are_tamed),
