@@ -31,10 +31,12 @@ void rqs_steps_look(struct rqs_steps *steps)
 			       (int64_t)(best_real - best_before - (best_after - best_before) / 2));
 }
 
-static void drop_old(struct rqs_steps *steps, uint64_t now_ns)
+/* The two oldest: what ended long ago and is told only now, as its answer took so long, is rare. */
+static void unite_oldest(struct rqs_steps *steps)
 {
-	while (steps->count && steps->step[0].to_ns + (uint64_t)LONGEST_NS + SLACK_NS < now_ns)
-		memmove(&steps->step[0], &steps->step[1], --steps->count * sizeof(steps->step[0]));
+	steps->step[1].from_ns = steps->step[0].from_ns;
+	steps->step[1].by_ns += steps->step[0].by_ns;
+	memmove(&steps->step[0], &steps->step[1], --steps->count * sizeof(steps->step[0]));
 }
 
 void rqs_steps_note(struct rqs_steps *steps, uint64_t before_ns, uint64_t after_ns, int64_t ahead_ns)
@@ -42,16 +44,13 @@ void rqs_steps_note(struct rqs_steps *steps, uint64_t before_ns, uint64_t after_
 	int64_t by = ahead_ns - steps->ahead_ns;
 	bool stepped = steps->looked_ns && (by > LEAST_NS || by < -LEAST_NS);
 
-	drop_old(steps, before_ns);
-	if (stepped && steps->count < RQS_STEPS_KEPT) {
-		steps->step[steps->count].from_ns = steps->looked_ns;
-		steps->step[steps->count].by_ns = 0;
-		steps->count++;
-	}
-	/* Where there are too many they become one. */
+	if (stepped && steps->count == RQS_STEPS_KEPT)
+		unite_oldest(steps);
 	if (stepped) {
-		steps->step[steps->count - 1].to_ns = after_ns;
-		steps->step[steps->count - 1].by_ns += by;
+		steps->step[steps->count].from_ns = steps->looked_ns;
+		steps->step[steps->count].to_ns = after_ns;
+		steps->step[steps->count].by_ns = by;
+		steps->count++;
 	}
 	if (stepped || !steps->looked_ns)
 		steps->ahead_ns = ahead_ns;
@@ -64,6 +63,8 @@ bool rqs_steps_leave(struct rqs_steps *steps, uint64_t end_ns, uint64_t wait_ns)
 
 	if (end_ns > steps->looked_ns)
 		rqs_steps_look(steps);
+	if (end_ns > steps->looked_ns)
+		return false; /* the look didn't succeed */
 	for (uint32_t i = steps->count; i-- > 0;) {
 		if (end_ns + SLACK_NS < steps->step[i].from_ns)
 			continue; /* it ended before */

@@ -21,7 +21,7 @@ struct rqs_steps {
 	struct {
 		uint64_t from_ns, to_ns; /* it happened in between */
 		int64_t by_ns;
-	} step[RQS_STEPS_KEPT]; /* the oldest first */
+	} step[RQS_STEPS_KEPT]; /* the oldest first, which may be several in one */
 	uint32_t count;
 };
 

@@ -89,20 +89,38 @@ static void two_steps(void **state)
 	assert_true(rqs_steps_leave(&steps, STEP + 1 * S, 500 * MS));
 }
 
-static void old_steps_are_forgotten_and_many_become_one(void **state)
+/* A request is told when its answer is sent, which may be long after its wait: a stream is. */
+static void old_steps_are_remembered(void **state)
+{
+	struct rqs_steps steps = stepped((int64_t)(3600 * S));
+
+	(void)state;
+	steps.looked_ns = 1002 * S;
+	rqs_steps_note(&steps, 9000 * S, 9000 * S, AHEAD + (int64_t)(3600 * S));
+	assert_false(rqs_steps_leave(&steps, STEP + 1 * MS, 3600 * S));
+	assert_false(rqs_steps_leave(&steps, STEP + 2 * S, 3603 * S));
+	assert_true(rqs_steps_leave(&steps, STEP + 2 * S, 10000));
+}
+
+/* The oldest: of them the fewest are yet to be told. */
+static void of_many_the_oldest_become_one(void **state)
 {
 	struct rqs_steps steps = stepped(0);
 
 	(void)state;
-	steps.looked_ns = 1002 * S;
-	for (unsigned i = 1; i <= 100; i++)
-		rqs_steps_note(&steps, 1002 * S + i * MS, 1002 * S + i * MS, AHEAD + (int64_t)(i * S));
+	for (unsigned i = 0; i < 100; i++) {
+		steps.looked_ns = (2000 + i) * S;
+		rqs_steps_note(&steps, (2000 + i) * S + MS, (2000 + i) * S + MS, AHEAD + (int64_t)((i + 1) % 2 * S));
+	}
 	assert_int_equal(steps.count, RQS_STEPS_KEPT);
 	steps.looked_ns = UINT64_MAX / 2;
-	assert_false(rqs_steps_leave(&steps, 1002 * S + 50 * MS, 10000));
-	assert_false(rqs_steps_leave(&steps, 1002 * S + 200 * MS, 100 * S + 300 * MS));
-	rqs_steps_note(&steps, 1700 * S, 1700 * S, AHEAD + (int64_t)(100 * S));
-	assert_int_equal(steps.count, 0);
+	assert_false(rqs_steps_leave(&steps, 2010 * S + 500 * MS, 10000));
+	assert_true(rqs_steps_leave(&steps, 2098 * S + 500 * MS, 10000));
+	assert_false(rqs_steps_leave(&steps, 2098 * S, 10000));
+	/* The last went back by 1 s: it really waited 1.5 s. */
+	assert_false(rqs_steps_leave(&steps, 2099 * S + 600 * MS, 500 * MS));
+	/* Both of the last are in it. */
+	assert_false(rqs_steps_leave(&steps, 2099 * S + 600 * MS, 2 * S));
 }
 
 static void the_real_clocks_keep_their_distance(void **state)
@@ -117,6 +135,8 @@ static void the_real_clocks_keep_their_distance(void **state)
 	}
 	assert_int_equal(steps.count, 0);
 	assert_true(steps.looked_ns > 0);
+	/* What happens after the last look that succeeds isn't known. */
+	assert_false(rqs_steps_leave(&steps, rqs_monotonic_ns() + 3600 * S, S));
 }
 
 int main(void)
@@ -127,7 +147,8 @@ int main(void)
 	    cmocka_unit_test(forwards),
 	    cmocka_unit_test(backwards),
 	    cmocka_unit_test(two_steps),
-	    cmocka_unit_test(old_steps_are_forgotten_and_many_become_one),
+	    cmocka_unit_test(old_steps_are_remembered),
+	    cmocka_unit_test(of_many_the_oldest_become_one),
 	    cmocka_unit_test(the_real_clocks_keep_their_distance),
 	};
 
