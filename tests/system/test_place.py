@@ -366,6 +366,13 @@ def as_nobody():
     os.setuid(65534)
 
 
+def reqscope_for_all(folder):
+    """What another user may execute; the tree may be below /root, which is closed."""
+    for name in ("reqscope", "reqscope-place", "libreqscope.so"):
+        shutil.copy(BUILD / name, folder)
+    return folder / "reqscope"
+
+
 # CAP_NET_BIND_SERVICE, effective (linux/capability.h, struct vfs_ns_cap_data)
 CAPABILITY = {"security.capability": struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)}
 
@@ -380,7 +387,7 @@ def test_privileges_are_kept(changes, trace):
     with copied(folder, **changes) as program:
         plain, whole = (
             run(*prefix, program, preexec_fn=as_nobody)
-            for prefix in ((), (*run_prefix(trace), "sh", "-c", '"$0"'))
+            for prefix in ((), (reqscope_for_all(folder), *run_prefix(trace)[1:], "sh", "-c", '"$0"'))
         )
     assert not the_one(whole)["placed"]
     assert comparable(the_one(whole)) == comparable(the_one(plain))
