@@ -36,9 +36,13 @@ export SOURCE_DATE_EPOCH
 
 rm -rf "$tree" "$folder"/*.deb "$folder"/reqscope_*
 mkdir "$tree"
-files | tar --null --files-from=- --mtime="@$SOURCE_DATE_EPOCH" -cf - | tar -xf - -C "$tree"
+# What is deleted and not yet committed so is left out, with a warning.
+files | tar --null --files-from=- --ignore-failed-read --mtime="@$SOURCE_DATE_EPOCH" -cf "$folder/tree.tar"
+tar -xf "$folder/tree.tar" -C "$tree"
+rm "$folder/tree.tar"
 cp -Rp "$tree/analyzer/package/debian" "$tree/debian"
 cd "$tree"
+echo "deb: building in $tree; some minutes"
 # What the make that runs this was told (BUILD, flags) isn't the package's.
 if ! env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u BUILD -u CFLAGS -u CPPFLAGS -u LDFLAGS LC_ALL=C.UTF-8 \
 	dpkg-buildpackage -b -uc -us >"$folder/log" 2>&1; then
