@@ -84,7 +84,7 @@ def profile_under_load(server, seconds: float):
         target=lambda: answers.append(urllib.request.urlopen(f"{server.url}/profile?ms={seconds * 1000:.0f}").read())
     )
     asking.start()
-    load.timed(server.url + "/slices/a?k=20", clients=16, seconds=round(seconds + 1))
+    load.timed(server.url + "/slices/a?k=20", clients=16, seconds=round(seconds))
     asking.join()
     return read_pprof.read(answers[0])
 
