@@ -103,12 +103,12 @@ def of_python(kind: str) -> dict[str, Tool]:
     layers = preloaded(everything)
     layers = {REQUESTS: layers[REQUESTS], MEMORY: ours(LAYERS["memory"], memory), **layers}
     allocations = "nothing; all allocations of the process, by Python stack"
-    # It writes as much after 144 requests as after 3,728 (heaptrack 1.4.0).
-    parents_only = "nothing, and nothing of gunicorn's workers: it follows no fork"
+    # It writes as much after 144 requests as after 3,728 (heaptrack 1.4.0), and three workers under it gave no answer for a minute.
+    parents_only = "it follows no fork, and so records nothing of gunicorn's workers"
     spy = ("record", "-o", "{file}", *(["--subprocesses"] if forks else []))
     heaptrack = debian(
         "heaptrack", "heaptrack", "-o", "{file}", env=(("PYTHONMALLOC", "malloc"),), writes_start=True,
-        tells=parents_only if forks else "nothing; all calls of malloc, by C stack",
+        tells="nothing; all calls of malloc, by C stack", unfit=parents_only if forks else "",
     )  # fmt: skip
     return NOTHING | layers | {
         "tracemalloc": Tool(env=(("PYTHONTRACEMALLOC", "1"),), tells="nothing; what is live by line, where the program asks"),

@@ -227,6 +227,8 @@ def last_line(text: str) -> str:
 
 
 def reason(side: Under, error: Exception) -> str:
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"no answer, or no end, within {error.timeout:.0f} s"
     said = side.server.last_words
     return last_line(said) if said.strip() else f"{type(error).__name__}: {last_line(str(error))}"
 

@@ -13,7 +13,7 @@ SHOWN = {BASE: "nothing", CONTROL: "nothing, again (the noise)"}
 MIB, WORTH_TELLING = 2**20, 0.01
 
 # With six rounds the lowest and the highest of their medians hold the true median in 97 % (1 - 2 / 2^6); with fewer, in less than 95 %.
-ENOUGH_ROUNDS = 6
+ENOUGH_ROUNDS, ENOUGH_SLICES = 6, 40
 MET, MISSED, UNDECIDED = "met", "missed", "can't be told"
 
 
@@ -149,8 +149,11 @@ def cpu_goal(result: dict, name: str, label: str, limit: float) -> dict:
 
 def sliced_goal(result: dict, layer: str, what: str, limit: float) -> dict:
     """Gin's, of hooks switched on and off in one process: its interval is a bootstrap's."""
-    sliced = (result["toggled"] or {}).get(layer)
-    figure = {key: sliced[key] * 100 for key in ("median", "low", "high")} if sliced else None
+    sliced = result["toggled"]
+    enough = sliced and sliced["rounds"] >= ENOUGH_SLICES
+    figure = None
+    if sliced:
+        figure = {key: sliced[layer][key] * 100 for key in ("median", "low", "high")} | {"rounds": ENOUGH_ROUNDS if enough else 0}
     return goal(f"CPU a request, Gin, {what} (switched on and off)", limit, "%", figure)
 
 
