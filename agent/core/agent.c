@@ -243,33 +243,32 @@ static void seal(struct rqs_worker *worker)
 	worker->chunk = NULL;
 }
 
-static void *turn_to(struct rqs_worker *worker, struct rqs_chunk_header *chunk)
-{
-	if (worker->chunk)
-		seal(worker);
-	worker->chunk = chunk;
-	worker->chunk_used = 0;
-	worker->shares = false;
-	return chunk ? chunk + 1 : NULL;
-}
-
 /*
- * So many threads keep a chunk between their requests (the lowest free one is claimed). Further ones, which had none,
+ * So many threads keep a chunk between their records (the lowest free one is claimed). Further ones, which had none,
  * seal theirs with each record: with a thread a connection, those that wait would leave none to the others. That
  * costs them some microseconds a request, so most servers should have fewer.
  */
 #define CHUNKS_KEPT_BY_THREADS (RQS_CHUNKS / RQS_STACKS_PART / 2)
 
+static void *turn_to(struct rqs_worker *worker, struct rqs_chunk_header *chunk, uint32_t index)
+{
+	worker->shares = !worker->chunk && index >= CHUNKS_KEPT_BY_THREADS;
+	if (worker->chunk)
+		seal(worker);
+	worker->chunk = chunk;
+	worker->chunk_used = 0;
+	return chunk ? chunk + 1 : NULL;
+}
+
 void *rqs_record_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size)
 {
-	bool is_first = !worker->chunk;
 	uint32_t index = 0;
 
 	if (has_room(worker, size))
 		return (char *)(worker->chunk + 1) + worker->chunk_used;
-	void *space = turn_to(worker, rqs_chunk_claim(agent, worker, RQS_CHUNK_RECORDS, &index));
-	worker->shares = space && is_first && index >= CHUNKS_KEPT_BY_THREADS;
-	return space;
+	struct rqs_chunk_header *chunk = rqs_chunk_claim(agent, worker, RQS_CHUNK_RECORDS, &index);
+
+	return turn_to(worker, chunk, index);
 }
 
 static uint32_t index_of(const struct rqs_agent *agent, const struct rqs_chunk_header *chunk)
@@ -287,7 +286,7 @@ static void *space_among(struct rqs_agent *agent, struct rqs_worker *worker, siz
 	struct rqs_chunk_header *chunk = claim_among(agent, worker, RQS_CHUNK_RECORDS, &index, usable, starved_at);
 
 	/* What is left of the present one is for requests. */
-	return chunk ? turn_to(worker, chunk) : NULL;
+	return chunk ? turn_to(worker, chunk, index) : NULL;
 }
 
 void *rqs_sample_space(struct rqs_agent *agent, struct rqs_worker *worker, size_t size)

@@ -403,6 +403,36 @@ static void samples_leave_room_for_requests(void **state)
 	stop();
 }
 
+/* As the collector does with what it has read. */
+static void free_sealed(void)
+{
+	for (uint32_t i = 0; i < RQS_CHUNKS; i++)
+		if (region.owners[i] && rqs_chunk_at(&region, i)->sealed)
+			rqs_region_free_chunk(&region, i);
+}
+
+/* Of ever more threads, each with a sample and then asleep. */
+static void threads_that_wait_leave_room_for_samples_of_others(void **state)
+{
+	struct rqs_sample_facts facts = facts_on_stack(4096);
+	const uint32_t count = RQS_CHUNKS / RQS_SAMPLES_PART + 500;
+	struct rqs_worker *many = calloc(count, sizeof(*many));
+	(void)state;
+
+	start(MEAN);
+	for (uint32_t i = 0; i < count; i++) {
+		rqs_worker_start(&agent, &many[i]);
+		assert_int_not_equal(rqs_sample_commit(&agent, &many[i], &facts), 0);
+		if (i % 100 == 0)
+			free_sealed();
+	}
+	assert_null(many[count - 1].chunk);
+	assert_int_equal(agent.process->events[RQS_EVENT_SAMPLE_LOST], 0);
+	assert_int_equal(agent.process->events[RQS_EVENT_CHUNK_STARVED], 0);
+	free(many);
+	stop();
+}
+
 /* What is a request's stays known: to which it belongs, and how much. */
 static void without_room_for_its_stack_a_sample_tells_the_rest(void **state)
 {
@@ -413,6 +443,9 @@ static void without_room_for_its_stack_a_sample_tells_the_rest(void **state)
 	(void)state;
 
 	start(MEAN);
+	/* One that had a chunk keeps the next as well. */
+	assert_non_null(rqs_record_space(&agent, &worker, 8));
+	worker.chunk_used = RQS_CHUNK_SIZE;
 	for (unsigned i = 0; i < RQS_CHUNKS / RQS_STACKS_PART; i++)
 		agent.owners[i] = 1;
 	facts.stack_end = (uint64_t)stack + sizeof(stack);
@@ -821,6 +854,7 @@ int main(void)
 	    cmocka_unit_test(a_frozen_agent_copies_the_page_it_is_on),
 	    cmocka_unit_test(without_room_a_sample_is_counted_as_lost),
 	    cmocka_unit_test(samples_leave_room_for_requests),
+	    cmocka_unit_test(threads_that_wait_leave_room_for_samples_of_others),
 	    cmocka_unit_test(without_room_for_its_stack_a_sample_tells_the_rest),
 	    cmocka_unit_test(where_room_is_scarce_stacks_are_shorter),
 	    cmocka_unit_test(a_sample_that_shrinks_stays_by_its_size),
