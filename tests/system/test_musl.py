@@ -4,12 +4,13 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import sys
 from pathlib import Path
 
 import load
 import pytest
-from recording import BUILD, LIBRARY, REQSCOPE, assert_balanced, ended_trace, report, route_counts, run_prefix
+from recording import BUILD, LIBRARY, REQSCOPE, SETTLE, assert_balanced, ended_trace, report, route_counts, run_prefix
 from serve import Server
 
 MUSL_LIBRARY = BUILD / "libreqscope-musl.so"
@@ -55,6 +56,7 @@ def test_fixed_count(kind, mode, trace, tmp_path):
     with Server(SERVERS[kind], **how) as server:
         gets = load.fixed([server.url + path for path in ("/json", "/users/7", "/users/0", "/alloc?kb=8")], 4000)
         posts = load.fixed(server.url + "/echo", 200, data=body)
+        time.sleep(SETTLE)
         server.stop()
     assert gets.errored == posts.errored == 0
     assert ended_trace(trace).processes[0]["runtime"]["name"] == "native"
@@ -74,6 +76,7 @@ def test_allocations_count_once(kind, trace):
     with Server(SERVERS[kind], wrap=run_prefix(trace)) as server:
         load.fixed(server.url + "/alloc?kb=8", 100, clients=2)
         load.fixed(server.url + "/json", 100, clients=2)
+        time.sleep(SETTLE)
         server.stop()
     allocated = [(r.route, r.values["alloc_count"], r.values["alloc_bytes"]) for r in ended_trace(trace).requests]
     assert sorted(allocated) == [("/alloc", 2, 2 * 8192)] * 100 + [("/json", 0, 0)] * 100
@@ -85,6 +88,7 @@ def test_many_short_connections(kind, trace):
     with Server(SERVERS[kind], wrap=run_prefix(trace)) as server:
         for _ in range(10):
             assert load.fixed(server.url + "/json", 60, clients=60).errored == 0
+        time.sleep(SETTLE)
         server.stop()
     assert_recorded(trace, 600)
 
@@ -96,6 +100,7 @@ def test_a_server_started_by_a_program(kind, server_kind, way, trace):
     """Whatever the C libraries of the two, and the way of starting."""
     with Server(SERVERS[server_kind], wrap=[*run_prefix(trace), START[kind], way]) as server:
         load.fixed(server.url + "/json", 100)
+        time.sleep(SETTLE)
         assert server.stop() == 143
     assert_recorded(trace, 100)
 
@@ -106,6 +111,7 @@ def test_a_server_started_by_a_shell(kind, mode, trace):
     how = {"wrap": run_prefix(trace) + shell} if mode == "run" else {"wrap": shell, "env": preload(LIBRARY, trace)}
     with Server(SERVERS[kind], **how) as server:
         load.fixed(server.url + "/json", 100)
+        time.sleep(SETTLE)
         assert server.stop() == 5
     assert_recorded(trace, 100)
 
@@ -209,6 +215,7 @@ def test_a_static_program_in_between(server_kind, tmp_path, trace):
     subprocess.run(["musl-gcc", "-static", "-D_GNU_SOURCE", "-o", static, source], check=True)
     with Server(SERVERS[server_kind], wrap=[*run_prefix(trace), static, "exec"]) as server:
         assert load.fixed(server.url + "/json", 100).errored == 0
+        time.sleep(SETTLE)
         assert server.stop() == 143
     assert len(ended_trace(trace).requests) == (100 if server_kind == "glibc" else 0)
 
