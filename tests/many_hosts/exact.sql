@@ -4,7 +4,8 @@
 -- known. Aborted requests have no latency. DuckDB and Spark SQL.
 with placed as (
     select method, route, aborted, status, latency_ns,
-           row_number() over (partition by method, route order by latency_ns nulls last) as place,
+           count(*) over (partition by method, route order by latency_ns nulls last
+                          rows between unbounded preceding and current row) as place, -- row_number() has 32 bits in Spark
            count(latency_ns) over (partition by method, route) as n
     from requests
 )
