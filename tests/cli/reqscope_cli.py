@@ -8,6 +8,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import duckdb
+
 ROOT = Path(__file__).resolve().parents[2]
 REQSCOPE = ROOT / os.environ.get("BUILD", "build") / "reqscope"
 TRACES = ROOT / "tests/traces"
@@ -33,6 +35,12 @@ def run(*args, status=0, env=None, stdin=None):
     out, err = done.stdout.decode(), done.stderr.decode()
     assert done.returncode == status, (done.returncode, out, err)
     return out, err
+
+
+def ask_duckdb(sql, *values):
+    """All rows, by a connection of its own: the common one is taken while somebody's result isn't read to its end."""
+    with duckdb.connect() as db:
+        return db.execute(sql, values).fetchall()
 
 
 def one_line(text):

@@ -10,13 +10,12 @@ import signal
 import subprocess
 from collections import Counter, defaultdict
 
-import duckdb
 import pyarrow.parquet
 import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from reqscope_cli import COUNTS, REQSCOPE, TIMES, one_line, report, run
+from reqscope_cli import COUNTS, REQSCOPE, TIMES, ask_duckdb, one_line, report, run
 
 import make_trace as make
 from make_trace import END, REALTIME, SECOND, START, Request, json_frame, requests_frame, run_frame, totals, trace
@@ -129,8 +128,8 @@ def test_parquet_agrees_with_the_report(file, table, read):
     if read == "pyarrow":
         rows = pyarrow.parquet.read_table(table, columns=names).to_pylist()
     else:
-        found = duckdb.execute(f"select {', '.join(names)} from read_parquet(?)", [str(table)])
-        rows = [dict(zip(names, row)) for row in found.fetchall()]
+        found = ask_duckdb(f"select {', '.join(names)} from read_parquet(?)", str(table))
+        rows = [dict(zip(names, row)) for row in found]
     by_route = defaultdict(list)
     for row in rows:
         by_route[row["method"], row["route"]].append(row)
@@ -156,9 +155,9 @@ def check_metric(told, values, unit):
 
 
 def test_duckdb_counts_nulls_and_knows_the_time(made, table):
-    counts = duckdb.execute(
+    (counts,) = ask_duckdb(
         "select count(*), count(alloc_bytes), count(queue_ns), count(downstream_ns), count(status), "
-        "epoch_ns(min(time)), count(*) filter (aborted) from read_parquet(?)", [str(table)]).fetchone()  # fmt: skip
+        "epoch_ns(min(time)), count(*) filter (aborted) from read_parquet(?)", str(table))  # fmt: skip
     assert counts == (
         len(made), sum(r.more["alloc_bytes"] is not None for r in made), sum(r.queue is not None for r in made), 0,
         sum(r.status > 0 for r in made), text_of(made[0].time), sum(r.aborted for r in made),
@@ -176,9 +175,8 @@ def test_parquet_of_several_row_groups_and_texts(tmp_path):
     sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     assert sum(sizes) == 150_000 and len(sizes) == 2 and max(sizes) < 133_000
     assert file.read(columns=["route"])["route"].to_pylist() == [r.route for r in requests]
-    assert duckdb.execute("select sum(latency_ns), count(queue_ns) from read_parquet(?) where route <> '/one'",
-                          [str(out)]).fetchone() == (
-        sum(r.latency for r in requests[133_000:]), sum(r.queue is not None for r in requests[133_000:]))  # fmt: skip
+    sums = ask_duckdb("select sum(latency_ns), count(queue_ns) from read_parquet(?) where route <> '/one'", str(out))
+    assert sums == [(sum(r.latency for r in requests[133_000:]), sum(r.queue is not None for r in requests[133_000:]))]
 
 
 def test_a_folder_that_is_read_meanwhile_has_no_half_file(tmp_path, file):
@@ -233,7 +231,7 @@ def test_no_requests(tmp_path, format):
     path.write_bytes(trace([]))
     run("export", "--format", format, "-o", out, path)
     if format == "parquet":
-        assert rows_of(out) == [] and duckdb.execute("select count(*) from read_parquet(?)", [str(out)]).fetchone() == (0,)
+        assert rows_of(out) == [] and ask_duckdb("select count(*) from read_parquet(?)", str(out)) == [(0,)]
     elif format == "csv":
         assert read_csv(out.read_text()) == []
     elif format == "hgrm":

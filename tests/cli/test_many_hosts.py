@@ -8,7 +8,7 @@ from bisect import bisect_left
 
 import duckdb
 import pytest
-from reqscope_cli import REQSCOPE, ROOT, bucket_middle, run
+from reqscope_cli import REQSCOPE, ROOT, ask_duckdb, bucket_middle, run
 
 import host_traces
 from host_traces import QUANTILES, RECORDINGS, expected, told, write_traces
@@ -73,7 +73,7 @@ def test_what_one_export_names_is_what_merge_names(files, tmp_path):
     """A host on which a route got nothing but 404 knows its name only together with another."""
     for name, part in (("alone", files[1:2]), ("together", files)):
         run("export", "--format", "parquet", "-o", tmp_path / name, *part)
-        rows = duckdb.sql(f"select distinct route from read_parquet('{tmp_path}/{name}') where trace = '{files[1]}'").fetchall()
+        rows = ask_duckdb(f"select distinct route from read_parquet('{tmp_path}/{name}') where trace = '{files[1]}'")
         assert (("/moved",) in rows) == (name == "together") and ("(unmatched)",) in rows
 
 
@@ -156,7 +156,7 @@ def test_commands_of_the_page(page):
     (recorded,) = page.glob("shop-*.rqs")
     out = page / "recorded.parquet"
     run("export", "--format", "parquet", "-o", out, recorded)
-    rows = duckdb.sql(f"select host, label, count(*) from '{out}' group by all").fetchall()
+    rows = ask_duckdb(f"select host, label, count(*) from '{out}' group by all")
     assert rows == [(os.uname().nodename, "shop", 3)]
     db = connect()
     db.execute(f"create view requests as from read_parquet('{page}/lake/*/*.parquet')")
@@ -197,4 +197,4 @@ def test_a_trace_that_is_being_recorded(files, tmp_path, more, status, message):
     (tmp_path / "live.rqs").write_bytes(data[: data.rindex(b"RQSF") + more])
     _, err = run("export", "--format", "parquet", "-o", tmp_path / "live.parquet", tmp_path / "live.rqs", status=status)
     assert message in err
-    assert duckdb.sql(f"select count(*) from '{tmp_path}/live.parquet'").fetchall() == [(1500,)]
+    assert ask_duckdb(f"select count(*) from '{tmp_path}/live.parquet'") == [(1500,)]
