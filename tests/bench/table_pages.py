@@ -149,17 +149,26 @@ def published_line(result: dict) -> str:
     return "Published (1,000 users, another machine): " + "; ".join(figures) + "."
 
 
-def for_readme(result: dict, questions: str) -> str:
-    tables = ["\n".join(markdown_table_of(cell)) for cell in result["cells"]]
+def warned(cell: dict, out: Path) -> list[str]:
+    """What compare says before its figures of what makes latencies unlike. Requests in flight always differ here."""
+    if not cell["base"]:
+        return []
+    told = json.loads((out / f"{cell['name']}.json").read_text())["preflight"]
+    texts = [one["text"] for one in told if one["id"] in ("load_not_matched", "latency_from")]
+    return [f"`compare` warns: {'. '.join(text[0].upper() + text[1:] for text in texts)}."] if texts else []
+
+
+def for_readme(result: dict, questions: str, out: Path) -> str:
+    tables = ["\n\n".join(["\n".join(markdown_table_of(cell)), *warned(cell, out)]) for cell in result["cells"]]
     legend = f"{LEGEND} {published_line(result)}"
     return "\n\n".join([f"{machine_line(result)} {GO_CORES}", *tables, legend, *([questions] if questions else [])])
 
 
-def markdown(result: dict) -> str:
+def markdown(result: dict, out: Path) -> str:
     parts = ["# Seven frameworks side by side", f"{machine_line(result)} {GO_CORES}", f"{LEGEND} {published_line(result)}"]
     for cell in result["cells"]:
         links = ", ".join(f"[{kind}]({cell['name']}.{kind})" for kind in ("md", "html", "txt", "json"))
-        parts += [f"## {title_of(cell)}", "\n".join(markdown_table_of(cell))]
+        parts += [f"## {title_of(cell)}", "\n".join(markdown_table_of(cell)), *warned(cell, out)]
         parts += ["\n".join(f"- **{row['framework']}** {row['version']}: {row['server']}" for row in cell["rows"])]
         parts += [f"The whole comparison, by `reqscope compare`: {links}"] if cell["base"] else []
     return "\n\n".join(parts) + "\n"
@@ -228,7 +237,7 @@ def text(result: dict, out: Path) -> str:
 
 
 def write(result: dict, out: Path):
-    (out / "table.md").write_text(markdown(result))
+    (out / "table.md").write_text(markdown(result, out))
     (out / "table.txt").write_text(text(result, out))
 
 
@@ -244,6 +253,6 @@ def into_readme(readme: Path, out: Path) -> int:
         print(f"table.py: {readme}: no lines {BEGIN} and {END}, once each", file=sys.stderr)
         return 2
     questions = out / "questions.md"
-    inner = for_readme(result, questions.read_text().strip() if questions.exists() else "")
+    inner = for_readme(result, questions.read_text().strip() if questions.exists() else "", out)
     readme.write_text(text[: text.index(BEGIN)] + f"{BEGIN}\n{inner}\n" + text[text.index(END) :])
     return 0

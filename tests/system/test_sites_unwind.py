@@ -138,13 +138,17 @@ def stop_and_look(pid, folder, stops=STOPS, runtime=NATIVE):
 
 
 def native(frames):
-    """The addresses, up to where a script's code begins, from which on gdb's are guesses; and whether it ends there."""
+    """The addresses, up to where a script's code begins, from which on gdb's are guesses; and whether it ends there. V8's builtins, of which
+    gdb knows no more, come before it; some builds, as Debian 12's, have no names for them."""
     found = []
-    for frame in frames:
+    end = next((at for at, frame in enumerate(frames) if frame.kind == KIND_SCRIPT), None)
+    while end and frames[end - 1].function.startswith("0x"):
+        end -= 1
+    for at, frame in enumerate(frames):
         if frame.kind == KIND_NOTE:
             return found, True
         found += [frame.address] if not frame.inlined else []
-        if frame.kind == KIND_SCRIPT or frame.function.startswith("Builtins_"):
+        if at == end or frame.function.startswith("Builtins_"):
             return found, True
     return found, False
 

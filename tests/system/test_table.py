@@ -85,7 +85,7 @@ def test_counts_that_differ_fail_and_are_seen(measured, capsys):
     result["cells"][0]["rows"][1]["differences"] = ["status 200: 5 by the load generator's count, 4 recorded"]
     assert table_script.status_of(result) == 1
     assert "COUNTS DIFFER: one-8, Express: status 200" in capsys.readouterr().err
-    assert "COUNTS DIFFER" in table_pages.markdown(result) and "COUNTS DIFFER" in table_pages.text(result, out)
+    assert "COUNTS DIFFER" in table_pages.markdown(result, out) and "COUNTS DIFFER" in table_pages.text(result, out)
 
 
 def test_a_request_too_few_is_told():
