@@ -133,7 +133,7 @@ def what_takes_time(figures: dict, connections: int) -> list[str]:
         sentences.append(f"In {listed(works)} a request's latency is mostly its own CPU: {listed([percent(own[name]) for name in works])}.")
     for_gil = {name: one["gil_wait"] / one["handler"] for name, one in figures.items() if one["gil_wait"] and one["handler"]}
     told = [f"{percent(share)} of {name}'s" for name, share in for_gil.items() if share >= MENTIONED]
-    return sentences + ([f"Waiting for the GIL is {listed(told)} time in the handler."] if told else [])
+    return sentences + ([f"Waiting for the GIL, also of what comes behind the first byte, takes {listed(told)} time in the handler."] if told else [])
 
 
 def largest(parts: dict) -> str:
@@ -282,7 +282,7 @@ def gil_waits(numbers: dict, one: str, most: str) -> str:
     figures = numbers[most]["cpu"]
     cpu = figures["cpu"] / numbers[one]["cpu"]["cpu"] - 1
     costs = f"CPU a request changes by {cpu:+.0%}".replace("%", " %")
-    waits = f"{seconds(figures['gil_wait'])} of {seconds(figures['handler'])} in the handler ({percent(share(most))})"
+    waits = f"{seconds(figures['gil_wait'])} against {seconds(figures['handler'])} in the handler ({percent(share(most))})"
     fewer = f", with {one} {percent(share(one))}" if share(one) is not None else ""
     return f"With {most} each waits for the GIL for {waits}{fewer}; {costs}."
 
