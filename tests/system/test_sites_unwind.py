@@ -165,7 +165,9 @@ def check_equal(gdbs, ours):
     for addresses, frames in wrong[:3]:
         print([hex(address) for address in addresses], *frames, sep="\n")
     assert len(wrong) <= (1 - AT_LEAST) * len(ours)
-    assert not any(frame.function == "(unknown code)" for frames in ours for frame in frames)
+    # V8's builtins have no frame information; Debian's Node hasn't their names either, by which they are known.
+    stripped = any(frame.module.startswith("libnode") and frame.function.startswith("0x") for frames in ours for frame in frames)
+    assert stripped or not any(frame.function == "(unknown code)" for frames in ours for frame in frames)
 
 
 def loaded(url):
