@@ -41,13 +41,14 @@ static bool has_peak(const struct rqs_result *r)
 	return r->connections_known && r->peak > 0;
 }
 
-static char *load_text(const struct rqs_side *s)
+static char *load_phrase(const struct rqs_side *s, bool base)
 {
 	char *rate = rqs_human_rate(rqs_throughput(&s->result, &s->result.all));
 	char *text = has_peak(&s->result)
 			 ? rqs_format("%s %s over at most %" PRIu64 " connections", s->name, rate, s->result.peak)
 			 : rqs_format("%s %s", s->name, rate);
 
+	(void)base;
 	free(rate);
 	return text;
 }
@@ -117,29 +118,25 @@ struct matter {
 	char *(*phrase)(const struct rqs_side *s, bool base);
 };
 
-/* "HEAD 2 of Gin, 3 of Express, 4 of Flask TAIL": the base and those that differ from it, at the turn of their first.
- */
-static void tell_all(const struct preflight *p, const struct rqs_side *new, const struct matter *m)
+/* "HEAD 2 of Gin, 3 of Express, 4 of Flask TAIL": the base and those that differ from it, if any does. */
+static void tell_all(const struct preflight *p, const struct matter *m)
 {
-	unsigned first = 1;
-
-	while (first < p->c->sides && !m->differs(p, first))
-		first++;
-	if (&p->c->side[first] != new)
-		return;
 	char *phrase = m->phrase(p->c->side, true), *text = rqs_format("%s%s", m->head, phrase);
+	bool any = false;
 
 	free(phrase);
-	for (unsigned i = first; i < p->c->sides; i++) {
+	for (unsigned i = 1; i < p->c->sides; i++) {
 		if (!m->differs(p, i))
 			continue;
+		any = true;
 		phrase = m->phrase(&p->c->side[i], false);
 		char *longer = rqs_format("%s, %s", text, phrase);
 		free(phrase);
 		free(text);
 		text = longer;
 	}
-	say(p, m->id, rqs_format("%s%s", text, m->tail));
+	if (any)
+		say(p, m->id, rqs_format("%s%s", text, m->tail));
 	free(text);
 }
 
@@ -148,21 +145,8 @@ static bool load_differs(const struct preflight *p, unsigned side)
 	return !rqs_load_matches(p->c, side);
 }
 
-static char *load_phrase(const struct rqs_side *s, bool base)
-{
-	(void)base;
-	return load_text(s);
-}
-
-static void check_load(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
-{
-	static const struct matter load = {"load_not_matched",
-					   "load not matched: ", "; their latencies are not like for like",
-					   load_differs, load_phrase};
-
-	(void)base;
-	tell_all(p, new, &load);
-}
+static const struct matter load = {"load_not_matched", "load not matched: ", "; their latencies are not like for like",
+				   load_differs, load_phrase};
 
 static bool flight_differs(const struct preflight *p, unsigned side)
 {
@@ -176,14 +160,8 @@ static char *flight_phrase(const struct rqs_side *s, bool base)
 	return rqs_format("%.3g %sof %s", rqs_in_flight_mean(&s->result), base ? "on average " : "", s->name);
 }
 
-static void check_flight(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
-{
-	static const struct matter flight = {"in_flight", "different numbers of requests in flight: ", "",
-					     flight_differs, flight_phrase};
-
-	(void)base;
-	tell_all(p, new, &flight);
-}
+static const struct matter flight = {"in_flight", "different numbers of requests in flight: ", "", flight_differs,
+				     flight_phrase};
 
 static double workers(const struct rqs_side *s)
 {
@@ -204,14 +182,8 @@ static char *workers_phrase(const struct rqs_side *s, bool base)
 	return text;
 }
 
-static void check_workers(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
-{
-	static const struct matter processes = {"processes", "different numbers of processes: ", "", workers_differ,
-						workers_phrase};
-
-	(void)base;
-	tell_all(p, new, &processes);
-}
+static const struct matter processes = {"processes", "different numbers of processes: ", "", workers_differ,
+					workers_phrase};
 
 /* Of all latencies, those that begin with the read: the arrival wasn't stamped. NAN where there are none. */
 static double from_read(const struct rqs_side *s)
@@ -236,15 +208,10 @@ static char *beginning_phrase(const struct rqs_side *s, bool base)
 	return text;
 }
 
-static void check_beginning(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new)
-{
-	static const struct matter beginning = {
-	    "latency_from", "latencies begin with the read, not with the arrival in the kernel: ",
-	    "; what those waited before isn't in them", beginning_differs, beginning_phrase};
-
-	(void)base;
-	tell_all(p, new, &beginning);
-}
+static const struct matter beginning = {
+    "latency_from",
+    "latencies begin with the read, not with the arrival in the kernel: ", "; what those waited before isn't in them",
+    beginning_differs, beginning_phrase};
 
 /* ---- side by side ---- */
 
@@ -375,14 +342,19 @@ void rqs_preflight(const struct rqs_comparison *c, void (*tell)(void *context, c
 		   void *context)
 {
 	const struct preflight p = {c, tell, context};
-	static void (*const checks[])(const struct preflight *p, const struct rqs_side *base,
-				      const struct rqs_side *new) = {check_load,     check_flight,  check_beginning,
-								     check_mix,      check_host,    check_workers,
-								     check_versions, check_attached};
+	static const struct {
+		const struct matter *of_all;
+		void (*of_pair)(const struct preflight *p, const struct rqs_side *base, const struct rqs_side *new);
+	} checks[] = {{.of_all = &load},           {.of_all = &flight},        {.of_all = &beginning},
+		      {.of_pair = check_mix},      {.of_pair = check_host},    {.of_all = &processes},
+		      {.of_pair = check_versions}, {.of_pair = check_attached}};
 
-	for (unsigned check = 0; check < sizeof(checks) / sizeof(checks[0]); check++)
-		for (unsigned i = 1; i < c->sides; i++)
-			checks[check](&p, &c->side[0], &c->side[i]);
+	for (unsigned check = 0; check < sizeof(checks) / sizeof(checks[0]); check++) {
+		if (checks[check].of_all)
+			tell_all(&p, checks[check].of_all);
+		for (unsigned i = 1; checks[check].of_pair && i < c->sides; i++)
+			checks[check].of_pair(&p, &c->side[0], &c->side[i]);
+	}
 	check_repetition(&p);
 	check_runs(&p);
 }
