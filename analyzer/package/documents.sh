@@ -14,13 +14,13 @@ mkdir -p "$folder/man/man1" "$folder/man/man5" "$folder/bash-completion/completi
 "$program" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\)  *\(.*\)/\1 \2/p' >"$folder/commands"
 while read -r command summary; do
 	"$program" "$command" --help >"$folder/help"
-	awk -f "$here/help.awk" -f "$here/manual.awk" -v command="$command" -v summary="$summary" -v version="$version" \
+	awk -f "$here/help.awk" -f "$here/roff.awk" -f "$here/manual.awk" -v command="$command" -v summary="$summary" -v version="$version" \
 		-v date="$date" -v more="$here/manual/$command.roff" "$folder/help" >"$folder/man/man1/reqscope-$command.1"
 	awk -f "$here/help.awk" -f "$here/options.awk" -v command="$command" -v summary="$summary" "$folder/help"
 done <"$folder/commands" >"$folder/options"
 
 sed "s/@VERSION@/$version/; s/@DATE@/$date/" "$here/manual/reqscope.roff" >"$folder/man/man1/reqscope.1"
-awk -f "$here/format.awk" -v version="$version" -v date="$date" "$here/../../include/reqscope/trace_format.md" \
+awk -f "$here/roff.awk" -f "$here/format.awk" -v version="$version" -v date="$date" "$here/../../include/reqscope/trace_format.md" \
 	>"$folder/man/man5/reqscope-trace.5"
 
 # completion SHELL FILE: with the list in the place of @OPTIONS@; of fish it stands in quotes.

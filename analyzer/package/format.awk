@@ -1,14 +1,5 @@
-# format.awk - the manual page of the trace format, from trace_format.md. Markdown as that file uses it: headings, paragraphs,
+# format.awk - the manual page of the trace format, from trace_format.md (roff.awk). Markdown as that file uses it: headings, paragraphs,
 # tables, code between ``` lines, **bold** and `code`.
-
-function escaped(text) {
-	gsub(/\\/, "\\e", text)
-	gsub(/-/, "\\-", text)
-	gsub(/'/, "\\(aq", text)
-	gsub(/~/, "\\(ti", text)
-	gsub(/\^/, "\\(ha", text)
-	return text
-}
 
 # The text without its marks; what they hold is bold.
 function told(text, ended, size, word) {

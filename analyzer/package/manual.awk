@@ -1,16 +1,6 @@
-# manual.awk - the manual page of a command, from its --help text (help.awk) and its file in manual/, if there is one.
+# manual.awk - the manual page of a command, from its --help text (help.awk, roff.awk) and its file in manual/, if there is one.
 #
-#   awk -f help.awk -f manual.awk -v command=report -v summary=... -v version=... -v date=... -v more=manual/report.roff
-
-function escaped(text) {
-	gsub(/\\/, "\\e", text)
-	gsub(/-/, "\\-", text)
-	gsub(/'/, "\\(aq", text)
-	gsub(/~/, "\\(ti", text)
-	gsub(/\^/, "\\(ha", text)
-	gsub(/`/, "\\(ga", text)
-	return text
-}
+#   awk -f help.awk -f roff.awk -f manual.awk -v command=report -v summary=... -v version=... -v date=... -v more=manual/report.roff
 
 # Words in capitals stand for something: italic. What is typed as it stands: bold.
 function typed(text, ended) {
