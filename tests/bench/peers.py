@@ -30,8 +30,9 @@ import others
 import peers_tables
 import sink
 import toggled
+from markers import NoPlace, put_between
 from others import BASE, FULL, Tool
-from sides import OUT, Side
+from sides import OUT, Side, collectors_of
 
 import load
 import procfs
@@ -147,8 +148,7 @@ class Under(Side):
                 break
             requests = whole(min(rate * min(left, 0.3), requests * 4))
         self.each = whole(min(rate * LOAD_SECONDS, MOST_REQUESTS))
-        pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-        self.collector = [pid for pid in pids if "collect" in (words := procfs.command_line(pid))[1:2] and str(self.trace) in words]
+        self.collector = collectors_of(self.trace)
         self.before = self.taken()
 
     def taken(self) -> Taken:
@@ -411,15 +411,6 @@ def measure_toggled(slices: int, folder: Path) -> dict | None:
         return None
 
 
-def put_into(readme: Path, tables: str):
-    text = readme.read_text()
-    before, begin, rest = text.partition(peers_tables.BEGIN)
-    _, end, after = rest.partition(peers_tables.END)
-    if not begin or not end:
-        raise SystemExit(f"peers.py: no {peers_tables.BEGIN} and {peers_tables.END} in {readme}")
-    readme.write_text(f"{before}{begin}\n{tables}\n{end}{after}")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--servers", default=",".join(SERVERS), help=f"of {', '.join(others.KINDS)}; default {','.join(SERVERS)}")
@@ -431,7 +422,11 @@ def main() -> int:
     parser.add_argument("--readme", type=Path, metavar="FILE", help="only put the last run's tables into FILE")
     options = parser.parse_args()
     if options.readme:
-        put_into(options.readme, peers_tables.markdown(json.loads((OUT / "peers.json").read_text())))
+        tables = peers_tables.markdown(json.loads((OUT / "peers.json").read_text()))
+        try:
+            put_between(options.readme, peers_tables.BEGIN, peers_tables.END, tables)
+        except NoPlace as error:
+            raise SystemExit(f"peers.py: {error}") from None
         return 0
 
     began = time.monotonic()

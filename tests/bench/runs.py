@@ -124,14 +124,16 @@ def wait_until_idle(server: Server):
 class Tally:
     """What the load generator counts, from the first request on."""
 
-    def __init__(self, server: Server, path: str, connections: int, log: bool):
-        self.server, self.url = server, server.url + path
-        self.connections, self.log = connections, log
+    def __init__(self, server: Server, paths: tuple, connections: int, log=False, ramp=0.0):
+        """paths: asked in turn by each connection. ramp: seconds in which connections are opened."""
+        self.server, self.urls = server, [server.url + path for path in paths]
+        self.connections, self.log, self.ramp = connections, log, ramp
         self.sent = 0
         self.answered: Counter = Counter()
 
-    def send(self, requests: int, connections: int, ramp=0.0) -> load.Fixed:
-        done = load.fixed(self.url, requests, connections, log=self.log, ramp=ramp)
+    def send(self, requests: int, connections: int | None = None, ramp: float | None = None) -> load.Fixed:
+        ramp = self.ramp if ramp is None else ramp
+        done = load.fixed(self.urls, requests, connections or self.connections, log=self.log, ramp=ramp)
         self.sent += requests
         if not done.answered:
             last_words = self.server.output.strip().rpartition("\n")[2]
@@ -211,7 +213,7 @@ def run_once(name: str, *, path="/users/7", connections=64, workers=None, reques
     wrap = [REQSCOPE, "run", "-o", trace, *options, "--"] if trace else []
     with Server(name, workers=workers, wrap=wrap, env=env, upstream=upstream) as server:
         wait_until_idle(server)
-        tally = Tally(server, path, connections, log)
+        tally = Tally(server, (path,), connections, log)
         first = time.monotonic()
         rate = warm_up(tally, timing.warm_up)
         wait_for_load(first, timing)
@@ -219,7 +221,7 @@ def run_once(name: str, *, path="/users/7", connections=64, workers=None, reques
 
         pids, own = server.pids(), own_processes(server)
         cpu, own_cpu = procfs.cpu_seconds(pids), procfs.cpu_seconds(own)
-        done = tally.send(min(count, load.MAX_REQUESTS), connections, RAMP)
+        done = tally.send(min(count, load.MAX_REQUESTS), ramp=RAMP)
         cpu, own_cpu = procfs.cpu_seconds(pids) - cpu, procfs.cpu_seconds(own) - own_cpu
         memory, peak = server.memory()["rss"], rss_peak(pids)
         time.sleep(SETTLE)

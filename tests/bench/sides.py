@@ -79,6 +79,12 @@ def server_under(name: str, layer: str | Layer, file: Path, **more) -> Server:
     return Server(name, workers=1, env=env, wrap=wrap, python=filled(chosen.python), **more)
 
 
+def collectors_of(trace: Path) -> list[int]:
+    """What writes that trace beside the server: `reqscope collect`. A peer's server has its file among its words, too, and is none."""
+    words_of = {int(entry): procfs.command_line(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()}
+    return [pid for pid, words in words_of.items() if words[1:2] == ["collect"] and str(trace) in words]
+
+
 class Side:
     """A running server under one layer; also a context manager."""
 
@@ -101,8 +107,7 @@ class Side:
     def warm_up(self, requests: int, path: str, clients: int):
         """After it the collector is there: it comes with the first request, and is no child of the server."""
         load.fixed(self.server.url + path, requests, clients, log=False)
-        pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-        self.collector = [pid for pid in pids if str(self.trace) in procfs.command_line(pid)[1:]]
+        self.collector = collectors_of(self.trace)
         self.collector_before = procfs.cpu_seconds(self.collector)
 
     def measure(self, requests: int, path: str, clients: int):

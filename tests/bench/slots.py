@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runs import REQSCOPE, SETTLE, allow_many_files, report, statuses, wait_until_idle, warm_up
+from runs import REQSCOPE, SETTLE, Tally, allow_many_files, report, statuses, wait_until_idle, warm_up
 
 import load
 from serve import Server
@@ -87,25 +87,6 @@ class SlottedRun:
     differences: list = field(default_factory=list)  # between what is recorded and what was answered, in words
 
 
-class Sender:
-    """One load's requests; what runs.warm_up() takes."""
-
-    def __init__(self, server: Server, one: Load):
-        self.urls = [server.url + path for path in one.paths]
-        self.connections = one.connections
-        self.ramp = RAMP if server.workers > 1 else 0.0
-        self.sent = 0
-        self.answered: Counter = Counter()
-
-    def send(self, requests: int, connections: int | None = None) -> load.Fixed:
-        done = load.fixed(self.urls, requests, connections or self.connections, log=False, ramp=self.ramp)
-        self.sent += requests
-        if not done.answered:
-            raise RuntimeError("no answer")
-        self.answered.update(done.classes)
-        return done
-
-
 def recording(file: Path) -> list:
     file.unlink(missing_ok=True)
     return [REQSCOPE, "run", "-o", file, "--"]
@@ -117,7 +98,8 @@ def run_slots(of: Contender, loads: list[Load], slots: Slots, trace: Path, upstr
     asked = Server("httpd", wrap=recording(upstream)) if upstream else None
     with Server(of.server, workers=of.workers, wrap=recording(trace), env=dict(of.env), upstream=asked) as server:
         wait_until_idle(server)
-        senders = {one: Sender(server, one) for one in loads}
+        ramp = RAMP if server.workers > 1 else 0.0
+        senders = {one: Tally(server, one.paths, one.connections, ramp=ramp) for one in loads}
         first = time.monotonic()
         rates = {one: warm_up(sender, slots.warm_up) for one, sender in senders.items()}
         loaded = {}

@@ -4,6 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+from markers import NoPlace, put_between
+
 BEGIN, END = "<!-- make table: begin -->", "<!-- make table: end -->"
 SURE = ("improved", "regressed")  # verdicts of compare that say that a difference isn't chance
 LEGEND = (
@@ -248,11 +250,11 @@ def into_readme(readme: Path, out: Path) -> int:
     except OSError as error:
         print(f"table.py: {error.filename}: nothing was measured yet: make table", file=sys.stderr)
         return 2
-    text = readme.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        print(f"table.py: {readme}: no lines {BEGIN} and {END}, once each", file=sys.stderr)
-        return 2
     questions = out / "questions.md"
     inner = for_readme(result, questions.read_text().strip() if questions.exists() else "", out)
-    readme.write_text(text[: text.index(BEGIN)] + f"{BEGIN}\n{inner}\n" + text[text.index(END) :])
+    try:
+        put_between(readme, BEGIN, END, inner)
+    except NoPlace as error:
+        print(f"table.py: {error}", file=sys.stderr)
+        return 2
     return 0
