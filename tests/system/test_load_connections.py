@@ -12,13 +12,15 @@ import pytest
 import raw_client
 from raw_client import Connection
 from recording import assert_balanced, ended_trace, recorded, report, status_counts
-from serve import Server
+from serve import Server, wait_until
 
 IDLE = int(os.environ.get("RQS_LOAD_IDLE", "500"))
 BUSY = int(os.environ.get("RQS_LOAD_BUSY", "100"))
 REQUESTS = 50 * BUSY
 # What the agent may take in its host.
 BYTES, BYTES_A_CONNECTION = 4 << 20, 1 << 10
+# It doesn't move when so many readings are so near to each other.
+SAME, NEAR = 20, 64 << 10
 
 SERVERS = ("gin", "nginx-many", "fastapi-uvloop", "httpd")
 # Uvicorn closes idle connections after 5 s. The heap of a Go server that collects moves by more than the agent has.
@@ -55,7 +57,18 @@ def loaded(server) -> int:
     with idle_connections(server):
         done = load.fixed(server.url + "/json", REQUESTS, BUSY, log=False)
         assert (done.succeeded, done.errored) == (REQUESTS, 0)
-        return server.memory()["rss"]
+        return settled_memory(server)
+
+
+def settled_memory(server) -> int:
+    """The busy connections' buffers go when the server has seen their ends, at once or not."""
+    before = [0] * SAME
+
+    def settled():
+        before.append(server.memory()["rss"])
+        return before[-1] if max(before[-SAME:]) - min(before[-SAME:]) <= NEAR else 0
+
+    return wait_until(settled, 30, "the server's memory to stay as it is")
 
 
 @pytest.mark.parametrize("name", SERVERS)
