@@ -258,6 +258,15 @@ static void learn_rule(struct rqs_native *native, struct rqs_rule *rule, uint64_
 	memcpy(native->registers, registers, sizeof(registers));
 }
 
+/*
+ * In its last instructions a function has popped its caller's registers, of
+ * which GCC's tables don't tell. What lies below the stack isn't copied.
+ */
+static bool was_taken_back(const struct rqs_native *native, unsigned number, uint64_t saved)
+{
+	return number != RQS_SAMPLE_RIP && saved < native->registers[RQS_SAMPLE_RSP];
+}
+
 /* False: nothing was done. */
 static bool step_by_rule(struct rqs_native *native, bool call)
 {
@@ -270,10 +279,11 @@ static bool step_by_rule(struct rqs_native *native, bool call)
 	if (!rule->simple || begin <= native->registers[RQS_SAMPLE_RSP])
 		return false;
 	for (unsigned i = 0; i < RQS_SAMPLE_REGISTERS; i++) {
+		uint64_t saved = begin + (uint64_t)(int64_t)rule->saved[i];
 		unw_word_t value = native->registers[i];
 
-		if (rule->saved[i] != RQS_RULE_KEPT &&
-		    !read_stack(native, begin + (uint64_t)(int64_t)rule->saved[i], &value))
+		if (rule->saved[i] != RQS_RULE_KEPT && !was_taken_back(native, i, saved) &&
+		    !read_stack(native, saved, &value))
 			return false;
 		callers[i] = value;
 	}

@@ -51,6 +51,26 @@ int main(void)
 		outer(3); /* line: main */
 }
 """
+# It stays where it has taken back its caller's frame pointer, of which GCC's tables don't tell.
+EPILOGUE = r"""
+__asm__(".globl ending\n.type ending, @function\nending:\n.cfi_startproc\n"
+	"push %rbp\n.cfi_def_cfa_offset 16\n.cfi_offset %rbp, -16\n"
+	"pop %rbp\n.cfi_def_cfa_offset 8\n"
+	"1: pause\njmp 1b\nret\n.cfi_endproc\n.size ending, . - ending\n");
+void ending(void);
+__attribute__((noinline, optimize("no-omit-frame-pointer"))) static void caller(volatile unsigned size)
+{
+	volatile char room[size];
+	room[0] = 1;
+	ending();
+	room[0]++;
+}
+int main(int argc, char **argv)
+{
+	(void)argv;
+	caller(100 * (unsigned)argc);
+}
+"""
 LINES = {re.search(r"line: (\w+)", line)[1]: number
          for number, line in enumerate(CHAIN.split("\n"), 1) if "line: " in line}  # fmt: skip
 
@@ -294,6 +314,11 @@ def test_stacks_of_samples_are_the_ways_that_were_taken(trace, tmp_path):
         assert "main" in functions, functions
         assert functions[: functions.index("main") + 1] == way_to(site.bytes)
         assert functions[-1] == "_start"
+
+
+def test_what_an_epilogue_has_taken_back(tmp_path):
+    for frames in stacks_of(build(tmp_path, source=EPILOGUE), tmp_path):
+        assert [frame.function for frame in frames][:3] == ["ending", "caller", "main"]
 
 
 def test_names_and_lines(tmp_path):
