@@ -321,6 +321,8 @@ char *rqs_payload_totals(const struct rqs_processes *processes, const struct rqs
 		cJSON_AddStringToObject(totals, "reason", reason);
 	add_ns(totals, "end_monotonic_ns", now_ns);
 	add_completeness(totals, rqs_completeness_sum(processes));
+	cJSON *connections = cJSON_AddObjectToObject(totals, "connections");
+	add_number(connections, "peak", rqs_processes_connections_peak(processes));
 	add_number(totals, "unplaced", troubles->unplaced);
 	add_attached(totals, &troubles->attached);
 	rqs_add_notes(cJSON_AddArrayToObject(totals, "notes"), processes, troubles, reason != NULL);

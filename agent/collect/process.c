@@ -285,15 +285,48 @@ static void refresh(struct rqs_processes *processes, struct rqs_watched *watched
 		rqs_processes_note(processes, watched);
 }
 
+static void keep_greater(uint64_t *kept, uint64_t value)
+{
+	if (value > *kept)
+		*kept = value;
+}
+
 void rqs_processes_refresh(struct rqs_processes *processes, uint64_t now_ns)
 {
 	uint32_t left = processes->live;
+	uint64_t all = 0, serving = 0;
 
-	for (uint32_t slot = 0; slot < RQS_PROCESSES && left; slot++)
-		if (processes->by_slot[slot]) {
-			refresh(processes, processes->by_slot[slot], now_ns);
-			left--;
-		}
+	for (uint32_t slot = 0; slot < RQS_PROCESSES && left; slot++) {
+		struct rqs_watched *watched = processes->by_slot[slot];
+
+		if (!watched)
+			continue;
+		refresh(processes, watched, now_ns);
+		left--;
+		if (watched->dying)
+			continue;
+		all += (uint64_t)watched->connections;
+		serving += rqs_watched_serves(watched) ? (uint64_t)watched->connections : 0;
+	}
+	keep_greater(&processes->connections_peak, all);
+	keep_greater(&processes->serving_peak, serving);
+}
+
+uint64_t rqs_processes_connections_peak(const struct rqs_processes *processes)
+{
+	uint64_t all = processes->connections_peak, serving = processes->serving_peak;
+	bool any = false;
+
+	for (uint32_t i = 0; i < processes->noted_count; i++) {
+		const struct rqs_watched *watched = processes->noted[i];
+
+		keep_greater(&all, watched->connections_peak);
+		if (!rqs_watched_serves(watched))
+			continue;
+		any = true;
+		keep_greater(&serving, watched->connections_peak);
+	}
+	return any ? serving : all;
 }
 
 void rqs_processes_check(struct rqs_processes *processes)

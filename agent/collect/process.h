@@ -105,6 +105,15 @@ static inline bool rqs_watched_is_python(const struct rqs_watched *watched)
 	return watched->runtime == RQS_RUNTIME_PYTHON;
 }
 
+/*
+ * Whether any request of its own is known. Who accepts connections for others
+ * and passes them on, as the primary of Node's cluster, has none.
+ */
+static inline bool rqs_watched_serves(const struct rqs_watched *watched)
+{
+	return watched->records || watched->unslotted || watched->folded.opened || watched->live.opened;
+}
+
 struct rqs_processes {
 	struct rqs_region *region;
 	const struct rqs_calibration *clock;
@@ -118,6 +127,8 @@ struct rqs_processes {
 	uint32_t live;       /* watched and not ended */
 	uint64_t registered; /* watched ever */
 	bool served;         /* any has ever held a listener or a served connection */
+	/* The most that were open at once when the collector looked: of all processes, and of those that serve. */
+	uint64_t connections_peak, serving_peak;
 	bool sampled;        /* samples of allocations are taken: each process's code is looked at. Set before the first */
 };
 
@@ -136,6 +147,13 @@ void rqs_processes_scan(struct rqs_processes *processes, uint64_t now_ns);
 
 /* Copies what live processes count in their slots; notes those that serve. */
 void rqs_processes_refresh(struct rqs_processes *processes, uint64_t now_ns);
+
+/*
+ * The most connections that were open at once: of one process exactly, of
+ * several together as the collector saw them, some hundred times a second
+ * under load. Once any process serves, those of the others aren't counted.
+ */
+uint64_t rqs_processes_connections_peak(const struct rqs_processes *processes);
 
 /* Looks for deaths that no pidfd will tell. */
 void rqs_processes_check(struct rqs_processes *processes);

@@ -230,6 +230,24 @@ static void add_completeness(cJSON *totals, const struct rqs_inputs *inputs)
 		cJSON_Delete(sum);
 }
 
+/* Hosts' peaks may have been at different times: all that is known is that there were no more. */
+static void add_connections(cJSON *totals, const struct rqs_inputs *inputs)
+{
+	cJSON *sum = cJSON_CreateObject();
+	bool known = true;
+
+	for (unsigned i = 0; i < inputs->count; i++) {
+		const cJSON *connections = get(inputs->input[i].totals, "connections");
+
+		known &= cJSON_IsObject(connections);
+		add_to(sum, connections, "peak");
+	}
+	if (known)
+		cJSON_AddItemToObject(totals, "connections", sum);
+	else
+		cJSON_Delete(sum);
+}
+
 static bool has_note(const cJSON *notes, const cJSON *note)
 {
 	const cJSON *one;
@@ -322,6 +340,7 @@ cJSON *rqs_unite_totals(struct rqs_inputs *inputs, bool whole, uint64_t *end_tim
 		add_reason(totals, inputs);
 	add_ns(totals, "end_monotonic_ns", *end_time);
 	add_completeness(totals, inputs);
+	add_connections(totals, inputs);
 	add_notes(totals, inputs);
 	add_processes(totals, inputs);
 	return totals;

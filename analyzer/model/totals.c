@@ -16,19 +16,7 @@ static void add_alloc(struct rqs_alloc *to, const cJSON *process, const char *ke
 	rqs_alloc_add(to, rqs_json_u64(alloc, "alloc_bytes"), rqs_json_u64(alloc, "alloc_count"));
 }
 
-static bool has_started(const cJSON *of)
-{
-	return rqs_json_u64(cJSON_GetObjectItemCaseSensitive(of, "completeness"), "started") > 0;
-}
-
-/* One that accepts connections and passes them on, as Node's cluster does, has none of its own: they count where they
- * are served. */
-static bool serves(const struct rqs_trace *t, const cJSON *process)
-{
-	return has_started(process) || !has_started(t->totals);
-}
-
-static void add_connections(struct rqs_result *r, const cJSON *process, bool serves)
+static void add_connections(struct rqs_result *r, const cJSON *process)
 {
 	const cJSON *connections = cJSON_GetObjectItemCaseSensitive(process, "connections");
 
@@ -36,7 +24,7 @@ static void add_connections(struct rqs_result *r, const cJSON *process, bool ser
 		return;
 	r->connections_known = true;
 	r->accepted += rqs_json_u64(connections, "accepted");
-	r->peak += serves ? rqs_json_u64(connections, "peak") : 0;
+	r->peak += rqs_json_u64(connections, "peak");
 }
 
 static void note_events(struct rqs_result *r, const cJSON *process)
@@ -64,7 +52,7 @@ static void apply_processes(struct rqs_trace *t)
 	{
 		processes++;
 		peak = rqs_json_u64(process, "rss_peak");
-		add_connections(r, process, serves(t, process));
+		add_connections(r, process);
 #define ADD(name) add_alloc(&r->name, process, #name);
 		RQS_ALLOCS(ADD)
 #undef ADD
@@ -77,6 +65,15 @@ static void apply_processes(struct rqs_trace *t)
 			r->rss.mean = NAN;
 		r->rss.known = true;
 	}
+}
+
+/* The processes' peaks, added up, are more than were ever open: the least that early traces tell. */
+static void apply_connections(struct rqs_trace *t)
+{
+	const cJSON *connections = cJSON_GetObjectItemCaseSensitive(t->totals, "connections");
+
+	if (cJSON_IsObject(connections))
+		t->result.peak = rqs_json_u64(connections, "peak");
 }
 
 static void apply_notes(struct rqs_trace *t)
@@ -165,6 +162,7 @@ void rqs_totals_apply(struct rqs_trace *t)
 	if (t->totals) {
 		r->unplaced = rqs_json_u64(t->totals, "unplaced");
 		apply_processes(t);
+		apply_connections(t);
 		apply_notes(t);
 	}
 	note_missing(t);

@@ -229,7 +229,7 @@ def test_recordings_one_after_another(tmp_path):
 def test_totals_are_added_and_notes_are_united(tmp_path):
     paths = []
     for i, reason in enumerate(("exited", "duration")):
-        end = totals([1], (0,), reason=reason, unplaced=2, notes=[{"what": "queue", "why": "x"}, {"what": f"n{i}", "why": ""}])
+        end = totals([1], (0,), reason=reason, unplaced=2, connections={"peak": 5 + i}, notes=[{"what": "queue", "why": "x"}, {"what": f"n{i}", "why": ""}])
         end["processes"][0] |= {"process_alloc": {"alloc_bytes": 10**i, "alloc_count": 1}, "events": {"odd": i + 1}}
         path = tmp_path / f"{i}.rqs"
         path.write_bytes(run_frame(label=str(i)) + process_frame(0, "go") + requests_frame([Request(START)])
@@ -237,7 +237,7 @@ def test_totals_are_added_and_notes_are_united(tmp_path):
         paths.append(path)
     merge(tmp_path / "all.rqs", *paths)
     got = read_trace.read(tmp_path / "all.rqs").totals
-    assert got["reason"] == "merged" and got["unplaced"] == 4 and got["completeness"]["finished"] == 2
+    assert got["reason"] == "merged" and got["unplaced"] == 4 and got["connections"] == {"peak": 11} and got["completeness"]["finished"] == 2
     assert [n["what"] for n in got["notes"]] == ["queue", "n0", "n1"]
     assert [(p["process"], p["process_alloc"]["alloc_bytes"], p["events"]["odd"]) for p in got["processes"]] == [
         (0, 1, 1), (1, 10, 2)]  # fmt: skip

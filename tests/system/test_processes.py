@@ -1,8 +1,15 @@
 """One session, one trace: parents, workers, and what a shell started."""
 
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
 import load
-from recording import assert_balanced, ended_trace, preload_env, recorded, run_prefix
-from serve import Server
+import pytest
+import raw_client
+from raw_client import Connection
+from recording import assert_balanced, ended_trace, preload_env, recorded, report, run_prefix
+from serve import Server, wait_until
 
 REQUESTS = 600
 
@@ -38,6 +45,31 @@ def test_spawned_workers_share_a_trace(trace, mode):
     seen = ended_trace(trace)
     assert len(seen.requests) == REQUESTS
     assert {process["runtime"]["name"] for process in seen.processes} == {"python"}
+
+
+def held_by(server) -> int:
+    """Its connections that it hasn't closed yet."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(local.endswith(f":{server.port:04X}") and state in ("01", "08") for _, local, _, state, *_ in lines)
+
+
+# Node's primary accepts all connections, and passes them on.
+@pytest.mark.parametrize("name", ("express-cluster", "fastapi-workers", "flask-gthread"))
+def test_connections_of_all_workers_are_as_many_as_were_open_at_once(name, trace):
+    """Each worker's own peak comes at another time."""
+    clients, rounds = 30, 8
+    with recorded(name, trace, "run", workers=2) as server:
+        for _ in range(rounds):
+            with ExitStack() as open_ones:
+                connections = [open_ones.enter_context(Connection(server.port)) for _ in range(clients)]
+                for connection in connections:
+                    assert connection.exchange(raw_client.get("/json")).status == 200
+                time.sleep(0.3)
+            wait_until(lambda: not held_by(server), 10, "the server to close its connections")
+    ended_trace(trace)
+    seen = report(trace)
+    assert seen["connections"] == {"accepted": clients * rounds, "peak": clients}
+    assert seen["requests"] == clients * rounds
 
 
 def test_own_calls_are_no_requests(trace, mode):
