@@ -308,7 +308,7 @@ rqs_go_status:
 	jnz 32b
 	ret
 
-/* ---- entry of a system call: rax number; rbx rcx rdi rsi r8 r9 its arguments ---- */
+/* ---- a system call begins: rax number; rbx rcx rdi rsi r8 r9 its arguments ---- */
 
 /* r11 = the connection of the descriptor in \fd; jumps to \none where it is out of the table. */
 .macro CONNECTION_OF fd, none
@@ -326,10 +326,8 @@ rqs_go_status:
 	jnc \no
 .endm
 
-	.globl rqs_go_syscall
-	.hidden rqs_go_syscall
 	.p2align 6
-rqs_go_syscall:
+syscall_begins:
 	mov %rax, %r12
 	xor %r13d, %r13d
 	cmp $1, %rax
@@ -454,9 +452,9 @@ call_begins:
 	xor %r13d, %r13d
 	ret
 
-/* ---- right before a SYSCALL, in functions of assembly: as above, with the arguments in rdi rsi rdx r10 r8 r9 ---- */
+/* ---- right before a SYSCALL: as above, with the arguments in rdi rsi rdx r10 r8 r9 ---- */
 
-/* Called from Go, which has its goroutine in r14 there as ever; and nothing else that is kept. */
+/* The goroutine is in r14 there as ever, also in functions of assembly; and nothing else is kept. */
 	.globl rqs_go_syscall_loaded
 	.hidden rqs_go_syscall_loaded
 	.p2align 4
@@ -465,7 +463,7 @@ rqs_go_syscall_loaded:
 	mov %rsi, %rcx
 	mov %rdx, %rdi
 	mov %r10, %rsi
-	call rqs_go_syscall
+	call syscall_begins
 	mov %rsi, %r10
 	mov %rdi, %rdx
 	mov %rcx, %rsi

@@ -19,11 +19,10 @@
 
 /* X(symbol) */
 #define RQS_SITES(X)                                                                              \
-	X(SYSCALL)      /* entry of Syscall6: RAX number; RBX RCX RDI RSI R8 R9 arguments. before = 0 */ \
-	X(SYSCALL_LOADED) /* right before SYSCALL: the kernel's registers. before = the load of RAX */        \
+	X(SYSCALL_LOADED) /* right before SYSCALL: the kernel's registers. before = what moves them there */  \
 	X(SYSCALL_DONE) /* behind its SYSCALL instruction: the kernel's registers. before = 0 */          \
 	X(ALLOC)        /* mallocgc and its leaves: RAX size. before = the stack check, that a call doesn't pass twice */ \
-	X(STATUS)       /* entry of runtime.casgstatus: RAX goroutine, EBX old, ECX new. before = 0 */    \
+	X(STATUS)       /* start of runtime.casgstatus: RAX goroutine, EBX old, ECX new. before = 0 */    \
 	X(PREEMPTED)    /* runtime.casGToPreemptScan: RAX goroutine, running -> preempted. before = the stack check */
 
 enum rqs_site_kind {

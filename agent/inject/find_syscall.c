@@ -1,8 +1,8 @@
 /*
- * find_syscall.c - the function through which Go makes its system calls: its
- * entry, and the instruction behind SYSCALL. Before Go 1.19 there are four of
- * them, in assembly, which take their arguments on the stack: there the place
- * is right before SYSCALL (syscall/asm_linux_amd64.s).
+ * find_syscall.c - the function through which Go makes its system calls: right
+ * before SYSCALL, and right behind it. Before Go 1.19 there are four of them,
+ * in assembly, which take their arguments on the stack
+ * (syscall/asm_linux_amd64.s).
  */
 #include "inject/search.h"
 #include "inject/walk.h"
@@ -95,13 +95,23 @@ static bool describe_done(const struct rqs_go_function *function, uint64_t call,
 	       rqs_site_describe(site, RQS_SITE_SYSCALL_DONE, function, done, 0);
 }
 
-/* Two sites in one function. */
-static bool describe(const struct rqs_go_function *function, struct rqs_site sites[2])
+/* The site right before it: of the last instructions, not the function's first (rqs_site_at_entry()). */
+static bool describe_loaded(const struct rqs_go_function *function, uint64_t call, struct rqs_site *site)
 {
-	uint64_t call = syscall_of(function);
+	struct rqs_walk walk = rqs_walk(function);
+	uint64_t at = function->start;
 
-	return call && rqs_site_describe(&sites[0], RQS_SITE_SYSCALL, function, function->start, 0) &&
-	       function->start + sites[0].length <= call && describe_done(function, call, &sites[1]);
+	while (rqs_walk_on(&walk) && walk.step.address + RQS_JUMP <= call)
+		at = walk.step.address;
+	return at != function->start &&
+	       rqs_site_describe(site, RQS_SITE_SYSCALL_LOADED, function, at, (unsigned)(call - at)) &&
+	       at + site->length == call;
+}
+
+/* Two sites in one function, whose SYSCALL is at `call`, 0 none. */
+static bool describe(const struct rqs_go_function *function, uint64_t call, struct rqs_site sites[2])
+{
+	return call && describe_loaded(function, call, &sites[0]) && describe_done(function, call, &sites[1]);
 }
 
 /* ---- before Go 1.19 ---- */
@@ -136,8 +146,8 @@ static bool loads_fit(const int64_t at[LOADED])
 	return at[0] > 0;
 }
 
-/* The address of SYSCALL, and of the load of its number right before; 0 where the function is another. */
-static uint64_t assembly_syscall_of(const struct rqs_go_function *function, uint64_t *load)
+/* The address of SYSCALL, right before which its number is loaded; 0 where the function is another. */
+static uint64_t assembly_syscall_of(const struct rqs_go_function *function)
 {
 	struct rqs_walk walk = rqs_walk(function);
 	const struct rqs_instruction *step = &walk.step;
@@ -153,17 +163,8 @@ static uint64_t assembly_syscall_of(const struct rqs_go_function *function, uint
 		if (last < 0 || at[last])
 			return 0;
 		at[last] = step->operands[1].mem.disp.value;
-		*load = step->address;
 	}
 	return 0;
-}
-
-static bool describe_assembly(const struct rqs_go_function *function, struct rqs_site sites[2])
-{
-	uint64_t load = 0, call = assembly_syscall_of(function, &load);
-
-	return call && rqs_site_describe(&sites[0], RQS_SITE_SYSCALL_LOADED, function, load, (unsigned)(call - load)) &&
-	       load + sites[0].length == call && describe_done(function, call, &sites[1]);
 }
 
 /* Sites in all of the four that are there; 0: one of them is another, or not the only one of its name. */
@@ -177,7 +178,7 @@ static size_t find_assembly(const struct rqs_search *search, struct rqs_site sit
 		for (size_t i = 0; i < ASSEMBLY_NAMES; i++) {
 			if (strcmp(function->name, assembly_names[i]))
 				continue;
-			if (found[i] || !describe_assembly(function, sites + count))
+			if (found[i] || !describe(function, assembly_syscall_of(function), sites + count))
 				return 0;
 			found[i] = true;
 			count += 2;
@@ -198,7 +199,7 @@ static const char *find_sites(const struct rqs_search *search, struct rqs_site s
 		for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 			if (!strcmp(function->name, names[i])) {
 				named++;
-				found += describe(function, found ? others : sites);
+				found += describe(function, syscall_of(function), found ? others : sites);
 			}
 	*count = found ? 2 : find_assembly(search, sites);
 	if (!*count && !named)

@@ -37,8 +37,8 @@ static uint64_t begin_of(const struct rqs_plan *plan, uint64_t done)
 	for (size_t i = 0; i < plan->site_count; i++) {
 		const struct rqs_site *site = &plan->sites[i];
 
-		if ((site->kind == RQS_SITE_SYSCALL || site->kind == RQS_SITE_SYSCALL_LOADED) &&
-		    site->address < begin && done - site->address < STUB_OF_SYSCALL_MAX)
+		if (site->kind == RQS_SITE_SYSCALL_LOADED && site->address < begin &&
+		    done - site->address < STUB_OF_SYSCALL_MAX)
 			begin = site->address;
 	}
 	return begin;

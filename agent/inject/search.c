@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATCH 5u           /* bytes of a jump */
 #define G_STACK_GUARD 0x10 /* of runtime.g */
 
 static const char *const wanted[] = {
@@ -102,7 +101,7 @@ bool rqs_site_describe(struct rqs_site *site, enum rqs_site_kind kind, const str
 	struct rqs_walk walk = rqs_walk_from(function, address);
 	unsigned length = 0;
 
-	while (length < before || length < PATCH) {
+	while (length < before || length < RQS_JUMP) {
 		if (!rqs_walk_on(&walk) || (length >= before && (rqs_instruction_is_jump(&walk.step) ||
 								 walk.step.info.mnemonic == ZYDIS_MNEMONIC_CALL)))
 			return false;
@@ -117,9 +116,29 @@ bool rqs_site_describe(struct rqs_site *site, enum rqs_site_kind kind, const str
 	return true;
 }
 
+/* Bytes of the first instruction; 0 where a hook behind it wouldn't find all as at the start, but for the stack. */
+static unsigned first_instruction(const struct rqs_go_function *function)
+{
+	struct rqs_walk walk = rqs_walk(function);
+
+	if (!rqs_walk_on(&walk))
+		return 0;
+	bool makes_frame =
+	    walk.step.info.mnemonic == ZYDIS_MNEMONIC_PUSH ||
+	    (walk.step.info.mnemonic == ZYDIS_MNEMONIC_SUB &&
+	     rqs_operand_is_register(&walk.step.operands[0], ZYDIS_REGISTER_RSP));
+	return makes_frame || rqs_stack_check(function) ? walk.step.info.length : 0;
+}
+
 bool rqs_site_at_entry(struct rqs_site *site, enum rqs_site_kind kind, const struct rqs_go_function *function)
 {
-	return rqs_site_describe(site, kind, function, function->start, rqs_stack_check(function));
+	unsigned first = first_instruction(function), check = rqs_stack_check(function);
+	uint64_t second = function->start + first;
+
+	if (first && !jumps_between(function, function->start, second + 1) &&
+	    rqs_site_describe(site, kind, function, second, check ? check - first : 0))
+		return true;
+	return rqs_site_describe(site, kind, function, function->start, check);
 }
 
 bool rqs_sites_add(struct rqs_plan *plan, const struct rqs_site *sites, size_t count)

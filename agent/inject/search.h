@@ -22,6 +22,8 @@ struct rqs_search {
 /* The function of that name; NULL where there is none, or more than one. */
 const struct rqs_go_function *rqs_search_function(const struct rqs_search *search, const char *name);
 
+#define RQS_JUMP 5u /* bytes of a jump: a site has as many at least */
+
 /* Bytes of the stack check that the function begins with; 0 where it begins otherwise. */
 unsigned rqs_stack_check(const struct rqs_go_function *function);
 
@@ -33,7 +35,12 @@ unsigned rqs_stack_check(const struct rqs_go_function *function);
 bool rqs_site_describe(struct rqs_site *site, enum rqs_site_kind kind, const struct rqs_go_function *function,
 		       uint64_t address, unsigned before);
 
-/* Describes a site at the function's start, behind its stack check if it has one. */
+/*
+ * Describes a site at the function's start, behind its stack check if it has
+ * one. Where possible the first instruction stays: there breakpoints are put,
+ * those of the kernel (uprobes) at any time, which it steps over as if the
+ * file's instruction were still there.
+ */
 bool rqs_site_at_entry(struct rqs_site *site, enum rqs_site_kind kind, const struct rqs_go_function *function);
 
 /* The address of a variable that was found, 0 where it can't be one: not aligned, or not in writable memory. */

@@ -110,7 +110,7 @@ static void look_at_program(void)
 		read_memory(site->address + target.bias, target.jumps[i], site->length);
 		if (!memcmp(target.jumps[i], site->code, site->length))
 			fail("the program isn't hooked");
-		if (site->kind == RQS_SITE_SYSCALL)
+		if (site->kind == RQS_SITE_SYSCALL_LOADED)
 			target.entry = site->address + target.bias;
 		if (site->kind == RQS_SITE_SYSCALL_DONE)
 			target.done = site->address + target.bias;
@@ -249,7 +249,7 @@ static void go_on(void)
 static enum layer layer_of(enum rqs_site_kind kind)
 {
 	switch (kind) {
-	case RQS_SITE_SYSCALL:
+	case RQS_SITE_SYSCALL_LOADED:
 	case RQS_SITE_SYSCALL_DONE:
 		return REQUESTS;
 	case RQS_SITE_ALLOC:

@@ -13,6 +13,8 @@ static const uint8_t checked[] = {0x49, 0x3b, 0x66, 0x10, 0x76, 0x05, 0x48, 0x89
 /* `lea -0x18(%rsp),%r12; cmp 0x10(%r14),%r12; jbe 1f; mov %rax,(%rsp); ret; 1: jmp` its start */
 static const uint8_t large_frame[] = {0x4c, 0x8d, 0x64, 0x24, 0xe8, 0x4d, 0x3b, 0x66, 0x10,
 				      0x76, 0x05, 0x48, 0x89, 0x04, 0x24, 0xc3, 0xeb, 0xee};
+/* as `checked`, with a jump to what comes behind the check */
+static const uint8_t looping[] = {0x49, 0x3b, 0x66, 0x10, 0x76, 0x06, 0x48, 0x89, 0x04, 0x24, 0xeb, 0xfa, 0xeb, 0xf2};
 /* `push %rbp; mov %rsp,%rbp; sub $16,%rsp; ret` */
 static const uint8_t unchecked[] = {0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xc3};
 /* the same, with `lock cmpxchg %ecx,0x90(%rdx)` before the end */
@@ -131,8 +133,10 @@ static void mallocgc_alone(void **state)
 	assert_int_equal(plan.measures, RQS_MEASURES_ALLOC);
 	assert_int_equal(plan.site_count, 1);
 	assert_true(hooked(RQS_SITE_ALLOC, "runtime.mallocgc"));
-	assert_int_equal(plan.sites[0].before, 11);
-	assert_int_equal(plan.sites[0].length, 11);
+	/* The first instruction stays. */
+	assert_int_equal(plan.sites[0].address, functions[0].start + 5);
+	assert_int_equal(plan.sites[0].before, 6);
+	assert_int_equal(plan.sites[0].length, 6);
 }
 
 static void leaves_where_mallocgc_was_copied(void **state)
@@ -316,7 +320,19 @@ static void nothing_where_jumps_go_between(void **state)
 	add("runtime.casgstatus", CODE(jumping));
 	rqs_find_sched(&search);
 	assert_int_equal(plan.measures | plan.site_count, 0);
-	assert_non_null(strstr(plan.why_no_sched, "isn't as expected"));
+	assert_string_equal(plan.why_no_sched, "runtime.casgstatus isn't as expected");
+}
+
+/* Where too little can be displaced behind the first instruction, that goes, too. */
+static void from_the_start_where_it_has_to_be(void **state)
+{
+	(void)state;
+	add("runtime.mallocgc", CODE(looping));
+	rqs_find_alloc(&search);
+	assert_true(hooked(RQS_SITE_ALLOC, "runtime.mallocgc"));
+	assert_int_equal(plan.sites[0].address, functions[0].start);
+	assert_int_equal(plan.sites[0].before, 6);
+	assert_int_equal(plan.sites[0].length, 6);
 }
 
 static void nothing_where_a_name_is_there_twice(void **state)
@@ -416,6 +432,7 @@ int main(void)
 		FIND(as_many_exchanges_as_copies),
 		FIND(times_do_not_need_what_children_need),
 		FIND(nothing_where_jumps_go_between),
+		FIND(from_the_start_where_it_has_to_be),
 		FIND(nothing_where_a_name_is_there_twice),
 		FIND(four_functions_in_assembly),
 		FIND(all_of_the_assembly_is_as_expected_or_none_is_hooked),
