@@ -192,6 +192,11 @@ static bool may_be_method(const uint8_t *p, size_t n)
 	return n > 0;
 }
 
+static bool comes_from_elsewhere(const struct rqs_conn *conn)
+{
+	return conn->kind == RQS_CONN_UNKNOWN || conn->kind == RQS_CONN_PASSED;
+}
+
 /* A descriptor that came from elsewhere (another process, before exec) reads what looks like a request. */
 static bool adopt(const struct rqs_call *call, struct rqs_conn *conn, int fd, const void *p, size_t n)
 {
@@ -261,7 +266,7 @@ static bool begins(const struct rqs_call *call, struct rqs_conn *conn, int fd, c
 {
 	bool begin = meet(call, conn, fd, p, n) ? is_request_line(p, n) : conn->preceded && may_be_method(p, n);
 
-	if (conn->kind == RQS_CONN_UNKNOWN)
+	if (comes_from_elsewhere(conn))
 		return adopt(call, conn, fd, p, n);
 	if (conn->kind != RQS_CONN_RESYNC || !begin)
 		return false;
@@ -273,7 +278,7 @@ static bool begins(const struct rqs_call *call, struct rqs_conn *conn, int fd, c
 static void answers(const struct rqs_call *call, struct rqs_conn *conn, int fd, const void *p, size_t n)
 {
 	meet(call, conn, fd, p, n);
-	if (conn->kind == RQS_CONN_UNKNOWN)
+	if (comes_from_elsewhere(conn))
 		rqs_store_relaxed(&conn->kind, (uint8_t)RQS_CONN_OTHER);
 	if (conn->kind != RQS_CONN_RESYNC || conn->preceded || is_interim(p, n))
 		return;
@@ -376,6 +381,19 @@ void rqs_conn_accepted(const struct rqs_call *call, int fd)
 	reset(conn, RQS_CONN_SERVED);
 	opened(call->agent, conn);
 	rqs_add(&call->agent->process->accepted, 1);
+	unlock(conn);
+}
+
+void rqs_conn_passed(const struct rqs_call *call, int fd)
+{
+	struct rqs_conn *conn = entry(call->agent, fd);
+
+	if (!conn || !lock(call, conn))
+		return;
+	if (conn->kind == RQS_CONN_UNKNOWN) {
+		reset(conn, RQS_CONN_PASSED);
+		note_use(call->agent, conn);
+	}
 	unlock(conn);
 }
 

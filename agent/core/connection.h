@@ -26,6 +26,7 @@ enum rqs_conn_kind {
 	RQS_CONN_ALIAS, /* its state is in the entry `target` */
 	RQS_CONN_RESYNC, /* served since before the attach, in the middle of something: until its next request begins */
 	RQS_CONN_OTHER, /* of no interest until it is closed */
+	RQS_CONN_PASSED, /* accepted by another recorded process: as UNKNOWN, but its reads bring arrival times */
 };
 
 struct rqs_conn {
@@ -66,7 +67,8 @@ void rqs_conn_lose_interest(const struct rqs_call *call, struct rqs_conn *conn);
  */
 static inline bool rqs_conn_matters(uint8_t kind)
 {
-	return kind == RQS_CONN_SERVED || kind == RQS_CONN_UNKNOWN || kind == RQS_CONN_ALIAS || kind == RQS_CONN_RESYNC;
+	return kind == RQS_CONN_SERVED || kind == RQS_CONN_UNKNOWN || kind == RQS_CONN_ALIAS ||
+	       kind == RQS_CONN_RESYNC || kind == RQS_CONN_PASSED;
 }
 
 /* The entry that holds fd's state, or NULL. */
@@ -83,7 +85,9 @@ void rqs_conn_unseen(const struct rqs_call *call, int fd);
 
 void rqs_conn_listening(const struct rqs_call *call, int fd);
 void rqs_conn_accepted(const struct rqs_call *call, int fd);
-/* fd was connected outwards, or received from another process. */
+/* fd was received from a process of ours that has accepted it; rqs_conn_forget(fd) was told before. */
+void rqs_conn_passed(const struct rqs_call *call, int fd);
+/* fd was connected outwards. */
 void rqs_conn_not_served(const struct rqs_call *call, int fd);
 void rqs_conn_forget(const struct rqs_call *call, int fd);
 /* Before fd is closed. */

@@ -253,7 +253,10 @@ RQS_EXPORT ssize_t recvfrom(int fd, void *buffer, size_t size, int flags, struct
 	return n;
 }
 
-/* Descriptors that come by SCM_RIGHTS begin unknown, whatever had their numbers before. */
+/*
+ * Descriptors that come by SCM_RIGHTS begin unknown, whatever had their
+ * numbers before. Bytes that have arrived on one have their stamp already.
+ */
 static void received_descriptors(const struct msghdr *message)
 {
 	struct rqs_call call;
@@ -264,8 +267,13 @@ static void received_descriptors(const struct msghdr *message)
 		const int *fd = (const int *)(const void *)CMSG_DATA(c);
 		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
-		for (size_t i = 0; i < count; i++)
+		for (size_t i = 0; i < count; i++) {
 			rqs_conn_forget(&call, fd[i]);
+			if (!rqs_in_vfork && rqs_stamps_came_along(&rqs_agent, fd[i])) {
+				rqs_conn_passed(&call, fd[i]);
+				rqs_arrival_ask(fd[i]);
+			}
+		}
 		rqs_leave();
 	}
 }

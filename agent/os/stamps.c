@@ -66,6 +66,13 @@ void rqs_stamps_ask(struct rqs_agent *agent, int fd)
 	conn->stamped = has_stamps(fd) || (may_stamp(fd) && set_stamps(fd, 1) == 0);
 }
 
+bool rqs_stamps_came_along(const struct rqs_agent *agent, int fd)
+{
+	int listens;
+
+	return agent->stamping && has_stamps(fd) && get(fd, SO_ACCEPTCONN, &listens) && !listens;
+}
+
 static void unstamp(struct rqs_agent *agent, int fd)
 {
 	struct rqs_conn *conn = rqs_conn_of(agent, fd);

@@ -76,6 +76,30 @@ def test_a_wait_in_the_accept_queue_is_queue(name, trace):
     assert request.queue >= waited * 0.999
 
 
+def test_a_wait_of_a_connection_that_is_passed_on_is_queue(trace):
+    """Node's primary accepts it and hands it to a worker. A worker's very first one isn't looked at so early."""
+    workers, rounds = 2, 6
+    with recorded("express-cluster", trace, "run", workers=workers) as server:
+        for _ in range(2 * workers):
+            with Connection(server.port) as client:
+                client.exchange(raw_client.get("/json"))
+        waits = []
+        for _ in range(rounds):
+            with Stopped(server):
+                client = Connection(server.port)
+                start = raw_client.now()
+                client.send(raw_client.get("/users/7"))
+                sent = time.monotonic_ns()
+                time.sleep(0.05)
+                waits.append(time.monotonic_ns() - sent)
+            client.receive(start)
+            client.exchange(raw_client.get("/json"))
+            client.close()
+    waited = [request.queue for request in ended_trace(trace).requests if request.route.startswith("/users")]
+    assert len(waited) == rounds and min(waited) >= min(waits) * 0.999
+    assert report(trace)["latency_from"]["read"] <= workers
+
+
 @pytest.mark.parametrize("name", ("nethttp", "gin"))
 def test_a_request_of_which_a_byte_was_read_ahead(name, trace):
     """net/http waits for one byte of the next request while a handler runs: its arrival comes with the rest."""

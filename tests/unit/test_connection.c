@@ -112,6 +112,12 @@ static void accepted(int fd)
 	rqs_conn_accepted(&call, fd);
 }
 
+static void passed(int fd)
+{
+	struct rqs_call call = call_by(&worker);
+	rqs_conn_passed(&call, fd);
+}
+
 static void in(int fd, const char *text)
 {
 	struct rqs_call call = call_by(&worker);
@@ -364,6 +370,33 @@ static void adopted_descriptors(void **state)
 	socket_answer = false;
 	in(10, REQUEST);
 	assert_int_equal(totals().started, 1);
+}
+
+/* They aren't served until they are seen to be; what the number was before ends first. */
+static void passed_descriptors(void **state)
+{
+	(void)state;
+	for (int fd = 7; fd < 10; fd++)
+		passed(fd);
+	assert_int_equal(agent.process->connections, 0);
+	in(7, REQUEST);
+	out(7, RESPONSE);
+	assert_int_equal(totals().finished, 1);
+	assert_int_equal(agent.process->connections, 1);
+	assert_int_equal(agent.process->accepted, 0);
+	in(8, "not a request");
+	in(8, REQUEST);
+	out(9, "we spoke first");
+	in(9, REQUEST);
+	assert_int_equal(totals().started, 1);
+	accepted(6);
+	passed(6);
+	assert_int_equal(agent.connections[6].kind, RQS_CONN_SERVED);
+	closing(7);
+	assert_int_equal(agent.connections[7].kind, RQS_CONN_UNKNOWN);
+	passed(5);
+	closing(5);
+	assert_int_equal(agent.connections[5].kind, RQS_CONN_UNKNOWN);
 }
 
 /* In a child, a request open at the fork stays the parent's. */
@@ -763,6 +796,7 @@ int main(void)
 		TEST(garbage_behind_requests_loses_none_of_them),
 		TEST(duplicates_share_a_connection),
 		TEST(adopted_descriptors),
+		TEST(passed_descriptors),
 		TEST(forked_children),
 		TEST(unanswered_after_fork_is_given_up),
 		TEST(a_full_region_drops_and_counts),
