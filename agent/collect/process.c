@@ -18,6 +18,7 @@
 /* A child between fork and exec holds its parent's listeners for a moment, and isn't a server for that. */
 #define SETTLED_NS 100000000ull
 /* A claim isn't ready for microseconds; after this, and with no such pid, its maker was killed in between. */
+#define CONNECTIONS_MAX (1 << 20) /* of a process: more it can only have by writing over its count */
 #define UNREADY_NS NS_PER_S
 /* How much older than its pid's present holder a claim must be for the pid to have been used again. */
 #define REUSE_NS NS_PER_S
@@ -305,8 +306,10 @@ void rqs_processes_refresh(struct rqs_processes *processes, uint64_t now_ns)
 		left--;
 		if (watched->dying)
 			continue;
-		all += (uint64_t)watched->connections;
-		serving += rqs_watched_serves(watched) ? (uint64_t)watched->connections : 0;
+		int64_t counted = watched->connections;
+		uint64_t open = counted < CONNECTIONS_MAX ? (uint64_t)counted : CONNECTIONS_MAX;
+		all += open;
+		serving += rqs_watched_serves(watched) ? open : 0;
 	}
 	keep_greater(&processes->connections_peak, all);
 	keep_greater(&processes->serving_peak, serving);

@@ -69,6 +69,17 @@ static void reset(struct rqs_conn *conn, enum rqs_conn_kind kind)
 	rqs_store_relaxed(&conn->kind, (uint8_t)kind);
 }
 
+/* What it is taken for changes; the descriptor itself stays. */
+static void become(struct rqs_conn *conn, enum rqs_conn_kind kind)
+{
+	bool stamped = conn->stamped;
+	uint32_t aliases = conn->aliases;
+
+	reset(conn, kind);
+	conn->stamped = stamped;
+	conn->aliases = aliases;
+}
+
 /*
  * The state was copied from the parent by fork. A request open there stays
  * the parent's; an idle keep-alive connection can go on here.
@@ -81,13 +92,10 @@ static void inherit(const struct rqs_agent *agent, struct rqs_conn *conn, bool t
 	if (conn->kind != RQS_CONN_SERVED)
 		return;
 	if (torn || rqs_request_any(conn) || !conn->protocol->is_idle(conn)) {
-		bool served = conn->served, stamped = conn->stamped;
-		uint32_t aliases = conn->aliases;
+		bool served = conn->served;
 
-		reset(conn, RQS_CONN_OTHER);
+		become(conn, RQS_CONN_OTHER);
 		conn->served = served;
-		conn->stamped = stamped;
-		conn->aliases = aliases;
 	}
 }
 
@@ -204,7 +212,7 @@ static bool adopt(const struct rqs_call *call, struct rqs_conn *conn, int fd, co
 		rqs_store_relaxed(&conn->kind, (uint8_t)RQS_CONN_OTHER);
 		return false;
 	}
-	reset(conn, RQS_CONN_SERVED);
+	become(conn, RQS_CONN_SERVED);
 	opened(call->agent, conn);
 	return true;
 }
@@ -245,7 +253,7 @@ static bool meet(const struct rqs_call *call, struct rqs_conn *conn, int fd, con
 {
 	struct rqs_agent *agent = call->agent;
 
-	if (!agent->attached || agent->frozen || conn->kind != RQS_CONN_UNKNOWN)
+	if (!agent->attached || agent->frozen || !comes_from_elsewhere(conn))
 		return false;
 	enum rqs_origin origin = agent->env->origin(fd);
 	if (origin == RQS_ORIGIN_SERVED && is_tls(p, n)) {
@@ -256,7 +264,7 @@ static bool meet(const struct rqs_call *call, struct rqs_conn *conn, int fd, con
 		rqs_store_relaxed(&conn->kind, (uint8_t)RQS_CONN_OTHER);
 	if (origin != RQS_ORIGIN_SERVED)
 		return false;
-	reset(conn, RQS_CONN_RESYNC);
+	become(conn, RQS_CONN_RESYNC);
 	opened(agent, conn);
 	return true;
 }

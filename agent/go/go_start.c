@@ -55,7 +55,8 @@ _Static_assert(sizeof(struct rqs_conn) == CONN_SIZE, "layout.h");
 _Static_assert(sizeof(struct rqs_goroutine) == G_SIZE, "layout.h");
 _Static_assert(RQS_CONN_SERVED == KIND_SERVED && RQS_CONN_OTHER == KIND_OTHER, "layout.h");
 _Static_assert(KINDS_THAT_MATTER ==
-		       (1 << RQS_CONN_UNKNOWN | 1 << RQS_CONN_SERVED | 1 << RQS_CONN_ALIAS | 1 << RQS_CONN_RESYNC),
+		       (1 << RQS_CONN_UNKNOWN | 1 << RQS_CONN_SERVED | 1 << RQS_CONN_ALIAS | 1 << RQS_CONN_RESYNC |
+			1 << RQS_CONN_PASSED),
 	       "layout.h");
 _Static_assert(sizeof(union rqs_stamp_control) == MESSAGE_CONTROL_SIZE, "layout.h");
 _Static_assert(sizeof(struct msghdr) == MESSAGE_IOV && sizeof(struct iovec) == MESSAGE_CONTROL - MESSAGE_IOV, "layout.h");

@@ -69,8 +69,8 @@
 #define CONN_AWAITS_STAMP 21
 #define KIND_SERVED 1
 #define KIND_OTHER 5
-/* Kinds worth telling of, by bit: unknown, served, alias, resync. */
-#define KINDS_THAT_MATTER 0x1b
+/* Kinds worth telling of, by bit: unknown, served, alias, resync, passed. */
+#define KINDS_THAT_MATTER 0x5b
 
 /* What the SYSCALL entry leaves in R12: the number, and whether a read was made a recvmsg that brings a stamp. */
 #define CALL_STAMPED 0x10000

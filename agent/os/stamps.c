@@ -68,9 +68,10 @@ void rqs_stamps_ask(struct rqs_agent *agent, int fd)
 
 bool rqs_stamps_came_along(const struct rqs_agent *agent, int fd)
 {
-	int listens;
+	int protocol, listens;
 
-	return agent->stamping && has_stamps(fd) && get(fd, SO_ACCEPTCONN, &listens) && !listens;
+	return agent->stamping && has_stamps(fd) && get(fd, SO_PROTOCOL, &protocol) && protocol == IPPROTO_TCP &&
+	       get(fd, SO_ACCEPTCONN, &listens) && !listens;
 }
 
 static void unstamp(struct rqs_agent *agent, int fd)

@@ -39,7 +39,7 @@ void rqs_stamps_ask(struct rqs_agent *agent, int fd);
 /* fd was accepted from listener. */
 void rqs_stamps_accepted(struct rqs_agent *agent, int listener, int fd);
 
-/* Whether fd, which came from another process, is a connection that one of ours has accepted: it has stamps. */
+/* Whether fd, which came from another process, is a TCP connection that one of ours has accepted: it has stamps. */
 bool rqs_stamps_came_along(const struct rqs_agent *agent, int fd);
 
 /* Also of a connection that is of no more interest (RQS_CONN_OTHER): its next read takes the stamps back. */

@@ -67,7 +67,7 @@ static void apply_processes(struct rqs_trace *t)
 	}
 }
 
-/* The processes' peaks, added up, are more than were ever open: the least that early traces tell. */
+/* The processes' peaks, added up, may be more than were ever open; early traces tell no more. */
 static void apply_connections(struct rqs_trace *t)
 {
 	const cJSON *connections = cJSON_GetObjectItemCaseSensitive(t->totals, "connections");

@@ -399,6 +399,39 @@ static void passed_descriptors(void **state)
 	assert_int_equal(agent.connections[5].kind, RQS_CONN_UNKNOWN);
 }
 
+static void passed_descriptors_keep_their_duplicates(void **state)
+{
+	struct rqs_call call = call_by(&worker);
+
+	(void)state;
+	passed(7);
+	rqs_conn_duplicated(&call, 7, 8);
+	in(7, REQUEST);
+	closing(7);
+	assert_int_equal(agent.connections[8].kind, RQS_CONN_SERVED);
+	out(8, RESPONSE);
+	assert_int_equal(totals().finished, 1);
+	closing(8);
+	assert_int_equal(agent.process->connections, 0);
+}
+
+/* In the middle of a request, it is followed from the next one on. */
+static void a_passed_descriptor_is_met_as_any_other(void **state)
+{
+	(void)state;
+	agent.attached = true;
+	origin_answer = RQS_ORIGIN_SERVED;
+	passed(7);
+	agent.connections[7].stamped = true;
+	in(7, "the rest of a body");
+	assert_int_equal(agent.connections[7].kind, RQS_CONN_RESYNC);
+	assert_true(agent.connections[7].stamped);
+	out(7, RESPONSE);
+	in(7, REQUEST);
+	out(7, RESPONSE);
+	assert_int_equal(totals().finished, 1);
+}
+
 /* In a child, a request open at the fork stays the parent's. */
 static void forked_children(void **state)
 {
@@ -797,6 +830,8 @@ int main(void)
 		TEST(duplicates_share_a_connection),
 		TEST(adopted_descriptors),
 		TEST(passed_descriptors),
+		TEST(passed_descriptors_keep_their_duplicates),
+		TEST(a_passed_descriptor_is_met_as_any_other),
 		TEST(forked_children),
 		TEST(unanswered_after_fork_is_given_up),
 		TEST(a_full_region_drops_and_counts),
