@@ -96,7 +96,10 @@ def test_a_wait_of_a_connection_that_is_passed_on_is_queue(trace):
             client.exchange(raw_client.get("/json"))
             client.close()
     waited = [request.queue for request in ended_trace(trace).requests if request.route.startswith("/users")]
-    assert len(waited) == rounds and min(waited) >= min(waits) * 0.999
+    measured = [queue for queue in waited if queue is not None]
+    # All that was before may have gone to one worker.
+    assert len(waited) == rounds and len(measured) > rounds - workers
+    assert min(measured) >= min(waits) * 0.999
     assert report(trace)["latency_from"]["read"] <= workers
 
 
