@@ -16,7 +16,7 @@ def seeds(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["columns", "connection", "http1", "region", "trace"])
+@pytest.mark.parametrize("name", ["columns", "connection", "export", "http1", "merge", "region", "trace"])
 def test_corpus(name, seeds, tmp_path):
     sources = subprocess.run([FUZZ / "sources.sh", name], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     command = ["gcc", "-std=gnu11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",

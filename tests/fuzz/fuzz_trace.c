@@ -1,12 +1,5 @@
-/*
- * fuzz_trace.c - a whole trace through reader, model and every renderer.
- *
- * A checksum and a compressor stand between a fuzzer and most of the code, so
- * the first byte of an input chooses: 0, the rest is the file as it is;
- * otherwise the rest is a list of (type, length in two bytes, payload), from
- * which correct frames are made.
- */
-#define XXH_INLINE_ALL
+/* fuzz_trace.c - a whole trace through reader, model and every renderer. */
+#include "made_trace.h"
 #include "model/trace.h"
 #include "render/formats.h"
 #include "report/compare_doc.h"
@@ -17,51 +10,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
-
-static void put(int fd, const void *bytes, size_t length)
-{
-	if (write(fd, bytes, length) != (ssize_t)length)
-		abort();
-}
-
-static void put_frame(int fd, uint8_t type, const uint8_t *payload, size_t length)
-{
-	static uint8_t stored[70000];
-	struct rqs_frame_header h = {
-	    .magic = RQS_FRAME_MAGIC,
-	    .type = type,
-	    .version = 1,
-	    .raw_length = (uint32_t)length,
-	    .last_time = 1u << 30,
-	};
-	XXH64_state_t hash;
-
-	h.stored_length = (uint32_t)ZSTD_compress(stored, sizeof(stored), payload, length, -5);
-	XXH64_reset(&hash, 0);
-	XXH64_update(&hash, &h, offsetof(struct rqs_frame_header, checksum));
-	XXH64_update(&hash, stored, h.stored_length);
-	h.checksum = XXH64_digest(&hash);
-	put(fd, &h, sizeof(h));
-	put(fd, stored, h.stored_length);
-}
-
-static void put_frames(int fd, const uint8_t *p, const uint8_t *end)
-{
-	while (end - p >= 3) {
-		size_t length = (size_t)(p[1] | p[2] << 8);
-
-		if (length > (size_t)(end - p - 3))
-			length = (size_t)(end - p - 3);
-		put_frame(fd, p[0] % 10, p + 3, length);
-		p += 3 + length;
-	}
-}
 
 static void render(struct rqs_doc *doc, cJSON *json, FILE *out)
 {
@@ -104,21 +55,16 @@ static void use(char *path, FILE *out)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
 	static FILE *out;
-	char path[40];
+	struct made_trace trace;
 
 	if (!length)
 		return 0;
 	if (!out)
 		out = fopen("/dev/null", "w");
-	int fd = memfd_create("trace", MFD_CLOEXEC);
-	if (fd < 0 || !out)
+	if (!out)
 		abort();
-	if (bytes[0])
-		put_frames(fd, bytes + 1, bytes + length);
-	else
-		put(fd, bytes + 1, length - 1);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	use(path, out);
-	close(fd);
+	made_trace_of(&trace, bytes, length);
+	use(trace.path, out);
+	close(trace.fd);
 	return 0;
 }

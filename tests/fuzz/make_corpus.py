@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the fuzz targets that read traces: make_corpus.py FOLDER makes FOLDER/{trace,columns}/."""
+"""Writes the seeds of the fuzz targets that read traces: make_corpus.py FOLDER makes FOLDER/TARGET/."""
 
 import json
 import struct
@@ -79,7 +79,8 @@ def main():
     payloads = {"good": good_payload(), "samples": samples_payload(), "sites": sites_payload(), **BAD_PAYLOADS}
     for name, payload in payloads.items():
         seeds[name] = b"\1" + piece(make.RUN, run) + piece(make.REQUESTS, payload)
-    for target, made in (("trace", seeds), ("columns", {n: b"\1" + p for n, p in payloads.items()})):
+    whole_traces = {target: seeds for target in ("trace", "merge", "export")}
+    for target, made in (whole_traces | {"columns": {n: b"\1" + p for n, p in payloads.items()}}).items():
         (folder / target).mkdir(parents=True, exist_ok=True)
         for name, data in made.items():
             (folder / target / name.replace(" ", "-")).write_bytes(data)

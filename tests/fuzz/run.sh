@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 out=${BUILD:-build}/fuzz
 mkdir -p "$out/$name/corpus" "$out/seeds/$name"
 
-python3 tests/fuzz/make_corpus.py "$out/seeds"
+"${BUILD:-build}/venv/bin/python" tests/fuzz/make_corpus.py "$out/seeds"
 seeds=$out/seeds/$name
 [ ! -d "tests/fuzz/corpus/$name" ] || seeds="$seeds tests/fuzz/corpus/$name"
 

@@ -1,7 +1,11 @@
 #!/bin/sh
 # sources.sh NAME: what the target fuzz_NAME.c is linked with: sources, and libraries besides. One more target is one more line.
+reader='analyzer/base/*.c analyzer/read/*.c analyzer/stats/*.c analyzer/model/*.c'
+# shellcheck disable=SC2086
 case $1 in
-trace) ls analyzer/base/*.c analyzer/read/*.c analyzer/stats/*.c analyzer/model/*.c analyzer/report/*.c analyzer/render/*.[cS] ;;
+trace) ls tests/fuzz/made_trace.c $reader analyzer/report/*.c analyzer/render/*.[cS] ;;
+merge) ls tests/fuzz/made_trace.c $reader analyzer/merge/*.c agent/collect/encode.c agent/collect/writer.c agent/collect/totals_list.c ;;
+export) ls tests/fuzz/made_trace.c $reader analyzer/export/*.c analyzer/render/*.[cS] && echo -lz ;;
 columns) ls analyzer/read/columns.c ;;
 http1) ls agent/proto/http1.c agent/core/route.c ;;
 connection) ls agent/core/*.c agent/proto/*.c agent/collect/mapping.c ;;
