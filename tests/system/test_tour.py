@@ -30,6 +30,7 @@ def test_the_tour_prints_what_the_readme_says(shell):
     told = [step for step in tour(README.read_text()) if step.is_run]
     assert len(told) > 5
     for step in told:
-        printed = shell.run(step.command, HASTE)
+        # What warnings there are decides which lines are beyond the head.
+        printed = shell.run(re.sub(r" \| head -\d+$", "", step.command), HASTE)
         missing = {shape(line) for line in step.output} - {shape(line) for line in printed}
         assert not missing, (step.command, printed)
