@@ -157,18 +157,19 @@ def stop_and_look(pid, folder, stops=STOPS, runtime=NATIVE):
     return gdbs, ours
 
 
+def is_nameless(frame):
+    """Of a build without names for V8's builtins, as Debian 12's: it may be one."""
+    return frame.module.startswith(("node", "libnode")) and frame.function.startswith("0x")
+
+
 def native(frames):
-    """The addresses, up to where a script's code begins, from which on gdb's are guesses; and whether it ends there. V8's builtins, of which
-    gdb knows no more, come before it; some builds, as Debian 12's, have no names for them."""
+    """The addresses, up to where V8's builtins or a script's code begin, from which on gdb's are guesses; and whether it ends there."""
     found = []
-    end = next((at for at, frame in enumerate(frames) if frame.kind == KIND_SCRIPT), None)
-    while end and frames[end - 1].function.startswith("0x"):
-        end -= 1
-    for at, frame in enumerate(frames):
+    for frame in frames:
         if frame.kind == KIND_NOTE:
             return found, True
         found += [frame.address] if not frame.inlined else []
-        if at == end or frame.function.startswith("Builtins_"):
+        if frame.kind == KIND_SCRIPT or frame.function.startswith("Builtins_") or is_nameless(frame):
             return found, True
     return found, False
 
@@ -186,7 +187,7 @@ def check_equal(gdbs, ours):
         print([hex(address) for address in addresses], *frames, sep="\n")
     assert len(wrong) <= (1 - AT_LEAST) * len(ours)
     # V8's builtins have no frame information; Debian's Node hasn't their names either, by which they are known.
-    stripped = any(frame.module.startswith("libnode") and frame.function.startswith("0x") for frames in ours for frame in frames)
+    stripped = any(is_nameless(frame) for frames in ours for frame in frames)
     assert stripped or not any(frame.function == "(unknown code)" for frames in ours for frame in frames)
 
 
