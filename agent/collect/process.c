@@ -18,8 +18,8 @@
 /* A child between fork and exec holds its parent's listeners for a moment, and isn't a server for that. */
 #define SETTLED_NS 100000000ull
 /* A claim isn't ready for microseconds; after this, and with no such pid, its maker was killed in between. */
-#define CONNECTIONS_MAX (1 << 20) /* of a process: more it can only have by writing over its count */
 #define UNREADY_NS NS_PER_S
+#define CONNECTIONS_MAX (1 << 20) /* of a process: more it can only have by writing over its count */
 /* How much older than its pid's present holder a claim must be for the pid to have been used again. */
 #define REUSE_NS NS_PER_S
 

@@ -400,6 +400,7 @@ void rqs_conn_passed(const struct rqs_call *call, int fd)
 		return;
 	if (conn->kind == RQS_CONN_UNKNOWN) {
 		reset(conn, RQS_CONN_PASSED);
+		conn->stamped = true;
 		note_use(call->agent, conn);
 	}
 	unlock(conn);

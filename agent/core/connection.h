@@ -85,7 +85,7 @@ void rqs_conn_unseen(const struct rqs_call *call, int fd);
 
 void rqs_conn_listening(const struct rqs_call *call, int fd);
 void rqs_conn_accepted(const struct rqs_call *call, int fd);
-/* fd was received from a process of ours that has accepted it; rqs_conn_forget(fd) was told before. */
+/* fd was received from a process of ours that has accepted it, with stamps; rqs_conn_forget(fd) was told before. */
 void rqs_conn_passed(const struct rqs_call *call, int fd);
 /* fd was connected outwards. */
 void rqs_conn_not_served(const struct rqs_call *call, int fd);

@@ -269,10 +269,8 @@ static void received_descriptors(const struct msghdr *message)
 
 		for (size_t i = 0; i < count; i++) {
 			rqs_conn_forget(&call, fd[i]);
-			if (!rqs_in_vfork && rqs_stamps_came_along(&rqs_agent, fd[i])) {
+			if (!rqs_in_vfork && rqs_stamps_came_along(&rqs_agent, fd[i]))
 				rqs_conn_passed(&call, fd[i]);
-				rqs_arrival_ask(fd[i]);
-			}
 		}
 		rqs_leave();
 	}

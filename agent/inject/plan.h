@@ -19,6 +19,7 @@
 
 #define RQS_SITE_CODE 32
 #define RQS_REASON 160
+#define RQS_JUMP 5u /* bytes of a jump: a site has as many at least */
 
 /* One place in the program's text that gets a jump to a stub of ours. */
 struct rqs_site {

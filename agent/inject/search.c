@@ -117,7 +117,7 @@ bool rqs_site_describe(struct rqs_site *site, enum rqs_site_kind kind, const str
 }
 
 /* Bytes of the first instruction; 0 where a hook behind it wouldn't find all as at the start, but for the stack. */
-static unsigned first_instruction(const struct rqs_go_function *function)
+static unsigned first_instruction(const struct rqs_go_function *function, unsigned check)
 {
 	struct rqs_walk walk = rqs_walk(function);
 
@@ -127,12 +127,12 @@ static unsigned first_instruction(const struct rqs_go_function *function)
 	    walk.step.info.mnemonic == ZYDIS_MNEMONIC_PUSH ||
 	    (walk.step.info.mnemonic == ZYDIS_MNEMONIC_SUB &&
 	     rqs_operand_is_register(&walk.step.operands[0], ZYDIS_REGISTER_RSP));
-	return makes_frame || rqs_stack_check(function) ? walk.step.info.length : 0;
+	return makes_frame || check ? walk.step.info.length : 0;
 }
 
 bool rqs_site_at_entry(struct rqs_site *site, enum rqs_site_kind kind, const struct rqs_go_function *function)
 {
-	unsigned first = first_instruction(function), check = rqs_stack_check(function);
+	unsigned check = rqs_stack_check(function), first = first_instruction(function, check);
 	uint64_t second = function->start + first;
 
 	if (first && !jumps_between(function, function->start, second + 1) &&

@@ -22,8 +22,6 @@ struct rqs_search {
 /* The function of that name; NULL where there is none, or more than one. */
 const struct rqs_go_function *rqs_search_function(const struct rqs_search *search, const char *name);
 
-#define RQS_JUMP 5u /* bytes of a jump: a site has as many at least */
-
 /* Bytes of the stack check that the function begins with; 0 where it begins otherwise. */
 unsigned rqs_stack_check(const struct rqs_go_function *function);
 

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define JUMP 5u
 #define ALIGN 16u
 #define BREAKPOINT 0xcc /* filler: nothing runs there */
 _Static_assert(RQS_SITE_KINDS * 8 <= RQS_STUB_MAX, "the addresses are the stubs' common part");
@@ -311,7 +310,7 @@ static uint32_t overwritten(const struct rqs_site *site, uint64_t bias)
 	struct rqs_instruction step;
 	uint32_t length = 0;
 
-	while (length < JUMP && length < site->length) {
+	while (length < RQS_JUMP && length < site->length) {
 		if (!rqs_instruction_decode(&step, site->code + length, site->length - length, site->address + bias))
 			return 0;
 		length += step.info.length;
@@ -322,11 +321,11 @@ static uint32_t overwritten(const struct rqs_site *site, uint64_t bias)
 static bool make_patch(struct writer *writer, struct rqs_patch *patch, const struct rqs_site *site, uint64_t bias,
 		       uint64_t stub)
 {
-	struct writer jump = {.base = site->address + bias, .bytes = patch->after, .limit = JUMP, .why = writer->why};
+	struct writer jump = {.base = site->address + bias, .bytes = patch->after, .limit = RQS_JUMP, .why = writer->why};
 
 	*patch =
 	    (struct rqs_patch){.address = jump.base, .length = overwritten(site, bias), .kind = (uint8_t)site->kind};
-	if (patch->length < JUMP || patch->length > 15)
+	if (patch->length < RQS_JUMP || patch->length > 15)
 		return fail(writer, "the plan is damaged", site->name);
 	memcpy(patch->before, site->code, patch->length);
 	memset(patch->after, BREAKPOINT, patch->length);

@@ -210,42 +210,40 @@ static void add_to(cJSON *sum, const cJSON *object, const char *key)
 		cJSON_AddNumberToObject(sum, key, value);
 }
 
-/* Known of all where it is known of each. */
-static void add_completeness(cJSON *totals, const struct rqs_inputs *inputs)
+/* Of an object of numbers the sums; known of all where it is known of each. */
+static void add_sums(cJSON *totals, const struct rqs_inputs *inputs, const char *key, const char *const *names)
 {
 	cJSON *sum = cJSON_CreateObject();
 	bool known = true;
 
 	for (unsigned i = 0; i < inputs->count; i++) {
-		const cJSON *completeness = get(inputs->input[i].totals, "completeness");
+		const cJSON *of = get(inputs->input[i].totals, key);
 
-		known &= cJSON_IsObject(completeness);
-#define ADD(name) add_to(sum, completeness, #name);
-		RQS_COMPLETENESS(ADD)
-#undef ADD
+		known &= cJSON_IsObject(of);
+		for (const char *const *name = names; *name; name++)
+			add_to(sum, of, *name);
 	}
 	if (known)
-		cJSON_AddItemToObject(totals, "completeness", sum);
+		cJSON_AddItemToObject(totals, key, sum);
 	else
 		cJSON_Delete(sum);
+}
+
+static void add_completeness(cJSON *totals, const struct rqs_inputs *inputs)
+{
+#define NAME(name) #name,
+	static const char *const names[] = {RQS_COMPLETENESS(NAME) NULL};
+#undef NAME
+
+	add_sums(totals, inputs, "completeness", names);
 }
 
 /* Hosts' peaks may have been at different times: all that is known is that there were no more. */
 static void add_connections(cJSON *totals, const struct rqs_inputs *inputs)
 {
-	cJSON *sum = cJSON_CreateObject();
-	bool known = true;
+	static const char *const names[] = {"peak", NULL};
 
-	for (unsigned i = 0; i < inputs->count; i++) {
-		const cJSON *connections = get(inputs->input[i].totals, "connections");
-
-		known &= cJSON_IsObject(connections);
-		add_to(sum, connections, "peak");
-	}
-	if (known)
-		cJSON_AddItemToObject(totals, "connections", sum);
-	else
-		cJSON_Delete(sum);
+	add_sums(totals, inputs, "connections", names);
 }
 
 static bool has_note(const cJSON *notes, const cJSON *note)

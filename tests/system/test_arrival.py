@@ -47,6 +47,17 @@ def wait_stopped(connection: Connection, request: bytes, server, seconds: float)
     return start, waited
 
 
+def connect_to_stopped(server, path: str):
+    """A connection whose request waits to be accepted; when that was sent, and for how long it surely waited (ns)."""
+    with Stopped(server):
+        client = Connection(server.port)
+        start = raw_client.now()
+        client.send(raw_client.get(path))
+        sent = time.monotonic_ns()
+        time.sleep(0.05)
+        return client, start, time.monotonic_ns() - sent
+
+
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_wait_on_keep_alive_is_queue(name, trace):
     with recorded(name, trace, "run") as server, Connection(server.port) as client:
@@ -63,13 +74,7 @@ def test_a_wait_on_keep_alive_is_queue(name, trace):
 def test_a_wait_in_the_accept_queue_is_queue(name, trace):
     with recorded(name, trace, "run") as server:
         # What was accepted before the first wait tells nothing here; the server is idle.
-        with Stopped(server):
-            client = Connection(server.port)
-            start = raw_client.now()
-            client.send(raw_client.get("/json"))
-            sent = time.monotonic_ns()
-            time.sleep(0.05)
-            waited = time.monotonic_ns() - sent
+        client, start, waited = connect_to_stopped(server, "/json")
         client.receive(start)
         client.close()
     (request,) = ended_trace(trace).requests
@@ -85,20 +90,15 @@ def test_a_wait_of_a_connection_that_is_passed_on_is_queue(trace):
                 client.exchange(raw_client.get("/json"))
         waits = []
         for _ in range(rounds):
-            with Stopped(server):
-                client = Connection(server.port)
-                start = raw_client.now()
-                client.send(raw_client.get("/users/7"))
-                sent = time.monotonic_ns()
-                time.sleep(0.05)
-                waits.append(time.monotonic_ns() - sent)
+            client, start, waited = connect_to_stopped(server, "/users/7")
+            waits.append(waited)
             client.receive(start)
             client.exchange(raw_client.get("/json"))
             client.close()
-    waited = [request.queue for request in ended_trace(trace).requests if request.route.startswith("/users")]
-    measured = [queue for queue in waited if queue is not None]
+    queues = [request.queue for request in ended_trace(trace).requests if request.route.startswith("/users")]
+    measured = [queue for queue in queues if queue is not None]
     # All that was before may have gone to one worker.
-    assert len(waited) == rounds and len(measured) > rounds - workers
+    assert len(queues) == rounds and len(measured) > rounds - workers
     assert min(measured) >= min(waits) * 0.999
     assert report(trace)["latency_from"]["read"] <= workers
 
