@@ -2,8 +2,7 @@
 #include "export/exporter.h"
 #include "made_trace.h"
 
-#include <stdlib.h>
-#include <unistd.h>
+#include <stdio.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
@@ -44,21 +43,15 @@ static void export_by(const struct rqs_exporter *exporter, char *path, FILE *out
 	rqs_traces_free(&traces);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
+static void use(char *path, FILE *out)
 {
-	static FILE *out;
-	struct made_trace trace;
-
-	if (!length)
-		return 0;
-	if (!out)
-		out = fopen("/dev/null", "w");
-	if (!out)
-		abort();
-	made_trace_of(&trace, bytes, length);
-#define EXPORT(symbol) export_by(&rqs_exporter_##symbol, trace.path, out);
+#define EXPORT(symbol) export_by(&rqs_exporter_##symbol, path, out);
 	RQS_EXPORTER_LIST(EXPORT)
 #undef EXPORT
-	close(trace.fd);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
+{
+	made_trace_use(bytes, length, use);
 	return 0;
 }

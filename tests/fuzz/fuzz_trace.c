@@ -10,7 +10,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
@@ -54,17 +53,6 @@ static void use(char *path, FILE *out)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-	static FILE *out;
-	struct made_trace trace;
-
-	if (!length)
-		return 0;
-	if (!out)
-		out = fopen("/dev/null", "w");
-	if (!out)
-		abort();
-	made_trace_of(&trace, bytes, length);
-	use(trace.path, out);
-	close(trace.fd);
+	made_trace_use(bytes, length, use);
 	return 0;
 }

@@ -4,7 +4,6 @@
 
 #include <reqscope/trace_format.h>
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -65,4 +64,20 @@ void made_trace_of(struct made_trace *t, const uint8_t *bytes, size_t length)
 		put_frames(t, bytes + 1, bytes + length);
 	else
 		put(t->fd, bytes + 1, length - 1);
+}
+
+void made_trace_use(const uint8_t *bytes, size_t length, void (*use)(char *path, FILE *out))
+{
+	static FILE *out;
+	struct made_trace trace;
+
+	if (!length)
+		return;
+	if (!out)
+		out = fopen("/dev/null", "w");
+	if (!out)
+		abort();
+	made_trace_of(&trace, bytes, length);
+	use(trace.path, out);
+	close(trace.fd);
 }

@@ -11,6 +11,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct made_trace {
 	int fd; /* of a file without a name, to be closed */
@@ -22,5 +23,7 @@ void made_trace_start(struct made_trace *t);
 void made_trace_frame(struct made_trace *t, uint8_t type, const void *payload, size_t length);
 /* The trace that an input of one byte or more stands for. */
 void made_trace_of(struct made_trace *t, const uint8_t *bytes, size_t length);
+/* Calls `use` with it, and with a file that keeps nothing; an input of no byte is none. */
+void made_trace_use(const uint8_t *bytes, size_t length, void (*use)(char *path, FILE *out));
 
 #endif
